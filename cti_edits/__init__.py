@@ -1,0 +1,48 @@
+"""Adapt a language model to a task without training: find, share and apply rank edits."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cti_edits.apply import applied, apply
+    from cti_edits.errors import BaseMismatchError, EditError, FitError, ManifestError
+    from cti_edits.manifest import BaseModel, Edit, MatrixEdit, load, parse
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "applied": "apply",
+    "apply": "apply",
+    "BaseMismatchError": "errors",
+    "EditError": "errors",
+    "FitError": "errors",
+    "ManifestError": "errors",
+    "BaseModel": "manifest",
+    "Edit": "manifest",
+    "MatrixEdit": "manifest",
+    "load": "manifest",
+    "parse": "manifest",
+}
+
+__all__ = [
+    "BaseMismatchError",
+    "BaseModel",
+    "Edit",
+    "EditError",
+    "FitError",
+    "ManifestError",
+    "MatrixEdit",
+    "applied",
+    "apply",
+    "load",
+    "parse",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is first used: this package is imported at every interpreter start."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,185 @@
+"""From an lm-eval task to the examples that a search is calibrated on."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cti_edits.benchmark_rows import validation_count
+from cti_edits.errors import EditError, printable
+from cti_edits.resources import folder
+from cti_edits.stats import majority_class
+
+METRIC = "acc"
+
+
+@dataclass(frozen=True)
+class GoldRequest:
+    """The gold answer of one example, as lm-eval would ask for its likelihood: context and continuation."""
+
+    doc_id: int
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Examples drawn from the validation part of a task.
+
+    Attributes:
+        task: the lm-eval task, turned so that its evaluation rows are the validation part.
+        name: the task's name.
+        dataset: id, revision and split of the rows, for the manifest.
+        doc_ids: the drawn rows, ascending, as indices into the task's evaluation rows.
+        gold: the gold answers, in the order of ``doc_ids``.
+        gold_index: which of an example's requests is the gold one.
+        majority_class: share of the most frequent gold answer among the examples.
+        own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
+            rows that lm-eval would test on served.
+    """
+
+    task: Any
+    name: str
+    dataset: dict[str, str | None]
+    doc_ids: tuple[int, ...]
+    gold: tuple[GoldRequest, ...]
+    gold_index: tuple[int, ...]
+    majority_class: float
+    own_validation: bool
+
+    @property
+    def ids_sha256(self) -> str:
+        """Hash of the row numbers, joined by commas, so that two searches can be told to have seen the same rows."""
+        return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
+
+
+def load_task(name: str, include_path: str | None = None) -> Any:
+    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever".
+
+    Args:
+        name: a task of ours, of lm-eval or of ``include_path``.
+        include_path: a folder with more tasks.
+
+    Raises:
+        EditError: there is no such task (the nearest names are given), or it is a group.
+    """
+    from lm_eval.tasks import TaskManager
+
+    paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
+    if include_path and not Path(include_path).is_dir():
+        raise EditError(f"--include-path: {printable(include_path)}: expected a folder with task files")
+    # lm-eval's own index takes seconds to build; ours alone is looked at first.
+    manager = TaskManager(include_path=paths, include_defaults=False)
+    if not {name, f"cti_{name}"} & set(manager.all_tasks):
+        manager = TaskManager(include_path=paths)
+    known = list(manager.all_tasks)
+    found = f"cti_{name}" if f"cti_{name}" in known else name
+    if found not in known:
+        near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
+        raise EditError(
+            f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
+        )
+    tasks = manager.load([found])["tasks"]
+    if found not in tasks:
+        raise EditError(f"{printable(found)} is a group of tasks; a search needs one task, such as {next(iter(tasks))}")
+    return tasks[found]
+
+
+def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
+    """Draw ``samples`` examples at random, seeded, from the validation part of ``task``.
+
+    Raises:
+        EditError: the validation part is too small, or the task has no gold answer that a search could use.
+    """
+    name = task.config.task
+    if METRIC not in task.aggregation():
+        raise EditError(
+            f"{name}: a search ranks edits by the metric {METRIC!r}, one right or wrong an example; "
+            f"this task has {', '.join(task.aggregation())}"
+        )
+    if task.OUTPUT_TYPE not in ("loglikelihood", "multiple_choice"):
+        raise EditError(
+            f"{name}: a search needs a gold answer to take the likelihood of, so a task whose output_type is "
+            f"loglikelihood or multiple_choice; this one's is {task.OUTPUT_TYPE}"
+        )
+    view, rows, split, own_validation = _validation_view(task)
+    if samples < 1:
+        raise EditError(f"--samples: expected 1 or more, got {samples}")
+    if samples > rows:
+        raise EditError(f"{name}: --samples: expected at most {rows}, the rows of its validation part, got {samples}")
+    doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
+    gold, gold_index, labels = _gold(view, doc_ids)
+    config = task.config
+    kwargs = config.dataset_kwargs or {}
+    return CalibrationSet(
+        task=view,
+        name=name,
+        dataset={"id": config.dataset_path, "revision": kwargs.get("revision"), "split": split},
+        doc_ids=doc_ids,
+        gold=gold,
+        gold_index=gold_index,
+        majority_class=majority_class(labels),
+        own_validation=own_validation,
+    )
+
+
+def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
+    """A copy of ``task`` that evaluates on its validation part, and how many rows that part has.
+
+    A task with validation and test rows keeps them apart already. Of one that has a single set to evaluate on, the
+    first 20 % serve, as in the paper.
+    """
+    view = copy.copy(task)
+    view._config = copy.copy(task._config)
+    if task.has_validation_docs() and task.has_test_docs():
+        view._config.test_split = None
+        return view, len(view.eval_docs), task.config.validation_split, True
+    split = task.config.test_split or task.config.validation_split
+    return view, validation_count(len(view.eval_docs)), f"{split}[:20%]" if split else None, False
+
+
+def _gold(view: Any, doc_ids: tuple[int, ...]) -> tuple[tuple[GoldRequest, ...], tuple[int, ...], list[Any]]:
+    """The gold requests of the drawn rows, their index among an example's requests, and labels to count."""
+    if view.config.num_fewshot is None:
+        view.set_config(key="num_fewshot", value=0)
+    view.set_fewshot_seed(seed=1234)
+    view.build_all_requests(samples=list(doc_ids), rank=0, world_size=1)
+    instances: dict[int, list[Any]] = {}
+    for instance in view.instances:
+        instances.setdefault(instance.doc_id, []).append(instance)
+    gold, gold_index, labels = [], [], []
+    choices = {_choices(view, group[0].doc) for group in instances.values()}
+    for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
+        group.sort(key=lambda instance: instance.idx)
+        index = _gold_index(view, group[0].doc)
+        context, continuation = group[index].args[:2]
+        gold.append(GoldRequest(doc_id, context, continuation))
+        gold_index.append(index)
+        # Choices that differ from row to row have no label in common but their position.
+        labels.append(continuation if len(choices) == 1 else index)
+    return tuple(gold), tuple(gold_index), labels
+
+
+def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:
+    if view.OUTPUT_TYPE != "multiple_choice" or view.multiple_input:
+        return None
+    return tuple(view.doc_to_choice(doc))
+
+
+def _gold_index(view: Any, doc: Any) -> int:
+    if view.OUTPUT_TYPE == "loglikelihood":
+        return 0
+    target = view.doc_to_text(doc) if view.multiple_input else view.doc_to_target(doc)
+    if isinstance(target, list) and target:
+        target = target[0]
+    choices = view.doc_to_choice(doc)
+    if isinstance(target, str) and target in choices:
+        target = choices.index(target)
+    if not isinstance(target, int) or not 0 <= target < len(choices):
+        raise EditError(f"{view.config.task}: a row has no gold answer among its choices, which a search needs")
+    return target

@@ -1,0 +1,41 @@
+"""The command ``cti-edits``: one file per command. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cti_edits.cli import compare, demo_model, evaluate, search, show, tasks_path, validate
+from cti_edits.errors import EditError
+
+app = typer.Typer(
+    name="cti-edits",
+    help="Adapt a language model to a task without training: search an edit, apply it with lm-eval, share it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("search")(search.search)
+app.command("show")(show.show)
+app.command("validate")(validate.validate)
+app.command(
+    "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("tasks-path")(tasks_path.tasks_path)
+app.command("demo-model")(demo_model.demo_model)
+
+
+def main() -> None:
+    """Run the command; a bad input ends in one line on stderr and exit code 2."""
+    try:
+        app()
+    except EditError as error:
+        print(f"cti-edits: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""``cti-edits validate``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cti_edits.errors import ManifestError
+from cti_edits.manifest import load
+
+
+def validate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Edit manifests.", show_default=False)],
+) -> None:
+    """Check edit manifests. One line a file; exit code 2 if any is not valid."""
+    wrong = 0
+    for file in files:
+        try:
+            edit = load(file)
+        except ManifestError as error:
+            wrong += 1
+            print(f"cti-edits: error: {error}", file=sys.stderr)
+        else:
+            print(f"{file}: valid, {edit.name}, digest {edit.digest()}")
+    if wrong:
+        raise typer.Exit(2)

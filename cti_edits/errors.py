@@ -1,0 +1,50 @@
+"""The errors that users see. Each message is one line: what was expected, what came, where, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+
+class EditError(Exception):
+    """Something a person can mend: a file, an argument, a model that does not fit. Base of all errors raised here."""
+
+
+class ManifestError(EditError):
+    """An edit manifest is not valid. The message names the file and the field."""
+
+
+class FitError(EditError):
+    """An edit does not fit the model it was to be applied to: a module, layer or shape differs."""
+
+
+class BaseMismatchError(FitError):
+    """The model's weights are not those that the edit was made for (their hash differs)."""
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """``text`` on one line with control characters escaped, cut to ``limit`` characters.
+
+    Text from a file must pass through here before it reaches a terminal.
+    """
+    escaped = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
+    )
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+
+
+@contextlib.contextmanager
+def one_line_in_command() -> Iterator[None]:
+    """Inside the ``lm_eval`` command, turn an `EditError` into one line on stderr and exit code 2.
+
+    lm-eval lets exceptions reach the interpreter, which prints a traceback. A program that calls lm-eval as a
+    library still gets the `EditError`.
+    """
+    try:
+        yield
+    except EditError as error:
+        if not hasattr(sys.modules.get("__main__"), "cli_evaluate"):
+            raise
+        print(f"cti-edits: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

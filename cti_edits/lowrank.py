@@ -1,0 +1,110 @@
+"""Row blocks, their ranks and exact truncation: the arithmetic of an edit. Tensors only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cti_edits.errors import EditError
+from cti_edits.ranks import row_block_sizes
+
+
+@dataclass(frozen=True)
+class BlockDecomposition:
+    """The thin singular value decomposition of one row block, W_k = U diag(S) Vh.
+
+    Attributes:
+        U: (m_k, r_k), orthonormal columns.
+        S: (r_k,), descending, not negative.
+        Vh: (r_k, n), orthonormal rows.
+
+    with r_k = min(m_k, n), all of the working precision.
+    """
+
+    U: torch.Tensor
+    S: torch.Tensor
+    Vh: torch.Tensor
+
+    def truncated(self, rank: int) -> torch.Tensor:
+        """The best approximation of the block with ``rank`` ranks (Eckart-Young), (m_k, n), in working precision."""
+        return (self.U[:, :rank] * self.S[:rank]) @ self.Vh[:rank]
+
+
+def row_blocks(weight: torch.Tensor, clusters: int) -> tuple[torch.Tensor, ...]:
+    """Cut ``weight`` (m, n) into ``clusters`` consecutive blocks of rows (output features); views, no copies.
+
+    Raises:
+        EditError: ``weight`` is not a matrix, or has fewer rows than ``clusters``.
+    """
+    if weight.ndim != 2:
+        raise EditError(f"expected a matrix, got a tensor of shape {tuple(weight.shape)}")
+    row_block_sizes(weight.shape[0], clusters)
+    return torch.tensor_split(weight, clusters, dim=0)
+
+
+def decompose(
+    weight: torch.Tensor, clusters: int, dtype: torch.dtype = torch.float64
+) -> tuple[BlockDecomposition, ...]:
+    """Exact singular value decompositions of the row blocks of ``weight``.
+
+    Args:
+        weight: (m, n), any floating dtype.
+        clusters: K, the number of row blocks, 1 ≤ K ≤ m.
+        dtype: working precision, float64 or float32.
+
+    Raises:
+        EditError: a value is not finite, K is out of range, or ``dtype`` is neither float32 nor float64.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise EditError(f"expected float32 or float64 as working precision, got {dtype}")
+    if not bool(torch.isfinite(weight).all()):
+        raise EditError("the weight holds NaN or infinite values, so it has no singular value decomposition")
+    decompositions = []
+    for block in row_blocks(weight.detach(), clusters):
+        U, S, Vh = torch.linalg.svd(block.to(dtype), full_matrices=False)
+        decompositions.append(BlockDecomposition(U, S, Vh))
+    return tuple(decompositions)
+
+
+def assemble(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """The edited weight Ŵ (m, n) in ``dtype``: each block truncated to its rank, stacked in row order.
+
+    A block that keeps all of its ranks is still rebuilt from its factors; see `truncate` for one that is left as it is.
+
+    Raises:
+        EditError: the number of ranks differs from that of the blocks, or a rank is outside 1..r_k.
+    """
+    _check_ranks([len(block.S) for block in decompositions], ranks)
+    return torch.cat([block.truncated(rank) for block, rank in zip(decompositions, ranks, strict=True)]).to(dtype)
+
+
+def truncate(weight: torch.Tensor, ranks: Sequence[int], dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """``weight`` (m, n) with its row blocks cut to ``ranks`` (one a block), in the weight's own dtype.
+
+    Computed in ``dtype`` (float64 or float32), rounded once at the end. Where no rank is lost, the bits are kept.
+
+    Raises:
+        EditError: see `decompose` and `assemble`.
+    """
+    blocks = row_blocks(weight, len(ranks))
+    full = [min(block.shape) for block in blocks]
+    _check_ranks(full, ranks)
+    if list(ranks) == full:
+        return weight.detach().clone()
+    return assemble(decompose(weight, len(ranks), dtype), ranks, weight.dtype)
+
+
+def discarded_norm(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int]) -> float:
+    """‖W − Ŵ‖_F: the root of the sum of squares of the singular values that ``ranks`` cuts off."""
+    return math.sqrt(sum(float((block.S[rank:] ** 2).sum()) for block, rank in zip(decompositions, ranks, strict=True)))
+
+
+def _check_ranks(full: Sequence[int], ranks: Sequence[int]) -> None:
+    if len(full) != len(ranks):
+        raise EditError(f"expected {len(full)} block ranks, one a row block, got {len(ranks)}")
+    for index, (most, rank) in enumerate(zip(full, ranks, strict=True)):
+        if not 1 <= rank <= most:
+            raise EditError(f"block {index}: expected a rank from 1 to {most}, got {rank}")

@@ -1,0 +1,23 @@
+"""Where the files that travel with the package are: tasks/, schemas/ and edits/."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+from cti_edits.errors import EditError
+
+
+def folder(name: str) -> Path:
+    """The folder ``name`` ("tasks", "schemas" or "edits").
+
+    A wheel carries it inside the package; in a checkout, where an editable install runs, it lies beside the package.
+
+    Raises:
+        EditError: the installation does not have it.
+    """
+    package = Path(str(importlib.resources.files("cti_edits")))
+    for candidate in (package / name, package.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise EditError(f"the installation of cti-edits has no folder {name!r}: reinstall it with pip")

@@ -1,0 +1,1 @@
+"""The search for an edit: candidates, gradients, evaluation, and the order of things."""

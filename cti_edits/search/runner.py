@@ -1,0 +1,244 @@
+"""The order of a search: gradients, scores, candidates, evaluations, winner; and the manifest of what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import torch
+
+from cti_edits import __version__
+from cti_edits.apply import TargetMatrix, target_matrices, tensor_sha256
+from cti_edits.calibration import CalibrationSet
+from cti_edits.errors import EditError, FitError
+from cti_edits.lowrank import BlockDecomposition, assemble, decompose
+from cti_edits.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.ranks import block_ranks, full_ranks, kept_parameters, row_block_sizes
+from cti_edits.search.evaluate import Measured, ReferenceEvaluator
+from cti_edits.search.gradients import loss_gradients
+from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates, keep_best, winner
+from cti_edits.spectrum import matrix_score, sigma_gradients
+
+
+class Progress(Protocol):
+    """Where a search says how far it is."""
+
+    def phase(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A phase of ``total`` steps; the function inside is told how many more steps are done."""
+
+
+class Silent:
+    """Says nothing."""
+
+    @contextlib.contextmanager
+    def phase(self, what: str, total: int) -> Iterator[Callable[[int], None]]:  # noqa: ARG002
+        """See `Progress`."""
+        yield lambda _: None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        unedited: the base model on the calibration examples.
+        outcomes: every candidate, in the order in which they were tried.
+        best: the winner; ``unedited`` if nothing beat it.
+        edit: the manifest of the winner.
+    """
+
+    unedited: Outcome
+    outcomes: tuple[Outcome, ...]
+    best: Outcome
+    edit: Edit
+
+
+def run_search(
+    lm: Any,
+    calibration: CalibrationSet,
+    settings: SearchSettings,
+    name: str,
+    base_id: str,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
+
+    Args:
+        lm: an lm-eval causal model; its weights are as they were when this returns or raises.
+        calibration: the examples.
+        settings: what is tried.
+        name: the edit's name.
+        base_id: the base model's id for the manifest.
+        batch_size: examples in one pass for the gradients.
+        progress: told about each phase.
+
+    Raises:
+        EditError: a setting does not fit the model, or a loss, weight or score is not finite.
+    """
+    progress = progress or Silent()
+    targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, settings.matrices)}
+    for target in targets.values():
+        for clusters in settings.clusters:
+            row_block_sizes(target.weight.shape[0], clusters)
+    kept = _rank_matrices(lm, calibration, settings, targets, batch_size, progress)
+    unedited, outcomes = _evaluate(lm, calibration, settings, targets, kept, progress)
+    best = winner([unedited, *outcomes])
+    edit = _manifest(lm, calibration, settings, name, base_id, targets, unedited, best, len(outcomes))
+    return SearchResult(unedited, tuple(outcomes), best, edit)
+
+
+def _rank_matrices(
+    lm: Any,
+    calibration: CalibrationSet,
+    settings: SearchSettings,
+    targets: Mapping[MatrixId, TargetMatrix],
+    batch_size: int,
+    progress: Progress,
+) -> dict[int, list[MatrixId]]:
+    """For each K, the best ``top_q`` matrices by score."""
+    with progress.phase("gradients", len(calibration.gold)) as advance:
+        gradients = loss_gradients(lm, list(targets.values()), calibration.gold, batch_size, advance)
+    scores: dict[int, dict[MatrixId, float]] = {clusters: {} for clusters in settings.clusters}
+    with progress.phase("scores", len(targets) * len(settings.clusters)) as advance:
+        for (target_id, target), gradient in zip(targets.items(), gradients, strict=True):
+            for clusters in settings.clusters:
+                try:
+                    decompositions = decompose(target.weight.cpu(), clusters)
+                    scores[clusters][target_id] = matrix_score(sigma_gradients(decompositions, gradient))
+                except EditError as error:
+                    raise FitError(f"{target.module}: {error}") from None
+                advance(1)
+    return {clusters: keep_best(found, settings.top_q) for clusters, found in scores.items()}
+
+
+def _evaluate(
+    lm: Any,
+    calibration: CalibrationSet,
+    settings: SearchSettings,
+    targets: Mapping[MatrixId, TargetMatrix],
+    kept: Mapping[int, list[MatrixId]],
+    progress: Progress,
+) -> tuple[Outcome, list[Outcome]]:
+    """The unedited model and every candidate on the calibration examples."""
+    evaluator = ReferenceEvaluator(lm, calibration)
+    groups = candidates(kept, settings.rates)
+    outcomes: list[Outcome] = []
+    with progress.phase("evaluations", 1 + sum(len(group) for _, _, group in groups)) as advance:
+        unedited = _outcome(None, evaluator.measure(), 0)
+        advance(1)
+        for target_id, clusters, group in groups:
+            target = targets[target_id]
+            decompositions = decompose(target.weight.cpu(), clusters)
+            for candidate in group:
+                shape = (target.weight.shape[0], target.weight.shape[1])
+                ranks = block_ranks(shape, clusters, candidate.rho)
+                with _in_force(target, decompositions, ranks):
+                    measured = evaluator.measure()
+                outcomes.append(_outcome(candidate, measured, kept_parameters(shape, ranks) - shape[0] * shape[1]))
+                advance(1)
+    return unedited, outcomes
+
+
+@contextlib.contextmanager
+def _in_force(
+    target: TargetMatrix, decompositions: tuple[BlockDecomposition, ...], ranks: tuple[int, ...]
+) -> Iterator[None]:
+    """The edited weight inside, the former bits after it."""
+    former = target.weight.clone()
+    # A block that loses no rank keeps its bits, as `lowrank.truncate` has it.
+    if ranks != full_ranks((former.shape[0], former.shape[1]), len(ranks)):
+        with torch.no_grad():
+            target.weight.copy_(assemble(decompositions, ranks, former.dtype))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            target.weight.copy_(former)
+
+
+def _outcome(candidate: Candidate | None, measured: Measured, added_parameters: int) -> Outcome:
+    return Outcome(candidate, measured.accuracy, measured.nll, measured.correct, added_parameters)
+
+
+def _manifest(
+    lm: Any,
+    calibration: CalibrationSet,
+    settings: SearchSettings,
+    name: str,
+    base_id: str,
+    targets: Mapping[MatrixId, TargetMatrix],
+    unedited: Outcome,
+    best: Outcome,
+    tried: int,
+) -> Edit:
+    """The manifest of the winner; an empty edit where nothing beat the unedited model."""
+    edits = () if best.candidate is None else (_matrix_edit(targets[best.candidate.target], best.candidate),)
+    revision = None if lm.revision in (None, "main") else str(lm.revision)
+    found = "no candidate beat the unedited model"
+    if edits:
+        found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {edits[0].rho:g}, K = {edits[0].clusters}"
+    return Edit(
+        name=name,
+        description=f"Found by a search on {calibration.name}: {found}.",
+        base_model=BaseModel(
+            id=base_id,
+            revision=revision,
+            architecture=type(lm.model).__name__,
+            dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
+        ),
+        edits=edits,
+        task={"name": calibration.name, "dataset": calibration.dataset, "metric": "acc"},
+        search={
+            "preset": None,
+            "seed": settings.seed,
+            "samples": len(calibration.doc_ids),
+            "sample_ids_sha256": calibration.ids_sha256,
+            "top_q": settings.top_q,
+            "clusters": list(settings.clusters),
+            "rates": list(settings.rates),
+            "matrices": list(settings.matrices),
+            "candidates": tried,
+        },
+        results={
+            "calibration": {
+                "n": len(calibration.doc_ids),
+                "baseline": unedited.accuracy,
+                "edited": best.accuracy,
+                "majority_class": calibration.majority_class,
+                "baseline_nll": unedited.nll,
+                "edited_nll": best.nll,
+            },
+            "test": None,
+        },
+        provenance={
+            "created": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "tool": f"cti-edits {__version__}",
+            "source": None,
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("lm_eval", "torch", "transformers")},
+            },
+        },
+    )
+
+
+def _matrix_edit(target: TargetMatrix, candidate: Candidate) -> MatrixEdit:
+    shape = (target.weight.shape[0], target.weight.shape[1])
+    return MatrixEdit(
+        matrix=target.matrix,
+        layer=target.layer,
+        module=target.module,
+        shape=shape,
+        rho=candidate.rho,
+        clusters=candidate.clusters,
+        block_ranks=block_ranks(shape, candidate.clusters, candidate.rho),
+        sha256=tensor_sha256(target.parameter),
+        frobenius_norm=float(torch.linalg.vector_norm(target.weight.double())),
+    )

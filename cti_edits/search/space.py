@@ -1,0 +1,110 @@
+"""What a search tries: its settings, the candidates, and which of them wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cti_edits.errors import EditError
+
+RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
+CLUSTERS = (1, 2, 4, 8, 16)
+MATRICES = ("U_in", "U_out")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a search goes. See DESIGN section 2; ``rates`` are the ρ that are tried.
+
+    Raises:
+        EditError: a value is out of range or given twice.
+    """
+
+    samples: int = 100
+    top_q: int = 5
+    clusters: tuple[int, ...] = CLUSTERS
+    rates: tuple[float, ...] = RATES
+    matrices: tuple[str, ...] = MATRICES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top_q < 1:
+            raise EditError(f"--top-q: expected 1 or more, got {self.top_q}")
+        if not 0 <= self.seed < 2**53:
+            raise EditError(f"--seed: expected 0 or more and less than 2^53, got {self.seed}")
+        for option, values in (("clusters", self.clusters), ("rates", self.rates), ("matrices", self.matrices)):
+            if not values:
+                raise EditError(f"--{option}: expected at least one value")
+            if len(set(values)) != len(values):
+                raise EditError(f"--{option}: a value is given twice in {', '.join(map(str, values))}")
+        if min(self.clusters) < 1:
+            raise EditError(f"--clusters: expected 1 or more, got {min(self.clusters)}")
+        for rho in self.rates:
+            if not 0.0 < rho <= 1.0:
+                raise EditError(f"--rates: expected above 0 and at most 1, got {rho}")
+
+
+@dataclass(frozen=True, order=True)
+class MatrixId:
+    """A matrix of a model by layer and role."""
+
+    layer: int
+    matrix: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One edit that is tried: (matrix, layer, K, ρ)."""
+
+    target: MatrixId
+    clusters: int
+    rho: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation gave.
+
+    Attributes:
+        candidate: the edit, or None for the unedited model.
+        accuracy: share of examples that are right.
+        nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats.
+        correct: right or wrong, example by example.
+        added_parameters: kept minus dense parameters, 0 for the unedited model.
+    """
+
+    candidate: Candidate | None
+    accuracy: float
+    nll: float
+    correct: tuple[bool, ...]
+    added_parameters: int
+
+    def order(self) -> tuple[float, float, int]:
+        """Sort key, best first: accuracy, then lower NLL of the gold answer, then fewer kept parameters."""
+        return (-self.accuracy, self.nll, self.added_parameters)
+
+
+def keep_best(scores: Mapping[MatrixId, float], count: int) -> list[MatrixId]:
+    """The ``count`` matrices with the most negative scores; ties go to the lower layer, then by role."""
+    return sorted(scores, key=lambda target: (scores[target], target))[:count]
+
+
+def candidates(
+    kept: Mapping[int, Sequence[MatrixId]], rates: Sequence[float]
+) -> list[tuple[MatrixId, int, list[Candidate]]]:
+    """The candidates in groups that share one decomposition: (matrix, K) and every ρ.
+
+    Args:
+        kept: for each K, the matrices that are tried with it.
+        rates: the ρ.
+    """
+    return [
+        (target, clusters, [Candidate(target, clusters, rho) for rho in rates])
+        for clusters, targets in kept.items()
+        for target in targets
+    ]
+
+
+def winner(outcomes: Iterable[Outcome]) -> Outcome:
+    """The best outcome, the unedited model's among them; see `Outcome.order`. The first of equals wins."""
+    return min(outcomes, key=Outcome.order)
