@@ -12,7 +12,7 @@ from lm_eval.models.huggingface import HFLM
 
 from cti_edits.apply import AppliedEdit, apply
 from cti_edits.calibration import GoldRequest
-from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.manifest import Edit, load
 
 
@@ -44,9 +44,9 @@ class EditedLM(HFLM):  # type: ignore[misc]
         verify: bool = True,
         **arguments: Any,
     ) -> None:
-        self.edit = edit if isinstance(edit, Edit) or edit is None else load(str(edit))
         if not isinstance(verify, bool):
             raise EditError(f"verify: expected true or false, got {printable(verify)!r}")
+        self.edit = edit if isinstance(edit, Edit) or edit is None else load(str(edit))
         if pretrained is None:
             if self.edit is None:
                 raise EditError("expected edit=FILE, pretrained=MODEL or both in --model_args, got neither")
@@ -62,7 +62,10 @@ class EditedLM(HFLM):  # type: ignore[misc]
         self.applied_edit = None
         if self.edit is not None:
             model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-            self.applied_edit = apply(self.edit, model, verify)
+            try:
+                self.applied_edit = apply(self.edit, model, verify)
+            except FitError as error:
+                raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> EditedLM:
@@ -171,14 +174,11 @@ def load_base(model: str, model_args: str, device: str | None, dtype: str, batch
         batch_size: requests in one pass.
 
     Raises:
-        EditError: the arguments are not ``key=value``, or the model cannot be loaded.
+        EditError: an argument is not the model's, or the model cannot be loaded.
     """
     from lm_eval.utils import simple_parse_args_string
 
-    try:
-        arguments: dict[str, Any] = simple_parse_args_string(model_args) if model_args else {}
-    except ValueError:
-        raise EditError(f"--model-args: expected key=value,key=value, got {printable(model_args)!r}") from None
+    arguments: dict[str, Any] = simple_parse_args_string(model_args)
     if clash := {"pretrained", "edit", "dtype", "device", "batch_size"} & set(arguments):
         raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
     try:
