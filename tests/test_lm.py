@@ -126,7 +126,7 @@ def test_the_edit_applies_under_a_peft_adapter(llama: Path, tmp_path: Path) -> N
     from peft import LoraConfig, get_peft_model
 
     adapter = get_peft_model(tiny_model("llama"), LoraConfig(target_modules=["q_proj"], r=2))
-    adapter.save_pretrained(tmp_path / "adapter")
+    adapter.save_pretrained(str(tmp_path / "adapter"))
     path = write(edit_of(tiny_model("llama"), *PLACES, base_id=str(llama)), tmp_path / "edit.json")
     lm = EditedLM(edit=path, peft=str(tmp_path / "adapter"))
     plain = tiny_model("llama")
