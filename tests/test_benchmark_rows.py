@@ -238,16 +238,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_in_the_command(tmp_path: Path)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(root)}
     command = "from cti_edits.cli import main; main()"
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from cti_edits.cli import main; main()",
-            "eval",
-            "--model",
-            "dummy",
-            "--tasks",
-            "cti_fever",
-        ],
+        [sys.executable, "-c", command, "eval", "--model", "dummy", "--tasks", "cti_fever"],
         capture_output=True,
         text=True,
         env=environment,
