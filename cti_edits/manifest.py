@@ -275,9 +275,9 @@ def _strict_json(content: bytes) -> Any:
 
     def integer(digits: str) -> int | _RefusedNumber:
         # Python takes quadratic time for the digits of an integer.
-        if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
-            return refused(digits, f"is too large an integer (the most is {MAX_INTEGER})")
-        return int(digits)
+        if len(digits) <= 17 and -MAX_INTEGER <= (value := int(digits)) <= MAX_INTEGER:
+            return value
+        return refused(digits, f"is too large an integer (the most is {MAX_INTEGER})")
 
     try:
         document = json.loads(
