@@ -271,6 +271,12 @@ def test_an_interval_has_its_lower_end_first(part: str) -> None:
     parse(json.dumps(document).encode())
 
 
+def test_a_key_from_the_file_is_escaped_where_it_is_part_of_a_field() -> None:
+    document = full()
+    document["provenance"]["versions"] = {"\x1b[31m\u202e": 5}
+    assert refusal(document) == "provenance.versions.\\x1b[31m\\u202e: expected a string, got an integer 5"
+
+
 # Files that are none
 
 
