@@ -44,8 +44,8 @@ def list_edits(
         print_listing(HEADINGS, rows, right=("layer", "ρ", "K"))
     if folder is not None and next(folder.glob("*.json"), None) is None:
         print(f"{printable(folder)}: no edits here")
-    for error in wrong:
-        print(f"cti-edits: error: {error}", file=sys.stderr)
+    for refusal in wrong:
+        print(f"cti-edits: error: {refusal}", file=sys.stderr)
     if wrong:
         raise typer.Exit(2)
 

@@ -1,4 +1,4 @@
-"""A table for people: drawn on a terminal, plain columns with nothing wrapped or cut where the output goes elsewhere."""
+"""A table for people: drawn on a terminal; elsewhere plain columns, with nothing wrapped or cut."""
 
 from __future__ import annotations
 

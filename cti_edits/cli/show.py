@@ -65,7 +65,7 @@ def show(file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manif
     _origin(edit, line)
     for part in ("calibration", "test"):
         if edit.results[part] is not None:
-            line(part, _measurement(edit.results[part]))
+            line(part, describe_measurement(edit.results[part]))
     reported = edit.results.get("reported")
     if reported is not None:
         line(
@@ -89,14 +89,15 @@ def _origin(edit: Edit, line: Any) -> None:
         found = edit.search
         line(
             "search",
-            f"{found['candidates']} candidates on {found['samples']} examples, seed {found['seed']}"
-            + (f", preset {found['preset']}" if found["preset"] else ""),
+            f"{found['candidates']} candidates on {found.get('evaluated_on', found['samples'])} examples, "
+            f"seed {found['seed']}" + (f", preset {found['preset']}" if found["preset"] else ""),
         )
     provenance = edit.provenance
     line("made", ", ".join(str(provenance[key]) for key in ("created", "tool", "source") if provenance[key]))
 
 
-def _measurement(measured: Mapping[str, Any]) -> str:
+def describe_measurement(measured: Mapping[str, Any]) -> str:
+    """An entry of the manifest's ``results`` in words, with the intervals that it allows."""
     from cti_edits.stats import wilson_interval
 
     n = measured["n"]
