@@ -34,7 +34,7 @@ FROM_A_SMALLER_FEVER = {
     ("table_3_gptj", "laser-100e"): "21.85",
     ("table_3_gptj", "laser-100g-100e"): "86.96",
 }
-"""tables.json's note: they follow from a FEVER a little smaller than table 6's. With what the formula gives for that."""
+"""tables.json's note: they follow from a FEVER a little smaller than table 6's. With what the formula gives here."""
 OTHER_FEVER = {("table_1_gptj", "cl-100g-se"), ("table_3_gptj", "laser-100g-se")}
 """FEVER entries of tables 1 and 3 too (1.96 and 10.1, where the formula gives 1.98 and 10.2), which the note covers
 but does not explain: they follow from no size near table 6's."""
