@@ -32,10 +32,11 @@ def show(file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manif
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for key, value in _lines(edit):
         # Anyone may have written this text.
-        print(_laid_out(key, printable(value, sys.maxsize), width))
+        print(laid_out(key, printable(value, sys.maxsize), width))
 
 
-def _laid_out(key: str, value: str, width: int | None) -> str:
+def laid_out(key: str, value: str, width: int | None) -> str:
+    """One line, or several of at most ``width`` columns; a key alone is a heading."""
     line = f"{key:<{VALUES_AT}}{value}" if value else key
     if width is None or len(line) <= width:
         return line
@@ -63,7 +64,7 @@ def _lines(edit: Edit) -> Iterator[Line]:
     for part in ("calibration", "test"):
         if edit.results[part] is not None:
             yield "", ""
-            yield from _measurement_lines(part, edit.results[part])
+            yield from measurement_lines(part, edit.results[part])
     reported = edit.results.get("reported")
     if reported is not None:
         yield "", ""
@@ -105,7 +106,8 @@ def _origin_lines(edit: Edit) -> Iterator[Line]:
     if edit.search is not None:
         found = edit.search
         preset = f", preset {found['preset']}" if found["preset"] else ""
-        yield "search", f"{found['candidates']} candidates on {found['samples']} examples, seed {found['seed']}{preset}"
+        rows = found.get("evaluated_on", found["samples"])
+        yield "search", f"{found['candidates']} candidates on {rows} examples, seed {found['seed']}{preset}"
     made = edit.provenance
     yield "made by", f"{made['tool']}, {made['created'] or 'time not given'}"
     if made["source"]:
@@ -117,7 +119,8 @@ def _origin_lines(edit: Edit) -> Iterator[Line]:
 _ROWS = {"baseline": "base model", "edited": "edited"}
 
 
-def _measurement_lines(part: str, measured: Mapping[str, Any]) -> Iterator[Line]:
+def measurement_lines(part: str, measured: Mapping[str, Any]) -> Iterator[Line]:
+    """A measurement of a manifest: both accuracies with intervals, the majority class, the difference."""
     from cti_edits.stats import wilson_interval
 
     n = measured["n"]
