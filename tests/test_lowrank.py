@@ -243,6 +243,11 @@ def test_ranks_out_of_range_name_the_block(ranks: tuple[int, ...]) -> None:
         assemble(decompose(weight, 2), ranks, weight.dtype)
 
 
+def test_ranks_are_checked_before_the_decomposition() -> None:
+    with pytest.raises(EditError, match="block 0: expected a rank from 1 to 2, got 9"):
+        truncate(torch.full((4, 4), float("nan")), (9, 1))
+
+
 def test_a_rank_for_each_block() -> None:
     with pytest.raises(EditError, match="expected 2 block ranks, one a row block, got 3"):
         assemble(decompose(random_weight((4, 4)), 2), (1, 1, 1), torch.float64)

@@ -97,6 +97,17 @@ def test_more_data_of_the_same_kind_narrow_the_interval(table: tuple[int, int, i
     assert narrow_high - narrow_low < high - low
 
 
+def test_negative_association_is_not_corrected_for_continuity() -> None:
+    both, more, less, neither = table = (10, 40, 30, 20)
+    wilson = [binomtest(right, 100).proportion_ci(method="wilson") for right in (both + more, both + less)]
+    phi = (both * neither - more * less) / (50 * 50 * 40 * 60) ** 0.5
+    below, above = 0.5 - wilson[0].low, wilson[1].high - 0.4
+    low = 0.1 - (below**2 - 2 * phi * below * above + above**2) ** 0.5
+    above, below = wilson[0].high - 0.5, 0.4 - wilson[1].low
+    high = 0.1 + (above**2 - 2 * phi * above * below + below**2) ** 0.5
+    assert list(paired_interval(*pairs(*table))) == pytest.approx([low, high], abs=1e-12)
+
+
 def test_agreement_narrows_the_interval() -> None:
     """The same two accuracies: rows that are right together tell more than rows that are not."""
     agreeing = paired_interval(*pairs(45, 15, 5, 35))
