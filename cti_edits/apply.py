@@ -148,6 +148,11 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
             f"{edit.name}: base_model.architecture: the edit is for {edit.base_model.architecture}, "
             f"the model is a {architecture}"
         )
+    if edit.edits:
+        try:
+            model_family(model)
+        except FitError as error:
+            raise FitError(f"{edit.name}: base_model.architecture: {error}") from None
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"

@@ -85,7 +85,7 @@ class EditedLM(HFLM):  # type: ignore[misc]
         """How many tokens the gold answer has.
 
         Raises:
-            EditError: it has none.
+            EditError: it has none, or more than the model takes.
         """
         return self._encode_answer(request)[1]
 
@@ -95,7 +95,7 @@ class EditedLM(HFLM):  # type: ignore[misc]
         Differentiable. Rows are padded on the right, which the earlier positions of a causal model do not see.
 
         Raises:
-            EditError: an answer has no tokens.
+            EditError: an answer has no tokens, or more than the model takes.
         """
         encoded = [self._encode_answer(request) for request in requests]
         longest = max(len(tokens) for tokens, _ in encoded) - 1
@@ -128,6 +128,11 @@ class EditedLM(HFLM):  # type: ignore[misc]
                 context, answer = answer[:1], answer[1:]
         if not answer:
             raise EditError(f"row {request.doc_id}: the gold answer {printable(request.continuation)!r} has no tokens")
+        if len(answer) > self.max_length:
+            raise EditError(
+                f"row {request.doc_id}: the gold answer has {len(answer)} tokens, more than the {self.max_length} "
+                "that the model takes"
+            )
         return (context + answer)[-(self.max_length + 1) :], len(answer)
 
     def get_model_info(self) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pluggy
 
 from cti_edits import hookspecs
+from cti_edits.errors import printable
 
 GROUP = "cti_edits"
+BUILT_IN = "built-in"
 OFF_SWITCH = "CTI_EDITS_NO_PLUGINS"
 
 
@@ -33,15 +35,20 @@ def plugin_manager() -> pluggy.PluginManager:
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
-    manager.register(BuiltIn(), name="built-in")
+    manager.register(BuiltIn(), name=BUILT_IN)
     if os.environ.get(OFF_SWITCH, "") in ("", "0"):
         for entry_point in entry_points(group=GROUP):
             try:
                 manager.register(entry_point.load(), name=entry_point.name)
             except Exception as error:
-                print(
-                    f"cti-edits: warning: the plugin {entry_point.name!r} ({entry_point.value}) could not be loaded "
-                    f"and is left out: {error}; {OFF_SWITCH}=1 turns plugins off",
-                    file=sys.stderr,
-                )
+                leave_out(entry_point.name, f"({entry_point.value}) could not be loaded", error)
     return manager
+
+
+def leave_out(name: str, what: str, error: Exception) -> None:
+    """Say on stderr, on one line, that the plugin ``name`` is left out and why."""
+    print(
+        f"cti-edits: warning: the plugin {printable(name)!r} {printable(what)} and is left out: "
+        f"{printable(f'{type(error).__name__}: {error}', 500)}; {OFF_SWITCH}=1 turns plugins off",
+        file=sys.stderr,
+    )

@@ -20,7 +20,8 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
     centre = p + Z95**2 / (2 * n)
     half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
     scale = 1 + Z95**2 / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # The share itself lies inside; at 0 and 1 it is the end, which rounding would miss.
+    return max(0.0, min(p, (centre - half) / scale)), min(1.0, max(p, (centre + half) / scale))
 
 
 def paired_interval(baseline: Sequence[bool], edited: Sequence[bool]) -> tuple[float, float]:

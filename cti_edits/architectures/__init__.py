@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cti_edits.errors import EditError, FitError, printable
-from cti_edits.plugins import plugin_manager
+from cti_edits.plugins import BUILT_IN, leave_out, plugin_manager
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Family:
         if matrix not in self.matrices:
             near = difflib.get_close_matches(matrix, self.matrices, 1)
             raise FitError(
-                f"the {self.name} family has no matrix {printable(matrix)!r}"
+                f"matrix: the {self.name} family has no matrix {printable(matrix)!r}"
                 + (f", perhaps {near[0]!r}" if near else "")
                 + f" (it has {', '.join(self.matrices)})"
             )
         if layer < 0:
-            raise FitError(f"expected a layer of 0 or more, got {layer}")
+            raise FitError(f"layer: expected 0 or more, got {layer}")
         return f"{self.layers}.{layer}.{self.matrices[matrix]}"
 
     def locate(self, module_name: str) -> tuple[str, int] | None:
@@ -84,6 +84,15 @@ def read_family(path: Path) -> Family:
     for key, kind in wanted.items():
         if not isinstance(data[key], kind):
             raise EditError(f"{path}: {key}: expected a JSON {kind.__name__}, got {data[key]!r}")
+    if not data["model_types"] or not all(isinstance(name, str) and name for name in data["model_types"]):
+        raise EditError(f"{path}: model_types: expected one or more names, got {data['model_types']!r}")
+    for matrix, inside in data["matrices"].items():
+        if not re.fullmatch(r"[UW]_[a-z]{1,20}", matrix):
+            raise EditError(f"{path}: matrices: expected roles such as U_in or W_q, got {matrix!r}")
+        if not isinstance(inside, str) or not inside:
+            raise EditError(f"{path}: matrices: {matrix}: expected the name of a module, got {inside!r}")
+    if not data["matrices"] or len(set(data["matrices"].values())) != len(data["matrices"]):
+        raise EditError(f"{path}: matrices: expected one or more, each in a module of its own")
     if data["kind"] not in ("causal", "masked"):
         raise EditError(f'{path}: kind: expected "causal" or "masked", got {data["kind"]!r}')
     if data["weight_rows"] not in ("outputs", "inputs"):
@@ -93,16 +102,36 @@ def read_family(path: Path) -> Family:
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Every known family by ``config.model_type``, from this folder and from plugins."""
+    """Every known family by ``config.model_type``, from this folder and from plugins.
+
+    A plugin whose hook raises or whose files are wrong is named on stderr and left out whole.
+    """
     known: dict[str, Family] = {}
-    for folder in plugin_manager().hook.architecture_folders():
+    manager = plugin_manager()
+    plugins = dict(manager.list_name_plugin())
+    for name, plugin in plugins.items():
+        others = [other for other in plugins.values() if other is not plugin]
+        try:
+            known |= _families_in(manager.subset_hook_caller("architecture_folders", others)(), known)
+        except Exception as error:
+            if name == BUILT_IN:
+                raise
+            leave_out(name, "gives no architecture files that can be used", error)
+    return known
+
+
+def _families_in(folders: Iterable[str], known: Mapping[str, Family]) -> dict[str, Family]:
+    found: dict[str, Family] = {}
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise EditError(f"{folder}: expected a folder of architecture files")
         for path in sorted(Path(folder).glob("*.json")):
             family = read_family(path)
             for model_type in family.model_types:
-                if model_type in known:
-                    raise EditError(f"{path}: the model type {model_type!r} is claimed by {known[model_type].name} too")
-                known[model_type] = family
-    return known
+                if claimed := known.get(model_type) or found.get(model_type):
+                    raise EditError(f"{path}: the model type {model_type!r} is claimed by {claimed.name} too")
+                found[model_type] = family
+    return found
 
 
 def family_of(model_type: str) -> Family:

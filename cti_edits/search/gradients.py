@@ -55,11 +55,12 @@ def loss_gradients(
                             f"the loss of the unedited model on row {requests[index].doc_id} is {loss}; "
                             "a wider dtype (--dtype float32) may help"
                         )
-                gradients = torch.autograd.grad(losses.sum() / len(requests), parameters)
+                # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
+                gradients = torch.autograd.grad(losses.sum(), parameters)
                 wide = [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]
                 sums = [a + b for a, b in zip(sums, wide, strict=True)] if sums else wide
                 advance(len(batch))
     finally:
         for parameter, required in former:
             parameter.requires_grad_(required)
-    return [target.oriented(total) for target, total in zip(targets, sums, strict=True)]
+    return [target.oriented(total / len(requests)) for target, total in zip(targets, sums, strict=True)]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from math import comb
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from cti_edits.stats import majority_class, mcnemar_p_value, paired_interval, wilson_interval
+
+counts = st.integers(0, 40)
+
+
+def pairs(both: int, edited_only: int, baseline_only: int, neither: int) -> tuple[list[bool], list[bool]]:
+    """Baseline and edited outcomes with the given counts."""
+    baseline = [True] * both + [False] * edited_only + [True] * baseline_only + [False] * neither
+    edited = [True] * both + [True] * edited_only + [False] * baseline_only + [False] * neither
+    return baseline, edited
+
+
+@given(n=st.integers(1, 5000), data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_wilson_interval_is_scipys(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n) | st.sampled_from([0, n]))
+    expected = binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
+    low, high = wilson_interval(right, n)
+    assert [low, high] == pytest.approx([expected.low, expected.high], abs=1e-12)
+    assert 0.0 <= low <= right / n <= high <= 1.0
+
+
+def test_majority_class_is_the_share_of_the_most_frequent() -> None:
+    assert majority_class(["yes", "no", "yes", "maybe"]) == 0.5
+    assert majority_class([1]) == 1.0
+    assert majority_class([0, 1, 2, 3]) == 0.25
+
+
+@given(counts, counts, counts, counts)
+@settings(deadline=None, max_examples=60)
+def test_mcnemar_is_an_exact_sum_of_binomials(both: int, more: int, less: int, neither: int) -> None:
+    baseline, edited = pairs(both, more, less, neither)
+    changed = more + less
+    # Twice the smaller tail of a fair coin, in whole numbers.
+    tail = sum(comb(changed, k) for k in range(min(more, less) + 1))
+    expected = min(1.0, 2 * tail / 2**changed)
+    assert mcnemar_p_value(baseline, edited) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar_p_value(edited, baseline) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_where_nothing_changed() -> None:
+    assert mcnemar_p_value([True, False], [True, False]) == 1.0
+    assert mcnemar_p_value([], []) == 1.0
+
+
+def test_mcnemar_by_hand() -> None:
+    # Five rows won and none lost: 2 / 2^5.
+    assert mcnemar_p_value(*pairs(3, 5, 0, 2)) == pytest.approx(0.0625)
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        # Fagerland, Lydersen and Laake, Statistical Analysis of Contingency Tables, chapter 8 (Newcombe's
+        # square-and-add interval): Cavo et al. 2012 and Bentur et al. 2009.
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+        ((1, 1, 7, 12), -0.5069, -0.0256),
+    ],
+)
+def test_paired_interval_of_published_tables(table: tuple[int, int, int, int], low: float, high: float) -> None:
+    assert list(paired_interval(*pairs(*table))) == pytest.approx([low, high], abs=5e-5)
+
+
+@given(counts, counts, counts, counts)
+@settings(deadline=None, max_examples=100)
+def test_paired_interval_holds_the_difference_and_turns_with_its_sides(
+    both: int, more: int, less: int, neither: int
+) -> None:
+    n = both + more + less + neither
+    if n == 0:
+        both = n = 1
+    baseline, edited = pairs(both, more, less, neither)
+    low, high = paired_interval(baseline, edited)
+    assert -1.0 <= low <= (more - less) / n + 1e-12
+    assert (more - less) / n - 1e-12 <= high <= 1.0
+    assert list(paired_interval(edited, baseline)) == pytest.approx([-high, -low], abs=1e-12)
+    # Right and wrong turned about: the difference changes its sign.
+    turned = paired_interval([not right for right in baseline], [not right for right in edited])
+    assert list(turned) == pytest.approx([-high, -low], abs=1e-9)
+
+
+@given(st.tuples(counts, counts, counts, counts).filter(lambda table: table[1] + table[2] > 0))
+@settings(deadline=None, max_examples=60)
+def test_more_data_of_the_same_kind_narrow_the_interval(table: tuple[int, int, int, int]) -> None:
+    low, high = paired_interval(*pairs(*table))
+    both, more, less, neither = (4 * count for count in table)
+    narrow_low, narrow_high = paired_interval(*pairs(both, more, less, neither))
+    assert narrow_high - narrow_low < high - low
+
+
+def test_negative_association_is_not_corrected_for_continuity() -> None:
+    both, more, less, neither = table = (10, 40, 30, 20)
+    wilson = [binomtest(right, 100).proportion_ci(method="wilson") for right in (both + more, both + less)]
+    phi = (both * neither - more * less) / (50 * 50 * 40 * 60) ** 0.5
+    below, above = 0.5 - wilson[0].low, wilson[1].high - 0.4
+    low = 0.1 - (below**2 - 2 * phi * below * above + above**2) ** 0.5
+    above, below = wilson[0].high - 0.5, 0.4 - wilson[1].low
+    high = 0.1 + (above**2 - 2 * phi * above * below + below**2) ** 0.5
+    assert list(paired_interval(*pairs(*table))) == pytest.approx([low, high], abs=1e-12)
+
+
+def test_agreement_narrows_the_interval() -> None:
+    """The same two accuracies: rows that are right together tell more than rows that are not."""
+    agreeing = paired_interval(*pairs(45, 15, 5, 35))
+    opposed = paired_interval(*pairs(20, 40, 30, 10))
+    assert agreeing[1] - agreeing[0] < opposed[1] - opposed[0]
+
+
+@pytest.mark.parametrize("table", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (9, 0, 0, 0), (0, 9, 0, 0)])
+def test_paired_interval_of_one_kind_of_row_alone(table: tuple[int, int, int, int]) -> None:
+    low, high = paired_interval(*pairs(*table))
+    difference = (table[1] - table[2]) / sum(table)
+    assert -1.0 <= low <= difference <= high <= 1.0
+    assert low < high
+
+
+def test_rows_must_be_paired() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        paired_interval([True, False], [True])
+    with pytest.raises(ValueError, match="shorter"):
+        mcnemar_p_value([True, False], [True])
