@@ -30,7 +30,7 @@ FIXTURES = Path(__file__).parent / "data" / "edit-1"
 DIGESTS = {
     "empty.json": "25f1ed7cbb5e439f5212d14794b18cfb15e2a23651e53511bfa4b8f9b96b563f",
     "one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
-    "two_matrices.json": "212051577c137c9918612cddf8268c713da733006a9e94f939e18c0c68bd05ac",
+    "two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
 }
 
 
