@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# This package is imported at every interpreter start (see lm_eval_startup), so it imports nothing itself.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cti_edits.apply import applied, apply
     from cti_edits.errors import BaseMismatchError, EditError, FitError, ManifestError
     from cti_edits.manifest import BaseModel, Edit, MatrixEdit, load, parse
@@ -42,7 +43,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name where it is first used: this package is imported at every interpreter start."""
+    """Import a public name where it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

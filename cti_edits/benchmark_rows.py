@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,176 @@ from cti_edits.errors import EditError, one_line_in_command, printable
 DATA_VARIABLE = "CTI_EDITS_DATA"
 VALIDATION_SHARE = 0.2
 
-__all__ = ["DATA_VARIABLE", "DatasetDict", "hub_rows", "local_rows", "read_jsonl", "split_rows", "validation_count"]
+Row = dict[str, Any]
+#: From a field's name to its type, or to the values that it may have.
+Fields = Mapping[str, type | tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows came from.
+
+    Attributes:
+        id: the data set's id on the hub, or a bundled file's name.
+        revision: which version of it: the hub's revision, or ``sha256:`` and the hash of the local file that was read.
+    """
+
+    id: str
+    revision: str | None
+
+
+class BenchmarkRows(DatasetDict):  # type: ignore[misc]
+    """The splits "validation" and "test" of a benchmark, and where their rows came from."""
+
+    source: Source
+
+
+@dataclass(frozen=True)
+class HubCopy:
+    """A data set on the hub, or a folder of the same layout.
+
+    Attributes:
+        path: its id, or the folder.
+        revision: branch, tag or commit; the newest if None.
+        name: the configuration, where it has several.
+        data_files: from split to file pattern, where the copy does not say so itself.
+    """
+
+    path: str
+    revision: str | None = None
+    name: str | None = None
+    data_files: Mapping[str, str] | None = None
+
+    def rows(self, split: str | None, columns: Sequence[str], limit: int | None = None) -> list[Row]:
+        """The first ``limit`` rows of ``split``, or of every split, one after the other, with ``columns`` only.
+
+        Raises:
+            EditError: the hub or the data set cannot be reached, or a column is not there.
+        """
+        try:
+            found = load_dataset(
+                self.path,
+                name=self.name,
+                revision=self.revision,
+                data_files=dict(self.data_files) if self.data_files else None,
+                split=split,
+            )
+        except Exception as error:
+            raise EditError(
+                f"cannot load the data set {printable(self.path)!r} from the hub ({first_line(error)}); with its rows "
+                f"in a local folder, set {DATA_VARIABLE} to that folder"
+            ) from None
+        rows: list[Row] = []
+        for part in found.values() if split is None else [found]:
+            if missing := [column for column in columns if column not in part.column_names]:
+                raise EditError(f"the data set {printable(self.path)!r}: expected the column {missing[0]!r}")
+            part = part.select_columns(list(columns))
+            rows.extend((part if limit is None else part.select(range(min(limit, len(part))))).to_list())
+        return rows
+
+
+def benchmark(
+    file: str,
+    fields: Fields,
+    hub: HubCopy,
+    from_hub: Callable[[HubCopy], list[Row]],
+    arrange: Callable[[list[Row]], list[Row]] | None = None,
+) -> BenchmarkRows:
+    """The rows of a benchmark, split: from the local folder when CTI_EDITS_DATA is set, else from the hub.
+
+    Args:
+        file: name of the local file, JSON Lines.
+        fields: what each of its rows has.
+        hub: the copy on the hub.
+        from_hub: reads that copy into rows like the local file's.
+        arrange: makes the task's rows of them, from either source; they are these rows if left out.
+
+    Raises:
+        EditError: the file or the hub cannot be read, or a row is not as expected. Inside the ``lm_eval`` command, one
+            line and exit code 2 instead.
+    """
+    with one_line_in_command():
+        path = local_file(file)
+        revision = file_revision(path) if path else hub.revision
+        if path:
+            rows = read_jsonl(path, fields)
+        else:
+            rows = from_hub(hub)
+            for number, row in enumerate(rows, start=1):
+                check_row(row, fields, f"{printable(hub.path)}: row {number}")
+        rows = arrange(rows) if arrange else rows
+        if not rows:
+            raise EditError(f"{printable(path or hub.path)}: no rows")
+        return split_rows(rows, Source(hub.path, revision))
+
+
+def local_file(name: str) -> Path | None:
+    """``name`` in the folder that CTI_EDITS_DATA names; None if the variable is not set.
+
+    Raises:
+        EditError: the variable is set and the file is not there.
+    """
+    folder = os.environ.get(DATA_VARIABLE)
+    if not folder:
+        return None
+    path = Path(folder) / name
+    if not path.is_file():
+        raise EditError(f"{printable(path)}: no such file; {DATA_VARIABLE} names the folder with the benchmarks' rows")
+    return path
+
+
+def file_revision(path: Path) -> str:
+    """The version of a local file: ``sha256:`` and its hash."""
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def read_jsonl(path: Path, fields: Fields) -> list[Row]:
+    """The rows of a JSON Lines file, with ``fields`` only.
+
+    Raises:
+        EditError: a line is not JSON, or a row is not as ``fields`` has it; the message names the line.
+    """
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EditError(f"{printable(path)}: cannot read it: {printable(error)}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{printable(path)}: line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise EditError(f"{where}: not JSON: {printable(error)}") from None
+        rows.append(check_row(row, fields, where))
+    return rows
+
+
+def check_row(row: Any, fields: Fields, where: str) -> Row:
+    """``row`` with ``fields`` only.
+
+    Raises:
+        EditError: it is no JSON object, lacks a field or has another value there; the message begins with ``where``.
+    """
+    for field, wanted in fields.items():
+        if not isinstance(row, dict) or field not in row:
+            raise EditError(f"{where}: expected the field {field!r}")
+        value = row[field]
+        if isinstance(wanted, tuple):
+            if value not in wanted:
+                raise EditError(
+                    f"{where}: {field}: expected one of {', '.join(map(repr, wanted))}, got {printable(repr(value))}"
+                )
+        elif not isinstance(value, wanted):
+            raise EditError(f"{where}: {field}: expected a {wanted.__name__}, got {printable(repr(value))}")
+    return {field: row[field] for field in fields}
+
+
+def first_line(error: Exception) -> str:
+    """What ``error`` is, for the one line that a person gets to see of it."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {printable(said[0])}" if said else type(error).__name__
 
 
 def validation_count(rows: int) -> int:
@@ -23,67 +194,10 @@ def validation_count(rows: int) -> int:
     return int(VALIDATION_SHARE * rows)
 
 
-def read_jsonl(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a JSON Lines file.
-
-    Raises:
-        EditError: a line is not JSON, or a row lacks one of ``fields``; the message names the line.
-    """
-    rows = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise EditError(f"{path}: line {number}: not JSON: {error}") from None
-            missing = [field for field in fields if not isinstance(row, dict) or field not in row]
-            if missing:
-                raise EditError(f"{path}: line {number}: expected the field {missing[0]!r}")
-            rows.append(row)
-    return rows
-
-
-def local_rows(name: str, fields: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The rows of ``name`` in the folder that CTI_EDITS_DATA names; None if the variable is not set.
-
-    Raises:
-        EditError: the variable is set and the file is not there, or it is not as expected.
-    """
-    folder = os.environ.get(DATA_VARIABLE)
-    if not folder:
-        return None
-    path = Path(folder) / name
-    with one_line_in_command():
-        if not path.is_file():
-            raise EditError(
-                f"{printable(path)}: no such file; {DATA_VARIABLE} names the folder with the benchmarks' rows"
-            )
-        return read_jsonl(path, fields)
-
-
-def hub_rows(dataset: str, revision: str | None, name: str | None, splits: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of ``splits``, one after the other, of a data set on the hub.
-
-    Raises:
-        EditError: the hub or the data set cannot be reached.
-    """
-    rows: list[dict[str, Any]] = []
-    with one_line_in_command():
-        for split in splits:
-            try:
-                rows.extend(load_dataset(dataset, name=name, revision=revision, split=split))
-            except Exception as error:
-                raise EditError(
-                    f"cannot load the data set {dataset!r} from the hub ({type(error).__name__}: "
-                    f"{printable(str(error).splitlines()[0] if str(error) else '')}); with its rows in a local folder, "
-                    f"set {DATA_VARIABLE} to that folder"
-                ) from None
-    return rows
-
-
-def split_rows(rows: list[dict[str, Any]], keep: Sequence[str] | None = None) -> DatasetDict:
-    """The first 20 % of ``rows`` as "validation" and the rest as "test", in order, with the fields ``keep`` only."""
-    if keep is not None:
-        rows = [{field: row[field] for field in keep} for row in rows]
+def split_rows(rows: list[Row], source: Source) -> BenchmarkRows:
+    """The first 20 % of ``rows`` as "validation" and the rest as "test", in order."""
     cut = validation_count(len(rows))
-    return DatasetDict({"validation": Dataset.from_list(rows[:cut]), "test": Dataset.from_list(rows[cut:])})
+    whole = Dataset.from_list(rows)
+    splits = BenchmarkRows({"validation": whole.select(range(cut)), "test": whole.select(range(cut, len(rows)))})
+    splits.source = source
+    return splits

@@ -8,14 +8,18 @@ import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from cti_edits.benchmark_rows import validation_count
+from cti_edits.benchmark_rows import Source, first_line, validation_count
 from cti_edits.errors import EditError, printable
 from cti_edits.resources import folder
 from cti_edits.stats import majority_class
 
 METRIC = "acc"
+# A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
+OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
+
+ModelKind = Literal["causal", "masked"]
 
 
 @dataclass(frozen=True)
@@ -58,36 +62,72 @@ class CalibrationSet:
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
-def load_task(name: str, include_path: str | None = None) -> Any:
-    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever".
+def load_task(name: str, include_path: str | None = None, kind: ModelKind = "causal") -> Any:
+    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
         name: a task of ours, of lm-eval or of ``include_path``.
         include_path: a folder with more tasks.
+        kind: which models the task's prompt is to be for.
 
     Raises:
-        EditError: there is no such task (the nearest names are given), or it is a group.
+        EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
+            cannot be loaded.
     """
-    from lm_eval.tasks import TaskManager
-
     paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
     if include_path and not Path(include_path).is_dir():
         raise EditError(f"--include-path: {printable(include_path)}: expected a folder with task files")
+    found, manager = _find(name, [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"], paths)
+    _check_single(found, manager)
+    _check_kind(found, kind, manager)
+    try:
+        return manager.load([found])["tasks"][found]
+    except EditError:
+        raise
+    except Exception as error:
+        # Whatever a task's own code, its file or a data set's host may raise.
+        raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
+
+
+def _find(name: str, ours: list[str], paths: list[str]) -> tuple[str, Any]:
+    """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
+    from lm_eval.tasks import TaskManager
+
     # lm-eval's own index takes seconds to build; ours alone is looked at first.
-    manager = TaskManager(include_path=paths, include_defaults=False)
-    if not {name, f"cti_{name}"} & set(manager.all_tasks):
-        manager = TaskManager(include_path=paths)
-    known = list(manager.all_tasks)
-    found = f"cti_{name}" if f"cti_{name}" in known else name
-    if found not in known:
-        near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
-        raise EditError(
-            f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else "")
-        )
-    tasks = manager.load([found])["tasks"]
-    if found not in tasks:
-        raise EditError(f"{printable(found)} is a group of tasks; a search needs one task, such as {next(iter(tasks))}")
-    return tasks[found]
+    for include_defaults in (False, True):
+        manager = TaskManager(include_path=paths, include_defaults=include_defaults)
+        for candidate in (*ours, name):
+            if candidate in manager.task_index:
+                return candidate, manager
+    known = manager.all_tasks
+    near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
+    raise EditError(f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def _check_single(name: str, manager: Any) -> None:
+    """Refuse a group or a tag."""
+    if name in manager.all_subtasks:
+        return
+    entry = manager.task_index[name]
+    listed = (entry.cfg or {}).get("task") or sorted(entry.tags)
+    members = [member for member in ([listed] if isinstance(listed, str) else listed) if isinstance(member, str)]
+    raise EditError(
+        f"{printable(name)} is a group of tasks; a search needs one task"
+        + (f", such as {printable(members[0])}" if members else "")
+    )
+
+
+def _check_kind(name: str, kind: ModelKind, manager: Any) -> None:
+    """Refuse a task whose file says that its prompt is for the other kind of model."""
+    metadata = (manager.task_index[name].cfg or {}).get("metadata")
+    wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None
+    if wanted not in ("causal", "masked") or wanted == kind:
+        return
+    other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
+    raise EditError(
+        f"{printable(name)} is for {wanted} language models and this one is {kind}"
+        + (f"; use {printable(other)}" if other in manager.task_index else "")
+    )
 
 
 def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
@@ -102,10 +142,10 @@ def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
             f"{name}: a search ranks edits by the metric {METRIC!r}, one right or wrong an example; "
             f"this task has {', '.join(task.aggregation())}"
         )
-    if task.OUTPUT_TYPE not in ("loglikelihood", "multiple_choice"):
+    if task.OUTPUT_TYPE not in OUTPUT_TYPES:
         raise EditError(
-            f"{name}: a search needs a gold answer to take the likelihood of, so a task whose output_type is "
-            f"loglikelihood or multiple_choice; this one's is {task.OUTPUT_TYPE}"
+            f"{name}: a search needs a gold answer to take the likelihood of, so a task whose output_type is one of "
+            f"{', '.join(OUTPUT_TYPES)}; this one's is {task.OUTPUT_TYPE}"
         )
     view, rows, split, own_validation = _validation_view(task)
     if samples < 1:
@@ -114,18 +154,24 @@ def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
         raise EditError(f"{name}: --samples: expected at most {rows}, the rows of its validation part, got {samples}")
     doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
     gold, gold_index, labels = _gold(view, doc_ids)
-    config = task.config
-    kwargs = config.dataset_kwargs or {}
     return CalibrationSet(
         task=view,
         name=name,
-        dataset={"id": config.dataset_path, "revision": kwargs.get("revision"), "split": split},
+        dataset={**_dataset(task), "split": split},
         doc_ids=doc_ids,
         gold=gold,
         gold_index=gold_index,
         majority_class=majority_class(labels),
         own_validation=own_validation,
     )
+
+
+def _dataset(task: Any) -> dict[str, str | None]:
+    """Id and revision of a task's rows: what their loader says, else what the task's file asks for."""
+    source = getattr(task.dataset, "source", None)
+    if isinstance(source, Source):
+        return {"id": source.id, "revision": source.revision}
+    return {"id": task.config.dataset_path, "revision": (task.config.dataset_kwargs or {}).get("revision")}
 
 
 def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
@@ -158,6 +204,8 @@ def _gold(view: Any, doc_ids: tuple[int, ...]) -> tuple[tuple[GoldRequest, ...],
         group.sort(key=lambda instance: instance.idx)
         index = _gold_index(view, group[0].doc)
         context, continuation = group[index].args[:2]
+        if view.OUTPUT_TYPE == "generate_until":
+            continuation = view.config.target_delimiter + _gold_text(view, group[0].doc)
         gold.append(GoldRequest(doc_id, context, continuation))
         gold_index.append(index)
         # Choices that differ from row to row have no label in common but their position.
@@ -172,7 +220,7 @@ def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:
 
 
 def _gold_index(view: Any, doc: Any) -> int:
-    if view.OUTPUT_TYPE == "loglikelihood":
+    if view.OUTPUT_TYPE != "multiple_choice":
         return 0
     target = view.doc_to_text(doc) if view.multiple_input else view.doc_to_target(doc)
     if isinstance(target, list) and target:
@@ -183,3 +231,16 @@ def _gold_index(view: Any, doc: Any) -> int:
     if not isinstance(target, int) or not 0 <= target < len(choices):
         raise EditError(f"{view.config.task}: a row has no gold answer among its choices, which a search needs")
     return target
+
+
+def _gold_text(view: Any, doc: Any) -> str:
+    """The answer that a generation is compared with; the first, where several are right."""
+    target = view.doc_to_target(doc)
+    if isinstance(target, list):
+        target = target[0] if target else None
+    if isinstance(target, int) and view.config.doc_to_choice is not None:
+        choices = view.doc_to_choice(doc)
+        target = choices[target] if 0 <= target < len(choices) else None
+    if target is None or not str(target).strip():
+        raise EditError(f"{view.config.task}: a row has no gold answer, which a search needs")
+    return str(target)

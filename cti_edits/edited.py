@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from cti_edits.apply import AppliedEdit, apply
 from cti_edits.architectures import families
 from cti_edits.calibration import GoldRequest
-from cti_edits.errors import EditError, printable
+from cti_edits.errors import EditError, FitError, printable
 from cti_edits.manifest import Edit, load
 
 Kind = Literal["causal", "masked"]
@@ -55,9 +55,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         verify: bool = True,
         **arguments: Any,
     ) -> None:
-        self.edit = read_edit(edit)
         if not isinstance(verify, bool):
             raise EditError(f"verify: expected true or false, got {printable(verify)!r}")
+        self.edit = read_edit(edit)
         pretrained, revision = base_of(self.edit, pretrained, revision)
         if dtype is None:
             dtype = (self.edit.base_model.dtype if self.edit else None) or "auto"
@@ -74,7 +74,10 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         self.applied_edit = None
         if self.edit is not None:
             model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-            self.applied_edit = apply(self.edit, model, verify)
+            try:
+                self.applied_edit = apply(self.edit, model, verify)
+            except FitError as error:
+                raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
 
     @abstractmethod
     def answer_length(self, request: GoldRequest) -> int:

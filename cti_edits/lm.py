@@ -100,12 +100,9 @@ def load_base(model: str, model_args: str, device: str | None, dtype: str, batch
         batch_size: requests in one pass.
 
     Raises:
-        EditError: the arguments are not ``key=value``, or the model cannot be loaded.
+        EditError: an argument is not the model's, or the model cannot be loaded.
     """
-    try:
-        arguments: dict[str, Any] = simple_parse_args_string(model_args) if model_args else {}
-    except ValueError:
-        raise EditError(f"--model-args: expected key=value,key=value, got {printable(model_args)!r}") from None
+    arguments: dict[str, Any] = simple_parse_args_string(model_args)
     if clash := {"pretrained", "edit", "dtype", "device", "batch_size"} & set(arguments):
         raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
     try:

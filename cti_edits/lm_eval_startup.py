@@ -1,26 +1,22 @@
 """Makes ``lm_eval --model cti`` work from a plain shell with lm-eval releases that scan no entry points.
 
-Run at every interpreter start by ``cti_edits_lm_eval.pth``, so it imports nothing but `sys` and `os`, which Python
-has loaded by then. It puts one finder in front of the import system, which waits for ``lm_eval.models``, registers
-``cti`` in lm-eval's public registry once that package has filled it (an earlier entry would make lm-eval believe that
-the registry is complete, and hide every other model), and leaves. Where lm-eval loads entry points itself, nothing is
-registered here. ``CTI_EDITS_NO_STARTUP=1`` turns it off.
+``cti_edits_lm_eval.pth``, one line that Python runs at every start, puts a finder in front of the import system. It
+knows one name, ``lm_eval.models``; when that is imported it takes itself away and asks `registering_spec` here for the
+module, which registers ``cti`` in lm-eval's public registry once the package has filled it. An earlier entry would make
+lm-eval believe that the registry is complete, and hide every other model. Where lm-eval loads entry points itself,
+nothing is registered here. ``CTI_EDITS_NO_STARTUP=1`` turns it off. The standard library alone is used.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
-    from typing import Any
-
-WAITS_FOR = "lm_eval.models"
 MODEL = ("cti", "cti_edits.lm:EditedLM")
+OFF_SWITCH = "CTI_EDITS_NO_STARTUP"
 
 
 def register() -> None:
@@ -55,34 +51,15 @@ class RegisteringLoader:
             print(f"cti-edits: could not register the model 'cti' with lm-eval: {error}", file=sys.stderr)
 
 
-class WaitingFinder:
-    """A meta path finder that knows one name, asks the other finders for it, and then takes itself away."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """The spec of ``lm_eval.models`` with its loader wrapped; None for every other name."""
-        if fullname != WAITS_FOR:
-            return None
-        sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            find_spec = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find_spec(fullname, path, target) if find_spec else None
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = RegisteringLoader(spec.loader)  # type: ignore[assignment]
-                return spec
+def registering_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    """The spec that the other finders have for ``name``, with its loader wrapped; None leaves the import to them."""
+    if os.environ.get(OFF_SWITCH, "") not in ("", "0"):
         return None
-
-
-def install() -> None:
-    """Wait for ``lm_eval.models``; if it is loaded already, register at once."""
-    if os.environ.get("CTI_EDITS_NO_STARTUP", "") not in ("", "0"):
-        return
-    if WAITS_FOR in sys.modules:
-        register()
-    elif not any(isinstance(finder, WaitingFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, WaitingFinder())
-
-
-install()
+    for finder in sys.meta_path:
+        find_spec = getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = find_spec(name, path, target) if find_spec else None
+        if spec is not None:
+            if spec.loader is not None:
+                spec.loader = RegisteringLoader(spec.loader)  # type: ignore[assignment]
+            return spec
+    return None

@@ -35,7 +35,3 @@ def main() -> None:
     except EditError as error:
         print(f"cti-edits: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

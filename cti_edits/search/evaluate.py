@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from cti_edits.calibration import METRIC, CalibrationSet
-from cti_edits.errors import EditError
+from cti_edits.errors import EditError, printable
+
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -35,18 +40,34 @@ class ReferenceEvaluator:
         self._answer_tokens = [lm.answer_length(request) for request in calibration.gold]
         # lm-eval draws a progress bar for every call; the search has one of its own.
         lm.loglikelihood = functools.partial(type(lm).loglikelihood, lm, disable_tqdm=True)
+        lm.generate_until = functools.partial(type(lm).generate_until, lm, disable_tqdm=True)
 
     def measure(self) -> Measured:
         """Evaluate the model as it stands on the calibration examples.
 
         Raises:
-            EditError: a log-likelihood is not finite; the message names the example.
+            EditError: a log-likelihood is not finite, or the task's metric is not right or wrong for each example; the
+                message names the example.
         """
+        logged = self._logged_samples()
+        correct = tuple(_correct(sample) for sample in logged)
+        if self.calibration.task.OUTPUT_TYPE == "generate_until":
+            losses = self._gold_losses()
+        else:
+            losses = self._scored_losses(logged)
+        for sample, loss in zip(logged, losses, strict=True):
+            if not math.isfinite(loss):
+                raise EditError(f"the log-likelihood of the gold answer on row {sample['doc_id']} is {-loss}")
+        return Measured(sum(correct) / len(correct), sum(losses) / len(losses), correct)
+
+    def _logged_samples(self) -> list[dict[str, Any]]:
+        """What lm-eval logs of each example, in the order of the calibration set."""
         from lm_eval.evaluator import evaluate
 
         name = self.calibration.name
-        level = logging.getLogger("lm_eval").level
-        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        logger = logging.getLogger("lm_eval")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         try:
             results = evaluate(
                 lm=self.lm,
@@ -55,13 +76,41 @@ class ReferenceEvaluator:
                 bootstrap_iters=0,
             )
         finally:
-            logging.getLogger("lm_eval").setLevel(level)
-        logged = sorted(results["samples"][name], key=lambda sample: sample["doc_id"])
-        total = 0.0
-        for row, (sample, index) in enumerate(zip(logged, self.calibration.gold_index, strict=True)):
-            likelihood = float(sample["filtered_resps"][index][0])
-            if not -float("inf") < likelihood < float("inf"):
-                raise EditError(f"the log-likelihood of the gold answer on row {sample['doc_id']} is {likelihood}")
-            total -= likelihood / self._answer_tokens[row]
-        correct = tuple(bool(sample[METRIC]) for sample in logged)
-        return Measured(sum(correct) / len(correct), total / len(correct), correct)
+            logger.setLevel(level)
+        logged = results["samples"][name]
+        # A task with several filters logs each example once a filter; the first is the one that it reports first.
+        first = [sample for sample in logged if sample["filter"] == logged[0]["filter"]]
+        return sorted(first, key=lambda sample: int(sample["doc_id"]))
+
+    def _scored_losses(self, logged: list[dict[str, Any]]) -> list[float]:
+        """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""
+        return [
+            -float(sample["filtered_resps"][index][0]) / tokens
+            for sample, index, tokens in zip(logged, self.calibration.gold_index, self._answer_tokens, strict=True)
+        ]
+
+    def _gold_losses(self) -> list[float]:
+        """The same from a pass of its own, for tasks that lm-eval has the model write an answer to."""
+        gold = self.calibration.gold
+        size = self.lm.batch_size if isinstance(self.lm.batch_size, int) else BATCH_SIZE
+        # Rows of like length share a batch, so that little is spent on padding.
+        order = sorted(range(len(gold)), key=lambda index: len(gold[index].context) + len(gold[index].continuation))
+        losses = [0.0] * len(gold)
+        with torch.no_grad():
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                found = self.lm.answer_losses([gold[index] for index in batch]).tolist()
+                for index, loss in zip(batch, found, strict=True):
+                    losses[index] = loss
+        return losses
+
+
+def _correct(sample: dict[str, Any]) -> bool:
+    """Whether the example is right, of a metric that says no more than that."""
+    value = sample[METRIC]
+    if value not in (0, 1):
+        raise EditError(
+            f"a search needs a metric {METRIC!r} that is 0 or 1 for each example; on row {sample['doc_id']} it is "
+            f"{printable(value)}"
+        )
+    return bool(value)

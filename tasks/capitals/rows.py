@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cti_edits.benchmark_rows import DatasetDict, read_jsonl, split_rows
+from cti_edits.benchmark_rows import BenchmarkRows, Source, file_revision, read_jsonl, split_rows
+
+FILE = Path(__file__).parent / "capitals.jsonl"
 
 
-def capitals(**_: Any) -> DatasetDict:
+def capitals(**_: Any) -> BenchmarkRows:
     """The bundled rows, split as the benchmarks are."""
-    return split_rows(read_jsonl(Path(__file__).parent / "capitals.jsonl", ("country", "capital")))
+    return split_rows(read_jsonl(FILE, {"country": str, "capital": str}), Source(FILE.name, file_revision(FILE)))
 
 
 def prompt(doc: Mapping[str, Any]) -> str:

@@ -1,22 +1,29 @@
-"""Rows and prompt of ``cti_epistemic_reasoning`` (BIG-bench)."""
+"""Rows, prompt and metrics of ``cti_epistemic_reasoning`` (BIG-bench)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_rows import DatasetDict, hub_rows, local_rows, split_rows
+from cti_edits.benchmark_metrics import label_metrics
+from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
-HUB = ("tasksource/bigbench", None)
+LABELS = ("entailment", "non-entailment")
 
 
-def epistemic_reasoning(**_: Any) -> DatasetDict:
-    """The 2,000 rows; from the hub, validation before train, as LASER reads them."""
-    rows = local_rows("epistemic_reasoning.jsonl", ("inputs", "target"))
-    if rows is None:
-        found = hub_rows(*HUB, name="epistemic_reasoning", splits=("validation", "train"))
-        rows = [{"inputs": row["inputs"], "target": row["targets"][0]} for row in found]
-    return split_rows(rows, keep=("inputs", "target"))
+def epistemic_reasoning(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:
+    """The 2,000 rows."""
+    hub = HubCopy(path, revision, name="epistemic_reasoning")
+    return benchmark("epistemic_reasoning.jsonl", {"inputs": str, "target": LABELS}, hub, from_hub)
+
+
+def from_hub(hub: HubCopy) -> list[Row]:
+    """Validation before train, as LASER reads them."""
+    return [
+        {"inputs": row["inputs"], "target": row["targets"][0] if row["targets"] else None}
+        for split in ("validation", "train")
+        for row in hub.rows(split, ("inputs", "targets"))
+    ]
 
 
 def prompt(doc: Mapping[str, Any]) -> str:
@@ -24,6 +31,16 @@ def prompt(doc: Mapping[str, Any]) -> str:
     return str(doc["inputs"])
 
 
+def choices(_: Mapping[str, Any]) -> list[str]:
+    """The labels."""
+    return list(LABELS)
+
+
 def target(doc: Mapping[str, Any]) -> int:
-    """Index of the gold answer in doc_to_choice."""
-    return ["entailment", "non-entailment"].index(doc["target"])
+    """Index of the gold answer among the choices."""
+    return LABELS.index(doc["target"])
+
+
+def results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """The metrics of one example."""
+    return label_metrics(LABELS, target(doc), responses)

@@ -1,26 +1,35 @@
-"""Rows and prompt of ``cti_fever``: FEVER claims that are true or false, in LASER's words."""
+"""Rows, prompts and metrics of ``cti_fever``: FEVER claims that are true or false, in LASER's words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_rows import DatasetDict, hub_rows, local_rows, split_rows
+from cti_edits.benchmark_metrics import label_metrics
+from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
-HUB = ("EleutherAI/fever", "refs/convert/parquet")
+LABELS = ("true", "false")
+SPLITS = ("paper_dev", "paper_test")
 
 
-def fever(**_: Any) -> DatasetDict:
+def fever(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:
     """paper_dev then paper_test, claims with one consistent label, each once."""
-    rows = local_rows("fever.jsonl", ("claim", "label"))
-    if rows is None:
-        rows = consistent_claims(hub_rows(*HUB, name="v1.0", splits=("paper_dev", "paper_test")))
-    return split_rows(rows, keep=("claim", "label"))
+    # The parquet branch has no card that would name its configurations, so its files are named here.
+    hub = HubCopy(path, revision, data_files={split: f"v1.0/{split}/*.parquet" for split in SPLITS})
+    return benchmark("fever.jsonl", {"claim": str, "label": (0, 1)}, hub, from_hub)
 
 
-def consistent_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop NOT ENOUGH INFO and claims with both labels; one row a claim, at its first place. SUPPORTS is 1."""
-    labels = {"SUPPORTS": 1, "REFUTES": 0}
+def from_hub(hub: HubCopy) -> list[Row]:
+    """The hub has one row for each piece of evidence, so that claims repeat."""
+    return [row for split in SPLITS for row in consistent_claims(hub.rows(split, ("claim", "label")))]
+
+
+def consistent_claims(rows: list[Row]) -> list[Row]:
+    """Drop NOT ENOUGH INFO and claims with both labels; one row a claim, at its first place. SUPPORTS is 1.
+
+    The hub's card says that labels are words; LASER reads numbers from the same data set. Both are taken.
+    """
+    labels = {"SUPPORTS": 1, "REFUTES": 0, 1: 1, 0: 0}
     seen: dict[str, set[int]] = {}
     for row in rows:
         if row["label"] in labels:
@@ -30,11 +39,26 @@ def consistent_claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def prompt(doc: Mapping[str, Any]) -> str:
     """The text before the answer."""
-    claim = doc["claim"]
+    claim = doc["claim"].strip()
     end = "" if claim.endswith((".", "?")) else "."
     return f"Consider the following claim: {claim}{end} Is this claim true or false. The claim is"
 
 
+def masked_prompt(doc: Mapping[str, Any]) -> str:
+    """The text around the mask."""
+    return f"{prompt(doc)} <mask>"
+
+
+def choices(_: Mapping[str, Any]) -> list[str]:
+    """The labels."""
+    return list(LABELS)
+
+
 def target(doc: Mapping[str, Any]) -> int:
-    """Index of the gold answer in doc_to_choice."""
+    """Index of the gold answer among the choices."""
     return 0 if doc["label"] == 1 else 1
+
+
+def results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """The metrics of one example."""
+    return label_metrics(LABELS, target(doc), responses)

@@ -1,0 +1,69 @@
+"""What the benchmarks' tasks measure on an example, and how that adds up. Used by tasks/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cti_edits.stats import majority_class
+
+
+def label_metrics(
+    labels: Sequence[str], gold: int, responses: Sequence[tuple[float, bool]]
+) -> dict[str, float | int | tuple[int, int]]:
+    """The metrics of one example of a task with fixed labels.
+
+    Args:
+        labels: the task's labels.
+        gold: index of the right one.
+        responses: log-likelihood, and whether it is the greedy answer, of each label. Of equal ones the first is the
+            prediction, as in lm-eval's own ``acc``.
+
+    Returns:
+        ``acc``; what `balanced_accuracy` and `majority_rate` add up under ``balanced_acc`` and ``majority_class``; and
+        1.0 under the `share_name` of the predicted label, 0.0 under the others', whose means are the shares.
+    """
+    predicted = int(np.argmax([likelihood for likelihood, _ in responses]))
+    return {
+        "acc": float(predicted == gold),
+        "balanced_acc": (gold, predicted),
+        "majority_class": gold,
+        **{share_name(label): float(predicted == index) for index, label in enumerate(labels)},
+    }
+
+
+def share_name(label: str) -> str:
+    """The metric that holds the share of examples for which ``label`` is predicted."""
+    return f"share_{label.replace('-', '_')}"
+
+
+def balanced_accuracy(pairs: Sequence[tuple[int, int]]) -> float:
+    """Mean over the gold labels that occur of the accuracy on their examples; ``pairs`` are gold and predicted."""
+    right: dict[int, list[bool]] = {}
+    for gold, predicted in pairs:
+        right.setdefault(gold, []).append(gold == predicted)
+    return sum(sum(hits) / len(hits) for hits in right.values()) / len(right)
+
+
+def majority_rate(golds: Sequence[int]) -> float:
+    """Share of the most frequent gold label: the accuracy of always giving that answer."""
+    return majority_class(golds)
+
+
+def same_text(answer: str, text: str) -> bool:
+    """Whether ``text`` is ``answer``, case and outer blanks aside."""
+    return text.strip().lower() == answer.strip().lower()
+
+
+def contains(answer: str, text: str) -> bool:
+    """Whether ``answer`` stands in ``text``, case and outer blanks aside."""
+    return answer.strip().lower() in text.strip().lower()
+
+
+def containment_metrics(prompt: str, answer: str, generation: str) -> dict[str, float]:
+    """``acc``: the answer stands in the new text. ``acc_laser``: in prompt and new text, which LASER looks at."""
+    return {
+        "acc": float(contains(answer, generation)),
+        "acc_laser": float(contains(answer, prompt + generation)),
+    }
