@@ -1,5 +1,6 @@
 # make demo   search an edit on a small real model and measure it, from nothing
 # make test   lint, types and tests
+# make published-edits   write the paper's edits into edits/ again
 # PYTHON      the interpreter that makes the virtual environment
 # TORCH       what pip is asked for as torch; pinned, so that a run repeats
 
@@ -17,7 +18,7 @@ SEARCH := --samples 12 --top-q 1 --clusters 1 --rates 0.8
 LIMIT := --limit 16
 endif
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit published-edits clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +50,9 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+published-edits: $(VENV)/installed
+	$(BIN)/python -m cti_edits.published edits
 
 clean:
 	rm -rf $(VENV) build dist out

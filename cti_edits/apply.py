@@ -139,7 +139,7 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
         verify: refuse a matrix whose hash differs from the manifest's.
 
     Raises:
-        FitError: architecture, module, layer or shape differ, or a weight is not finite.
+        FitError: architecture, module, layer or shape differ, or a weight is not finite or not loaded (meta device).
         BaseMismatchError: a hash differs, or cannot be compared.
     """
     architecture = type(model).__name__
@@ -164,6 +164,11 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
             raise FitError(
                 f"{where}.shape: the edit is for {list(matrix_edit.shape)} (rows, columns), "
                 f"{target.module} of this model has {list(target.weight.shape)}"
+            )
+        if target.parameter.is_meta:
+            raise FitError(
+                f"{where}.module: the weight of {target.module} is on the meta device and holds no values; "
+                "load the model with its weights"
             )
         if verify and matrix_edit.sha256 is not None:
             _check_hash(edit, matrix_edit, target, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset
 
 from cti_edits.errors import EditError, one_line_in_command, printable
+
+logger = logging.getLogger("cti_edits")
 
 DATA_VARIABLE = "CTI_EDITS_DATA"
 VALIDATION_SHARE = 0.2
@@ -33,6 +36,10 @@ class Source:
 
     id: str
     revision: str | None
+
+
+class NoRowsError(EditError):
+    """A benchmark's rows are not to be had: no local file, or no way to the hub."""
 
 
 class BenchmarkRows(DatasetDict):  # type: ignore[misc]
@@ -61,7 +68,8 @@ class HubCopy:
         """The first ``limit`` rows of ``split``, or of every split, one after the other, with ``columns`` only.
 
         Raises:
-            EditError: the hub or the data set cannot be reached, or a column is not there.
+            NoRowsError: the hub or the data set cannot be reached.
+            EditError: a column is not there.
         """
         try:
             found = load_dataset(
@@ -72,7 +80,7 @@ class HubCopy:
                 split=split,
             )
         except Exception as error:
-            raise EditError(
+            raise NoRowsError(
                 f"cannot load the data set {printable(self.path)!r} from the hub ({first_line(error)}); with its rows "
                 f"in a local folder, set {DATA_VARIABLE} to that folder"
             ) from None
@@ -91,6 +99,7 @@ def benchmark(
     hub: HubCopy,
     from_hub: Callable[[HubCopy], list[Row]],
     arrange: Callable[[list[Row]], list[Row]] | None = None,
+    stand_in: Row | None = None,
 ) -> BenchmarkRows:
     """The rows of a benchmark, split: from the local folder when CTI_EDITS_DATA is set, else from the hub.
 
@@ -100,38 +109,53 @@ def benchmark(
         hub: the copy on the hub.
         from_hub: reads that copy into rows like the local file's.
         arrange: makes the task's rows of them, from either source; they are these rows if left out.
+        stand_in: the one row to go on with, after a warning, where the rows are not to be had. lm-eval cannot load a
+            task without rows, and a group of tasks should not stop at one of them; the task's metrics leave it out.
 
     Raises:
         EditError: the file or the hub cannot be read, or a row is not as expected. Inside the ``lm_eval`` command, one
             line and exit code 2 instead.
     """
     with one_line_in_command():
-        path = local_file(file)
-        revision = file_revision(path) if path else hub.revision
-        if path:
-            rows = read_jsonl(path, fields)
-        else:
-            rows = from_hub(hub)
-            for number, row in enumerate(rows, start=1):
-                check_row(row, fields, f"{printable(hub.path)}: row {number}")
+        try:
+            rows, source = _local_or_hub_rows(file, fields, hub, from_hub)
+        except NoRowsError as error:
+            if stand_in is None:
+                raise
+            logger.warning("%s: left out, nothing is measured on it: %s", file.removesuffix(".jsonl"), error)
+            return split_rows([stand_in], Source(hub.path, None))
         rows = arrange(rows) if arrange else rows
         if not rows:
-            raise EditError(f"{printable(path or hub.path)}: no rows")
-        return split_rows(rows, Source(hub.path, revision))
+            raise EditError(f"{printable(source.id)}: no rows")
+        return split_rows(rows, source)
+
+
+def _local_or_hub_rows(
+    file: str, fields: Fields, hub: HubCopy, from_hub: Callable[[HubCopy], list[Row]]
+) -> tuple[list[Row], Source]:
+    path = local_file(file)
+    if path:
+        return read_jsonl(path, fields), Source(hub.path, file_revision(path))
+    rows = from_hub(hub)
+    for number, row in enumerate(rows, start=1):
+        check_row(row, fields, f"{printable(hub.path)}: row {number}")
+    return rows, Source(hub.path, hub.revision)
 
 
 def local_file(name: str) -> Path | None:
     """``name`` in the folder that CTI_EDITS_DATA names; None if the variable is not set.
 
     Raises:
-        EditError: the variable is set and the file is not there.
+        NoRowsError: the variable is set and the file is not there.
     """
     folder = os.environ.get(DATA_VARIABLE)
     if not folder:
         return None
     path = Path(folder) / name
     if not path.is_file():
-        raise EditError(f"{printable(path)}: no such file; {DATA_VARIABLE} names the folder with the benchmarks' rows")
+        raise NoRowsError(
+            f"{printable(path)}: no such file; {DATA_VARIABLE} names the folder with the benchmarks' rows"
+        )
     return path
 
 

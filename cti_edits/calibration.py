@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import hashlib
 import random
@@ -128,6 +129,57 @@ def _check_kind(name: str, kind: ModelKind, manager: Any) -> None:
         f"{printable(name)} is for {wanted} language models and this one is {kind}"
         + (f"; use {printable(other)}" if other in manager.task_index else "")
     )
+
+
+def validation_part(task: Any) -> CalibrationSet:
+    """Every example of the validation part of ``task``.
+
+    Raises:
+        EditError: see `draw`.
+    """
+    _, rows, _, _ = _validation_view(task)
+    return draw(task, rows, seed=0)
+
+
+def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
+    """Every example of the test part of ``task``, or its first ``limit``.
+
+    A task with a single set of rows is tested on those after the first 20 %, which are its validation part.
+
+    Raises:
+        EditError: there are no such rows, or the task has no gold answer to measure by.
+    """
+    if limit is not None and limit < 1:
+        raise EditError(f"--final-limit: expected 1 or more, got {limit}")
+    view, _, _, own_validation = _validation_view(task)
+    split = task.config.test_split or task.config.validation_split
+    start = 0
+    if own_validation:
+        view._config.test_split = task.config.test_split
+    else:
+        start = validation_count(len(view.eval_docs))
+        split = f"{split}[20%:]" if split else None
+    doc_ids = tuple(range(start, len(view.eval_docs)))[:limit]
+    if not doc_ids:
+        raise EditError(f"{task.config.task}: its test part has no rows")
+    # Drawing one example checks what the task must have, as for the validation part.
+    drawn = draw(task, 1, seed=0)
+    gold, gold_index, labels = _gold(view, doc_ids)
+    return dataclasses.replace(
+        drawn,
+        task=view,
+        dataset={**drawn.dataset, "split": split},
+        doc_ids=doc_ids,
+        gold=gold,
+        gold_index=gold_index,
+        majority_class=majority_class(labels),
+    )
+
+
+def row_count(task: Any) -> int:
+    """How many rows ``task`` has, validation and test part together."""
+    view, rows, _, own_validation = _validation_view(task)
+    return rows + len(task.eval_docs) if own_validation else len(view.eval_docs)
 
 
 def draw(task: Any, samples: int, seed: int) -> CalibrationSet:

@@ -29,7 +29,8 @@ def printable(text: object, limit: int = 200) -> str:
     Text from a file must pass through here before it reaches a terminal.
     """
     escaped = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in str(text)[: limit + 1]
     )
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
 

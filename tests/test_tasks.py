@@ -10,6 +10,7 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable, make_table
 
+from cti_edits.errors import EditError
 from cti_edits.lm import EditedLM
 from cti_edits.resources import folder
 from tests.benchmark_files import needs_rows, write_jsonl, write_local
@@ -235,6 +236,25 @@ def test_a_run_of_all_eight_ends_in_plain_numbers(
         # lm-eval's own tally of a group is a dict.
         assert {type(value) for key, value in found.items() if key != "sample_count"} <= {float, int, str}
     assert "share_non_entailment" in make_table(run)
+
+
+def test_the_group_goes_on_where_bias_in_bios_has_no_rows(
+    manager: TaskManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_local(tmp_path)
+    (folder / "bias_in_bios.jsonl").unlink()
+    monkeypatch.setenv("CTI_EDITS_DATA", str(folder))
+    lm = EditedLM(pretrained=tiny_model("gptj"), tokenizer=byte_tokenizer(), device="cpu", batch_size=8)
+    run = evaluate(lm=lm, task_dict=manager.load(["cti_eight"]))
+    assert run is not None
+    assert "bias_in_bios: left out, nothing is measured on it" in caplog.text
+    results = run["results"]
+    for name in ("cti_bios_gender", "cti_bios_profession"):
+        assert not [key for key in results[name] if key.endswith(",none")]
+    measured = [results[f"cti_{name}"]["acc,none"] for name in EIGHT if not name.startswith("bios")]
+    assert results["cti_eight"]["acc,none"] == pytest.approx(sum(measured) / 6)
+    with pytest.raises(EditError, match=r"bias_in_bios\.jsonl: no such file"):
+        manager.load(["cti_bios_gender"])
 
 
 # How many rows the shared files give, and why that is not the paper's number where it isn't (data/PROVENANCE.md).

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cti_edits.cli import compare, demo_model, evaluate, search, show, tasks_path, validate
+from cti_edits.cli import compare, cost, demo_model, evaluate, list_edits, presets, search, show, tasks_path, validate
 from cti_edits.errors import EditError
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app = typer.Typer(
 )
 app.command("search")(search.search)
 app.command("show")(show.show)
+app.command("ls")(list_edits.list_edits)
+app.command("presets")(presets.presets)
+app.command("cost")(cost.cost)
 app.command("validate")(validate.validate)
 app.command(
     "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

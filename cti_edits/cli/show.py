@@ -2,115 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import itertools
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from cti_edits.errors import printable
-from cti_edits.manifest import Edit, load
+from cti_edits.manifest import Edit, MatrixEdit, load
 from cti_edits.ranks import full_ranks, kept_parameters
+
+VALUES_AT = 15
+"""The column where values start. A digest, 64 characters, then ends within 80 columns."""
+
+Line = tuple[str, object]
+"""A key and its value. A key alone is a heading, the keys below it are indented."""
 
 
 def show(file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manifest.", show_default=False)]) -> None:
     """Show an edit: what it changes, what it keeps, where it came from, what it measured."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     edit = load(file)
-    console = Console()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # A terminal gets lines of its width; a pipe gets each field on one line.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for key, value in _lines(edit):
+        # Anyone may have written this text.
+        print(laid_out(key, printable(value, sys.maxsize), width))
 
-    def line(key: str, value: object) -> None:
-        console.print(f"[bold]{key:<12}[/bold] {escape(printable(value, 2000))}", highlight=False, soft_wrap=True)
 
-    line("name", edit.name)
-    line("description", edit.description)
-    line("digest", edit.digest())
+def laid_out(key: str, value: str, width: int | None) -> str:
+    """One line, or several of at most ``width`` columns; a key alone is a heading."""
+    line = f"{key:<{VALUES_AT}}{value}" if value else key
+    if width is None or len(line) <= width:
+        return line
+    indent = " " * (VALUES_AT if value else 2)
+    return textwrap.fill(line, max(width, 2 * VALUES_AT), subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _lines(edit: Edit) -> Iterator[Line]:
+    yield "name", edit.name
+    if edit.description:
+        yield "description", edit.description
+    yield "digest", edit.digest()
     base = edit.base_model
-    line(
-        "base model",
-        f"{base.id} ({base.architecture}, {base.dtype or 'any dtype'}, revision {base.revision or 'not given'})",
-    )
-    if edit.edits:
-        table = Table()
-        for column in (
-            "matrix",
-            "layer",
-            "module",
-            "shape",
-            "ρ",
-            "K",
-            "ranks kept",
-            "parameters kept",
-            "base verified by",
-        ):
-            table.add_column(column, justify="left" if column in ("matrix", "module") else "right")
-        for one in edit.edits:
-            dense = one.shape[0] * one.shape[1]
-            table.add_row(
-                escape(one.matrix),
-                str(one.layer),
-                escape(one.module),
-                f"{one.shape[0]} × {one.shape[1]}",
-                f"{one.rho:g}",
-                str(one.clusters),
-                f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters))}",
-                f"{100 * kept_parameters(one.shape, one.block_ranks) / dense:.1f} %",
-                one.sha256[:12] + "…" if one.sha256 else "nothing",
-            )
-        console.print(table)
-    else:
-        line("edits", "none: the base model as it is")
-    _origin(edit, line)
+    yield "base model", base.id
+    yield "  revision", base.revision or "not given"
+    yield "  class", base.architecture
+    yield "  dtype", base.dtype or "not given"
+    if not edit.edits:
+        yield "edits", "none: the base model as it is"
+    for one in edit.edits:
+        yield "", ""
+        yield from _matrix_lines(one)
+    yield "", ""
+    yield from _origin_lines(edit)
     for part in ("calibration", "test"):
         if edit.results[part] is not None:
-            line(part, _measurement(edit.results[part]))
+            yield "", ""
+            yield from measurement_lines(part, edit.results[part])
     reported = edit.results.get("reported")
     if reported is not None:
-        line(
-            "reported",
-            f"accuracy {100 * reported['baseline']:.1f} % → {100 * reported['edited']:.1f} % by "
-            f"{reported['source']}, not measured here",
-        )
+        yield "", ""
+        yield "reported, not measured here", ""
+        yield "  source", reported["source"]
+        for key in ("baseline", "edited"):
+            yield f"  {_ROWS[key]}", f"{100 * reported[key]:.1f} % (no interval: the number of rows is not given)"
+        yield "  majority", "share of the most frequent answer not given"
+
+
+def _matrix_lines(one: MatrixEdit) -> Iterator[Line]:
+    rows, columns = one.shape
+    kept = kept_parameters(one.shape, one.block_ranks) / (rows * columns)
+    yield f"edit of {one.matrix}, layer {one.layer}", ""
+    yield "  module", one.module
+    yield "  shape", f"{rows} rows x {columns} columns"
+    yield "  rho", f"{one.rho:.12g}"
+    yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}"
+    yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters))}"
+    yield "  parameters", f"{100 * kept:.1f} % kept"
+    yield "  base hash", one.sha256 or "none: base not verified"
+    if one.factors is not None:
+        yield "  factors", f"{one.factors.file}, {one.factors.size:,} bytes"
 
 
 def _ranks(ranks: tuple[int, ...]) -> str:
-    """``4 × 102`` for four equal ranks, else the ranks joined by commas."""
-    if len(set(ranks)) == 1:
-        return str(ranks[0]) if len(ranks) == 1 else f"{len(ranks)} × {ranks[0]}"
-    return ",".join(map(str, ranks)) if len(ranks) <= 8 else f"{min(ranks)} to {max(ranks)}"
+    """``102`` for one block, else runs of equal ranks: ``3 x 103 + 5 x 102``."""
+    if len(ranks) == 1:
+        return str(ranks[0])
+    return " + ".join(f"{len(list(run))} x {rank}" for rank, run in itertools.groupby(ranks))
 
 
-def _origin(edit: Edit, line: Any) -> None:
+def _origin_lines(edit: Edit) -> Iterator[Line]:
     if edit.task is not None:
-        line("task", f"{edit.task['name']}, metric {edit.task['metric']}")
+        data = edit.task["dataset"]
+        yield "task", f"{edit.task['name']}, metric {edit.task['metric']}"
+        given = [f"{key} {data[key]}" for key in ("revision", "split") if data[key]]
+        yield "  dataset", ", ".join([data["id"] or "no id", *given])
     if edit.search is not None:
         found = edit.search
-        line(
-            "search",
-            f"{found['candidates']} candidates on {found['samples']} examples, seed {found['seed']}"
-            + (f", preset {found['preset']}" if found["preset"] else ""),
-        )
-    provenance = edit.provenance
-    line("made", ", ".join(str(provenance[key]) for key in ("created", "tool", "source") if provenance[key]))
+        preset = f", preset {found['preset']}" if found["preset"] else ""
+        rows = found.get("evaluated_on", found["samples"])
+        yield "search", f"{found['candidates']} candidates on {rows} examples, seed {found['seed']}{preset}"
+    made = edit.provenance
+    yield "made by", f"{made['tool']}, {made['created'] or 'time not given'}"
+    if made["source"]:
+        yield "source", made["source"]
+    if made["versions"]:
+        yield "versions", ", ".join(f"{package} {version}" for package, version in made["versions"].items())
 
 
-def _measurement(measured: Mapping[str, Any]) -> str:
+_ROWS = {"baseline": "base model", "edited": "edited"}
+
+
+def measurement_lines(part: str, measured: Mapping[str, Any]) -> Iterator[Line]:
+    """A measurement of a manifest: both accuracies with intervals, the majority class, the difference."""
     from cti_edits.stats import wilson_interval
 
     n = measured["n"]
-
-    def accuracy(share: float) -> str:
-        low, high = wilson_interval(round(share * n), n)
-        return f"{100 * share:.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-
-    text = (
-        f"accuracy {accuracy(measured['baseline'])} → {accuracy(measured['edited'])} on {n} examples, 95 % intervals; "
-        f"most frequent answer {100 * measured['majority_class']:.1f} %"
-    )
+    yield f"{part}: {n} examples; intervals are of 95 %", ""
+    for key, name in _ROWS.items():
+        low, high = wilson_interval(round(measured[key] * n), n)
+        yield f"  {name}", f"{100 * measured[key]:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+    yield "  majority", f"{100 * measured['majority_class']:.1f} % by always giving the most frequent answer"
+    difference = f"{100 * (measured['edited'] - measured['baseline']):+.1f} points"
     if "ci95" in measured:
-        text += f"; difference {100 * measured['ci95'][0]:+.1f} to {100 * measured['ci95'][1]:+.1f} points"
+        difference += " ({:+.1f} to {:+.1f})".format(*(100 * end for end in measured["ci95"]))
     if "p_value" in measured:
-        text += f", McNemar p = {measured['p_value']:.3g}"
-    return text
+        difference += f", exact McNemar p = {measured['p_value']:.3g}"
+    yield "  difference", difference
+    for key, name in _ROWS.items():
+        if f"{key}_nll" in measured:
+            yield f"  NLL {name.removesuffix(' model')}", f"{measured[f'{key}_nll']:.4f}"

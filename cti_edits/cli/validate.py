@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
 import typer
 
-from cti_edits.errors import ManifestError
-from cti_edits.manifest import load
+from cti_edits.errors import ManifestError, printable
+from cti_edits.manifest import MAX_SHOWN_PATH, load
 
 
 def validate(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Edit manifests.", show_default=False)],
 ) -> None:
     """Check edit manifests. One line a file; exit code 2 if any is not valid."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     wrong = 0
     for file in files:
         try:
@@ -23,6 +26,6 @@ def validate(
             wrong += 1
             print(f"cti-edits: error: {error}", file=sys.stderr)
         else:
-            print(f"{file}: valid, {edit.name}, digest {edit.digest()}")
+            print(f"{printable(file, MAX_SHOWN_PATH)}: valid, {edit.name}, digest {edit.digest()}")
     if wrong:
         raise typer.Exit(2)

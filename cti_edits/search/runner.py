@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from cti_edits import __version__
-from cti_edits.apply import TargetMatrix, target_matrices, tensor_sha256
+from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
 from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
 from cti_edits.lowrank import BlockDecomposition, assemble, decompose
@@ -24,6 +25,7 @@ from cti_edits.search.evaluate import Measured, ReferenceEvaluator
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates, keep_best, winner
 from cti_edits.spectrum import matrix_score, sigma_gradients
+from cti_edits.stats import mcnemar_p_value, paired_interval
 
 
 class Progress(Protocol):
@@ -67,17 +69,23 @@ def run_search(
     base_id: str,
     batch_size: int,
     progress: Progress | None = None,
+    gradient_examples: CalibrationSet | None = None,
+    test: CalibrationSet | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
     Args:
         lm: an lm-eval causal model; its weights are as they were when this returns or raises.
-        calibration: the examples.
+        calibration: the examples that every candidate is evaluated on.
         settings: what is tried.
         name: the edit's name.
         base_id: the base model's id for the manifest.
         batch_size: examples in one pass for the gradients.
         progress: told about each phase.
+        gradient_examples: the examples that the gradients are taken on, if they are others; see
+            `search.examples`.
+        test: the rows that the winner is measured on once, with the unedited model beside it; None for no such
+            measurement.
 
     Raises:
         EditError: a setting does not fit the model, or a loss, weight or score is not finite.
@@ -87,10 +95,17 @@ def run_search(
     for target in targets.values():
         for clusters in settings.clusters:
             row_block_sizes(target.weight.shape[0], clusters)
-    kept = _rank_matrices(lm, calibration, settings, targets, batch_size, progress)
+    scored = gradient_examples or calibration
+    if settings.top_q is None:
+        kept = {clusters: list(targets) for clusters in settings.clusters}
+    else:
+        kept = _rank_matrices(lm, scored, settings, settings.top_q, targets, batch_size, progress)
     unedited, outcomes = _evaluate(lm, calibration, settings, targets, kept, progress)
     best = winner([unedited, *outcomes])
-    edit = _manifest(lm, calibration, settings, name, base_id, targets, unedited, best, len(outcomes))
+    drawn = calibration if settings.top_q is None else scored
+    edit = _manifest(lm, calibration, drawn, settings, name, base_id, targets, unedited, best, len(outcomes))
+    if test is not None:
+        edit = dataclasses.replace(edit, results={**edit.results, "test": _measure_test(lm, test, edit, progress)})
     return SearchResult(unedited, tuple(outcomes), best, edit)
 
 
@@ -98,6 +113,7 @@ def _rank_matrices(
     lm: Any,
     calibration: CalibrationSet,
     settings: SearchSettings,
+    top_q: int,
     targets: Mapping[MatrixId, TargetMatrix],
     batch_size: int,
     progress: Progress,
@@ -115,7 +131,7 @@ def _rank_matrices(
                 except EditError as error:
                     raise FitError(f"{target.module}: {error}") from None
                 advance(1)
-    return {clusters: keep_best(found, settings.top_q) for clusters, found in scores.items()}
+    return {clusters: keep_best(found, top_q) for clusters, found in scores.items()}
 
 
 def _evaluate(
@@ -167,9 +183,33 @@ def _outcome(candidate: Candidate | None, measured: Measured, added_parameters: 
     return Outcome(candidate, measured.accuracy, measured.nll, measured.correct, added_parameters)
 
 
+def _measure_test(lm: Any, test: CalibrationSet, edit: Edit, progress: Progress) -> dict[str, Any]:
+    """The unedited and the edited model on the test rows, for the manifest's ``results.test``."""
+    evaluator = ReferenceEvaluator(lm, test)
+    with progress.phase("test part", 2 if edit.edits else 1) as advance:
+        baseline = evaluator.measure()
+        advance(1)
+        edited = baseline
+        if edit.edits:
+            with applied(edit, lm.model):
+                edited = evaluator.measure()
+            advance(1)
+    return {
+        "n": len(test.doc_ids),
+        "baseline": baseline.accuracy,
+        "edited": edited.accuracy,
+        "majority_class": test.majority_class,
+        "baseline_nll": baseline.nll,
+        "edited_nll": edited.nll,
+        "ci95": list(paired_interval(baseline.correct, edited.correct)),
+        "p_value": mcnemar_p_value(baseline.correct, edited.correct),
+    }
+
+
 def _manifest(
     lm: Any,
     calibration: CalibrationSet,
+    drawn: CalibrationSet,
     settings: SearchSettings,
     name: str,
     base_id: str,
@@ -196,10 +236,11 @@ def _manifest(
         edits=edits,
         task={"name": calibration.name, "dataset": calibration.dataset, "metric": "acc"},
         search={
-            "preset": None,
+            "preset": settings.preset,
             "seed": settings.seed,
-            "samples": len(calibration.doc_ids),
-            "sample_ids_sha256": calibration.ids_sha256,
+            "samples": len(drawn.doc_ids),
+            "sample_ids_sha256": drawn.ids_sha256,
+            "evaluated_on": len(calibration.doc_ids),
             "top_q": settings.top_q,
             "clusters": list(settings.clusters),
             "rates": list(settings.rates),

@@ -26,14 +26,19 @@ FILE = "bias_in_bios.jsonl"
 FIELDS: Fields = {"hard_text": str, "profession": tuple(range(28)), "gender": (0, 1)}
 
 
-def bios_gender(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:
+# Stands for the rows where there are none, in the groups of all tasks; nothing is measured on it.
+STAND_IN: Row = {"hard_text": "", "profession": 11, "gender": 0, "stand_in": True}
+
+
+def bios_gender(path: str, revision: str | None = None, may_be_absent: bool = False, **_: Any) -> BenchmarkRows:
     """All rows of dev."""
-    return benchmark(FILE, FIELDS, HubCopy(path, revision), from_hub)
+    return benchmark(FILE, FIELDS, HubCopy(path, revision), from_hub, stand_in=STAND_IN if may_be_absent else None)
 
 
-def bios_profession(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:
+def bios_profession(path: str, revision: str | None = None, may_be_absent: bool = False, **_: Any) -> BenchmarkRows:
     """The rows of dev that have one of the eight professions."""
-    return benchmark(FILE, FIELDS, HubCopy(path, revision), from_hub, of_the_eight)
+    stand_in = STAND_IN if may_be_absent else None
+    return benchmark(FILE, FIELDS, HubCopy(path, revision), from_hub, of_the_eight, stand_in)
 
 
 def from_hub(hub: HubCopy) -> list[Row]:
@@ -75,7 +80,7 @@ def gender_target(doc: Mapping[str, Any]) -> int:
 
 def gender_results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
     """The metrics of one example."""
-    return label_metrics(GENDERS, gender_target(doc), responses)
+    return {} if doc.get("stand_in") else label_metrics(GENDERS, gender_target(doc), responses)
 
 
 def profession_prompt(doc: Mapping[str, Any]) -> str:
@@ -100,4 +105,4 @@ def profession_target(doc: Mapping[str, Any]) -> int:
 
 def profession_results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
     """The metrics of one example."""
-    return label_metrics(list(PROFESSIONS), profession_target(doc), responses)
+    return {} if doc.get("stand_in") else label_metrics(list(PROFESSIONS), profession_target(doc), responses)

@@ -1,0 +1,94 @@
+"""``cti-edits cost``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cti_edits.cli.listing import print_listing
+from cti_edits.errors import EditError, printable
+
+if TYPE_CHECKING:
+    from cti_edits.search.presets import Kind
+
+Option = typer.Option
+
+
+def cost(
+    preset: Annotated[str, Option(help="One of cti-edits presets.", show_default=False)],
+    layers: Annotated[int, Option(help="Blocks of the model: 28 for GPT-J, 12 for RoBERTa base.", show_default=False)],
+    task: Annotated[
+        str | None, Option(help="A task of the paper, or any lm-eval task, to count its rows.", show_default=False)
+    ] = None,
+    dataset_size: Annotated[int | None, Option(help="Rows of the task.", show_default=False)] = None,
+    kind: Annotated[
+        str | None, Option(help="causal or masked.", show_default="masked for a task called so, else causal")
+    ] = None,
+) -> None:
+    """Print what a search costs in forward passes, as the paper counts and here, and its speed-up over laser."""
+    from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
+    from cti_edits.search.presets import find_preset
+
+    chosen = find_preset(preset)
+    model_kind = _kind(kind, task)
+    size = _dataset_size(task, dataset_size)
+    for option, value in (("--dataset-size", size), ("--layers", layers)):
+        if not 1 <= value <= 1_000_000_000:
+            raise EditError(f"{option}: expected 1 to 1,000,000,000, got {value}")
+    paper = paper_cost(chosen, model_kind, size, layers)
+    here = cost_here(chosen, model_kind, size, layers)
+    rows = [
+        ("gradients", paper.gradients, here.gradients),
+        ("candidates", paper.candidates, here.candidates),
+        ("unedited model", paper.unedited, here.unedited),
+        ("test part", paper.test, here.test),
+        ("total", paper.total, here.total),
+    ]
+    print(
+        f"{chosen.name}: {size:,} rows, {layers} layers, {model_kind} language model, "
+        f"{candidate_count(chosen, model_kind, layers):,} candidates"
+    )
+    print_listing(
+        ("forward passes", "as the paper counts", "here"),
+        [(what, f"{counted:,.0f}", f"{ours:,.0f}") for what, counted, ours in rows],
+        right=("as the paper counts", "here"),
+    )
+    print(f"speed-up over laser, as the paper counts: {as_printed(speed_up(chosen, model_kind, size, layers))} times")
+    without = cost_here(chosen, model_kind, size, layers, final=False)
+    print(
+        f"Here one gradient pass serves every K, and --final measures the base model on the test rows too. "
+        f"Without --final: {without.total:,.0f} forward passes."
+    )
+    if not chosen.implemented:
+        print(f"{chosen.name} is counted, but cannot be run here yet: its partition is not implemented.")
+
+
+def _kind(given: str | None, task: str | None) -> Kind:
+    if given is None:
+        return "masked" if task is not None and task.endswith("_masked") else "causal"
+    kinds: tuple[Literal["causal"], Literal["masked"]] = ("causal", "masked")
+    for one in kinds:
+        if given == one:
+            return one
+    raise EditError(f"--kind: expected causal or masked, got {printable(given)!r}")
+
+
+def _dataset_size(task: str | None, given: int | None) -> int:
+    """The rows that are given, the paper's count for its own tasks, or else what lm-eval loads."""
+    if (task is None) == (given is None):
+        raise EditError("expected either --task or --dataset-size" + ("" if task is None else ", got both"))
+    if given is not None:
+        return given
+    assert task is not None
+    from cti_edits.published import paper_tables
+
+    sizes: dict[str, int] = paper_tables()["table_6_dataset_sizes"]
+    short = task.removeprefix("cti_").removesuffix("_masked")
+    if short in sizes:
+        return sizes[short]
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from cti_edits.calibration import load_task, row_count
+
+    return row_count(load_task(task))

@@ -1,0 +1,80 @@
+"""``cti-edits ls``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cti_edits.cli.listing import print_listing
+from cti_edits.errors import EditError, ManifestError, printable
+from cti_edits.manifest import Edit, load
+from cti_edits.resources import folder as shipped_folder
+
+HEADINGS = ("edit", "task", "model", "matrix", "layer", "ρ", "K", "digest", "accuracy")
+
+
+def list_edits(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="A folder with more edits, listed as well.", show_default=False),
+    ] = None,
+    shipped: Annotated[bool, typer.Option(help="List the edits that come with cti-edits.")] = True,
+) -> None:
+    """List the edits that come with cti-edits and those in FOLDER. Exit code 2 if a file there is not valid."""
+    folders = [shipped_folder("edits")] if shipped else []
+    if folder is not None:
+        if not folder.is_dir():
+            raise EditError(f"{printable(folder)}: expected a folder with edit manifests")
+        if folder.resolve() not in [one.resolve() for one in folders]:
+            folders.append(folder)
+    rows: list[tuple[str, ...]] = []
+    wrong: list[ManifestError] = []
+    for place in folders:
+        for path in sorted(place.glob("*.json"), key=lambda path: path.stem):
+            try:
+                edit = load(path)
+            except ManifestError as error:
+                wrong.append(error)
+            else:
+                rows.append(_row(path.stem if place is not folder else str(path), edit))
+    if rows:
+        print_listing(HEADINGS, rows, right=("layer", "ρ", "K"))
+    if folder is not None and next(folder.glob("*.json"), None) is None:
+        print(f"{printable(folder)}: no edits here")
+    for refusal in wrong:
+        print(f"cti-edits: error: {refusal}", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(2)
+
+
+def _row(name: str, edit: Edit) -> tuple[str, ...]:
+    return (
+        name,
+        str(edit.task["name"]) if edit.task else "",
+        edit.base_model.id,
+        *_what(edit),
+        edit.digest()[:12],
+        _accuracy(edit),
+    )
+
+
+def _what(edit: Edit) -> tuple[str, str, str, str]:
+    """Matrix, layer, ρ and K; of several edits their number, of none "none"."""
+    if not edit.edits:
+        return "none", "", "", ""
+    if len(edit.edits) > 1:
+        return f"{len(edit.edits)} matrices", "", "", ""
+    one = edit.edits[0]
+    return one.matrix, str(one.layer), f"{one.rho:g}", str(one.clusters)
+
+
+def _accuracy(edit: Edit) -> str:
+    """Whether the accuracies were measured, on which rows, or only reported."""
+    for part, how in (("test", "measured, test"), ("calibration", "measured, calibration"), ("reported", "reported")):
+        found = edit.results.get(part)
+        if found is not None:
+            return f"{100 * found['baseline']:.1f} → {100 * found['edited']:.1f} % ({how})"
+    return "neither measured nor reported"

@@ -1,0 +1,52 @@
+"""A table for people: drawn on a terminal; elsewhere plain columns, with nothing wrapped or cut."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from cti_edits.errors import printable
+
+SHORT = 14
+"""Cells of at most this width stay on one line; a terminal that is too narrow folds the others."""
+
+
+def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Print ``rows`` under ``headings``. Control characters and markup in a cell are shown, never obeyed.
+
+    Args:
+        headings: one a column.
+        rows: cells, as many a row as there are headings.
+        right: headings of the columns that are aligned on the right.
+    """
+    from rich.console import Console
+
+    cells = [[printable(cell, 2000) for cell in row] for row in rows]
+    console = Console()
+    if not console.is_terminal:
+        _print_plain(headings, cells, right)
+        return
+    from rich import box
+    from rich.cells import cell_len
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column, heading in enumerate(headings):
+        short = max((cell_len(row[column]) for row in cells), default=0) <= SHORT
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=short, overflow="fold")
+    for row in cells:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _print_plain(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
+    from rich.cells import cell_len
+
+    lines = [headings, *rows]
+    widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headings))]
+    for line in lines:
+        parts = []
+        for heading, cell, width in zip(headings, line, widths, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            parts.append(blanks + cell if heading in right else cell + blanks)
+        print("  ".join(parts).rstrip())

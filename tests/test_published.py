@@ -1,0 +1,267 @@
+"""The 48 edits of the paper: generated, valid, and applied to models of the real widths."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from cti_edits.apply import apply, bind
+from cti_edits.architectures import family_of
+from cti_edits.errors import FitError
+from cti_edits.lowrank import row_blocks
+from cti_edits.manifest import Edit, load
+from cti_edits.published import PAPER, edits, paper_tables
+from cti_edits.published.__main__ import main
+from cti_edits.resources import folder
+
+REPOSITORY = Path(__file__).parent.parent
+SHIPPED = folder("edits")
+TABLES = REPOSITORY.parent / "shared" / "paper" / "tables.json"
+GPTJ = sorted(edit.name for edit in edits() if edit.name.startswith("gptj_"))
+ROBERTA = sorted(edit.name for edit in edits() if edit.name.startswith("roberta_"))
+
+
+def shipped(name: str) -> Edit:
+    return load(SHIPPED / f"{name}.json")
+
+
+def test_the_command_writes_what_is_shipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 0
+    assert "48 edits" in capsys.readouterr().out
+    again = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    there = {path.name: path.read_bytes() for path in SHIPPED.glob("*.json")}
+    assert sorted(again) == sorted(there)
+    assert len(there) == 48
+    for name, content in there.items():
+        assert again[name] == content, f"{name}: run python -m cti_edits.published"
+
+
+def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--help"]) == 2
+    assert "usage" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "file" / "deeper")]) == 2
+    assert re.fullmatch(r"cti-edits: error: .*cannot write here.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.skipif(
+    not TABLES.is_file(), reason="the paper's tables do not lie beside the checkout (../shared/paper/tables.json)"
+)
+def test_the_tables_are_the_papers() -> None:
+    assert paper_tables() == json.loads(TABLES.read_text(encoding="utf-8"))
+
+
+def test_names_say_model_task_and_preset() -> None:
+    names = {edit.name for edit in edits()}
+    assert {"gptj_fever", "gptj_fever.cl-100g-se", "gptj_fever.cl-laser", "roberta_qa_wikidata.cl-laser"} <= names
+    for path in SHIPPED.glob("*.json"):
+        assert load(path).name == path.stem
+
+
+@pytest.mark.parametrize("name", [*GPTJ, *ROBERTA])
+def test_each_says_where_it_comes_from(name: str) -> None:
+    """Parameters and accuracies against the tables, read here by the file's name alone."""
+    edit = shipped(name)
+    tables = paper_tables()
+    match = re.fullmatch(r"(gptj|roberta)_([a-z_]+)(?:\.(.+))?", name)
+    assert match
+    model, task, preset = match[1], match[2], match[3] or "cl-100g-100e"
+    if preset == "cl-laser":
+        printed = tables["table_8_parameters_clustering_laser"][model][task]
+        percent = tables["table_4_clustering_laser"][model][task]
+        source, reported_in = "table 8", "table 4"
+    else:
+        printed = tables["table_7_parameters"][model][preset][task]
+        results = tables["table_1_gptj" if model == "gptj" else "table_2_roberta"]
+        percent, source = results[preset]["accuracy"][task], "table 7"
+        reported_in = "table 1" if model == "gptj" else "table 2"
+    baseline = tables["table_1_gptj" if model == "gptj" else "table_2_roberta"]["baseline"][task]
+
+    found = [{"matrix": m.matrix, "layer": m.layer, "rho": m.rho, "clusters": m.clusters} for m in edit.edits]
+    assert found == ([] if printed is None else [printed])
+    assert edit.provenance["source"] == f"{PAPER} {source}"
+    assert edit.results["reported"]["source"] == f"{PAPER} {reported_in}"
+    assert edit.results["reported"]["baseline"] == pytest.approx(baseline / 100, abs=1e-12)
+    assert edit.results["reported"]["edited"] == pytest.approx(percent / 100, abs=1e-12)
+    assert edit.results["calibration"] is None
+    assert edit.results["test"] is None
+    assert edit.search is None
+    assert edit.metadata["preset"] == preset
+    assert edit.task is not None
+    masked = model == "roberta" and task != "epistemic_reasoning"
+    assert edit.task["name"] == f"cti_{task}" + ("_masked" if masked else "")
+
+
+def test_shares_are_written_as_the_decimals_that_they_are() -> None:
+    for path in SHIPPED.glob("*.json"):
+        for share in re.findall(r'"(?:baseline|edited)": ([0-9.e-]+)', path.read_text(encoding="utf-8")):
+            assert len(share) <= len("0.131"), f"{path.name}: {share}"
+
+
+# RoBERTa: a full-size random roberta-base, every edit applied and taken back.
+
+
+@pytest.fixture(scope="module")
+def roberta() -> Any:
+    config = transformers.RobertaConfig(
+        vocab_size=50265,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    )
+    torch.manual_seed(0)
+    return transformers.RobertaForMaskedLM(config).eval()
+
+
+def check_ranks(weight: torch.Tensor, edit: Edit) -> None:
+    """The first and the last row block have the manifest's rank, up to the rounding of the stored dtype."""
+    ranks = edit.edits[0].block_ranks
+    blocks = row_blocks(weight, len(ranks))
+    for index in {0, len(ranks) - 1}:
+        wide = blocks[index].double()
+        # Rounding moves a singular value by no more than the norm of the rounding errors; the smallest one that is
+        # kept of these random weights is far above that.
+        tolerance = 0.5 * torch.finfo(weight.dtype).eps * float(torch.linalg.matrix_norm(wide))
+        assert int(torch.linalg.matrix_rank(wide, atol=tolerance, rtol=0.0)) == ranks[index]
+
+
+@pytest.mark.parametrize("name", ROBERTA)
+def test_roberta_edits_apply_and_revert(name: str, roberta: Any) -> None:
+    edit = shipped(name)
+    (target,) = bind(edit, roberta)
+    before = {key: value.clone() for key, value in roberta.state_dict().items() if target.module in key}
+    untouched = roberta.roberta.encoder.layer[(target.layer + 1) % 12].output.dense.weight.detach().clone()
+    in_force = apply(edit, roberta)
+    assert tuple(target.weight.shape) == edit.edits[0].shape
+    check_ranks(target.weight, edit)
+    assert torch.equal(untouched, roberta.roberta.encoder.layer[(target.layer + 1) % 12].output.dense.weight)
+    in_force.revert()
+    for key, value in before.items():
+        assert torch.equal(value, roberta.state_dict()[key])
+
+
+# GPT-J: its widths and its 28 layers on the meta device, which takes no memory, and values for the edited matrix alone.
+
+FULLY_APPLIED = ("gptj_bios_gender.cl-laser", "gptj_hotpotqa.cl-laser")
+"""U_in with K = 16 and U_out with K = 8, the cheapest decompositions of each matrix: about 45 s on one core together.
+The others' take 50 s to several minutes each; they are bound, so matrix, module, layer, shape and ranks are checked."""
+
+
+@pytest.fixture(scope="module")
+def gptj() -> Any:
+    with torch.device("meta"):
+        return transformers.GPTJForCausalLM(transformers.GPTJConfig()).half().eval()
+
+
+@pytest.fixture(scope="module")
+def gptj_weights() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        matrix: (torch.randn(shape, generator=generator) * 0.02).half()
+        for matrix, shape in (("U_in", (16384, 4096)), ("U_out", (4096, 16384)))
+    }
+
+
+@pytest.fixture
+def gptj_with(gptj: Any, gptj_weights: dict[str, torch.Tensor]) -> Iterator[Any]:
+    """Gives the edited matrix of a manifest values; the meta tensor is back afterwards."""
+    former: list[tuple[Any, Any]] = []
+
+    def materialised(edit: Edit) -> Any:
+        for one in edit.edits:
+            module = gptj.get_submodule(one.module)
+            former.append((module, module.weight))
+            module.weight = torch.nn.Parameter(gptj_weights[one.matrix].clone(), requires_grad=False)
+        return gptj
+
+    yield materialised
+    for module, weight in former:
+        module.weight = weight
+
+
+def test_gptj_takes_no_memory_where_it_is_not_edited(gptj: Any) -> None:
+    assert all(parameter.is_meta for parameter in gptj.parameters())
+    assert sum(parameter.numel() for parameter in gptj.parameters()) > 6_000_000_000
+
+
+@pytest.mark.parametrize("name", GPTJ)
+def test_gptj_edits_fit(name: str, gptj_with: Any) -> None:
+    edit = shipped(name)
+    model = gptj_with(edit)
+    targets = bind(edit, model)
+    assert [(t.matrix, t.layer) for t in targets] == [(one.matrix, one.layer) for one in edit.edits]
+    for target, one in zip(targets, edit.edits, strict=True):
+        blocks = row_blocks(target.weight, one.clusters)
+        assert len(blocks) == len(one.block_ranks)
+        for block, rank in zip(blocks, one.block_ranks, strict=True):
+            full = min(block.shape)
+            assert rank == max(1, int(one.rho * full + 1e-9))
+            assert rank < full
+
+
+@pytest.mark.parametrize("name", FULLY_APPLIED)
+def test_gptj_edits_apply_at_full_width(name: str, gptj_with: Any) -> None:
+    edit = shipped(name)
+    model = gptj_with(edit)
+    (target,) = bind(edit, model)
+    original = target.weight.clone()
+    in_force = apply(edit, model)
+    (one,) = edit.edits
+    before = row_blocks(original, one.clusters)[-1].double()
+    after = row_blocks(target.weight, one.clusters)[-1].double()
+    check_block(before, after, one.block_ranks[-1])
+    in_force.revert()
+    assert torch.equal(target.weight, original)
+
+
+def check_block(before: torch.Tensor, after: torch.Tensor, rank: int) -> None:
+    """``after`` is the block's projection onto its ``rank`` first directions, rounded to float16.
+
+    From the Gram matrix of the short side: what a projection keeps and what it cuts are orthogonal, so the squared
+    Frobenius norms add up, and what it keeps is the sum of the largest eigenvalues.
+    """
+    short = before if before.shape[0] <= before.shape[1] else before.T
+    kept = torch.linalg.eigvalsh(short @ short.T)[-rank:].sum()
+    norm = float((after**2).sum())
+    assert norm == pytest.approx(float(kept), rel=2e-3)
+    assert float(((before - after) ** 2).sum()) == pytest.approx(float((before**2).sum()) - norm, rel=2e-3)
+
+
+def test_a_matrix_without_values_is_refused_in_one_line(gptj: Any) -> None:
+    edit = shipped("gptj_fever")
+    with pytest.raises(FitError, match=r"edits\[0\]\.module: .*fc_out is on the meta device") as refusal:
+        apply(edit, gptj)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_empty_edit_changes_nothing(gptj: Any) -> None:
+    edit = shipped("gptj_truthfulqa")
+    assert edit.edits == ()
+    apply(edit, gptj).revert()
+    assert all(parameter.is_meta for parameter in gptj.parameters())
+
+
+def test_an_edit_of_one_model_does_not_fit_the_other(roberta: Any) -> None:
+    state = copy.deepcopy(roberta.roberta.encoder.layer[4].intermediate.dense.state_dict())
+    with pytest.raises(FitError, match="GPTJForCausalLM"):
+        apply(shipped("gptj_fever"), roberta)
+    for key, value in roberta.roberta.encoder.layer[4].intermediate.dense.state_dict().items():
+        assert torch.equal(value, state[key])
+
+
+def test_modules_are_those_of_the_architecture_files() -> None:
+    for edit in edits():
+        family = family_of("gptj" if edit.name.startswith("gptj_") else "roberta")
+        for one in edit.edits:
+            assert family.locate(one.module) == (one.matrix, one.layer)
