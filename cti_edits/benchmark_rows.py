@@ -126,7 +126,7 @@ def benchmark(
             return split_rows([stand_in], Source(hub.path, None))
         rows = arrange(rows) if arrange else rows
         if not rows:
-            raise EditError(f"{printable(source.id)}: no rows")
+            raise EditError(f"{printable(local_file(file) or hub.path)}: no rows")
         return split_rows(rows, source)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cti_edits.manifest import load
+from cti_edits.resources import folder
 from tests.conftest import Run
 
+CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
 SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,0.1", "--device", "cpu")
 
 
@@ -42,7 +45,7 @@ def test_it_writes_a_valid_edit_and_says_where(run_python: Run, llama: Path, tmp
     assert edit.search["candidates"] == 4
     assert edit.task == {
         "name": "cti_capitals",
-        "dataset": {"id": None, "revision": None, "split": "validation"},
+        "dataset": {"id": "capitals.jsonl", "revision": f"sha256:{CAPITALS_SHA256}", "split": "validation"},
         "metric": "acc",
     }
     assert done.stdout.splitlines()[-1] == f"wrote {output}"

@@ -319,7 +319,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     more = ["--preset", "laser-100e", "--samples", "6", "--rates", "0.4", "--device", "cpu", "--output", str(output)]
     result = CliRunner().invoke(app, [*words, *more, "--final", "--final-limit", "9"])
     assert result.exit_code == 0, result.output
-    assert "test part: accuracy" in result.stdout
+    assert "test part: 9 examples; intervals are of 95 %\n" in result.stdout
     edit = load(output)
     assert edit.search is not None
     assert (edit.search["preset"], edit.search["top_q"], edit.search["candidates"]) == (None, None, 6)

@@ -1,0 +1,211 @@
+"""What the lm-eval models here share: the base they load, the edit on it, and what results and caches know of both."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from cti_edits.apply import AppliedEdit, apply
+from cti_edits.architectures import families
+from cti_edits.calibration import GoldRequest
+from cti_edits.errors import EditError, FitError, printable
+from cti_edits.manifest import Edit, load
+
+Kind = Literal["causal", "masked"]
+
+
+class EditedHFLM(HFLM):  # type: ignore[misc]
+    """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
+
+    Arguments:
+        edit: path of an edit manifest; none gives the base model, so that both runs go the same way.
+        pretrained: the base model; the manifest's if left out.
+        revision: hub revision of the base model; the manifest's if neither it nor ``pretrained`` is given.
+        dtype: the manifest's if the edit has one and this is left out, else lm-eval's default.
+        device: a GPU if there is one, else the CPU, if left out (HFLM's own default fails without a GPU).
+        verify: false applies the edit to a base whose hash differs; recorded in the results.
+
+    Every other argument goes to lm-eval's ``HFLM``.
+
+    Attributes:
+        kind: the kind of language model that the class runs.
+        edit: the edit, or None for the base model.
+        applied_edit: the edit in force on ``model``, or None.
+
+    Raises:
+        EditError: an argument or the manifest is wrong, or the base is of another kind.
+    """
+
+    kind: ClassVar[Kind]
+    edit: Edit | None
+    applied_edit: AppliedEdit | None
+
+    def __init__(
+        self,
+        edit: str | Edit | None = None,
+        pretrained: Any = None,
+        revision: str | None = None,
+        dtype: Any = None,
+        device: str | None = None,
+        verify: bool = True,
+        **arguments: Any,
+    ) -> None:
+        if not isinstance(verify, bool):
+            raise EditError(f"verify: expected true or false, got {printable(verify)!r}")
+        self.edit = read_edit(edit)
+        pretrained, revision = base_of(self.edit, pretrained, revision)
+        if dtype is None:
+            dtype = (self.edit.base_model.dtype if self.edit else None) or "auto"
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        found = model_kind(pretrained, revision, arguments)
+        if found != self.kind:
+            right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
+            raise EditError(
+                f"{_name(pretrained)} is a {found} language model, which {type(self).__name__} cannot run; "
+                f"use {right}, or `lm_eval --model cti`, which goes by the checkpoint"
+            )
+        super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
+        self.applied_edit = None
+        if self.edit is not None:
+            model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+            try:
+                self.applied_edit = apply(self.edit, model, verify)
+            except FitError as error:
+                raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
+
+    @abstractmethod
+    def answer_length(self, request: GoldRequest) -> int:
+        """How many tokens the gold answer has.
+
+        Raises:
+            EditError: it has none, or more than the model takes.
+        """
+
+    @abstractmethod
+    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """Mean negative log-likelihood of the answer's tokens, one number a request, nats, float32 or wider.
+
+        Differentiable, in one forward pass.
+
+        Raises:
+            EditError: an answer has no tokens, or more than the model takes.
+        """
+
+    def get_model_info(self) -> dict[str, Any]:
+        """lm-eval's figures about the model, and which edit ran on which base."""
+        info: dict[str, Any] = super().get_model_info()
+        info["edit"] = None
+        if self.edit is not None and self.applied_edit is not None:
+            info["edit"] = {
+                "name": self.edit.name,
+                "digest": self.edit.digest(),
+                "base_model": self.edit.base_model.id,
+                "base_model_revision": self.edit.base_model.revision,
+                "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
+                "verified": self.applied_edit.verified,
+            }
+        return info
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Give an edited model a table of its own in lm-eval's response cache.
+
+        ``--use_cache`` keys on the request's text alone, so that an edited run would be answered from the base
+        model's responses, and the other way round. lm-eval's wrapper and this hook share one SqliteDict; pointing it
+        at another table of the same file moves both.
+        """
+        super().set_cache_hook(cache_hook)
+        responses = getattr(cache_hook, "dbdict", None)
+        if self.edit is None or responses is None:
+            return
+        from sqlitedict import SqliteDict
+
+        identity = hashlib.sha256(f"{self.edit.digest()} {self.pretrained} {self.revision}".encode()).hexdigest()
+        SqliteDict(responses.filename, tablename=f"cti_{identity}", autocommit=True).close()
+        responses.tablename = f"cti_{identity}"
+
+
+def read_edit(edit: str | Edit | None) -> Edit | None:
+    """The edit that the argument ``edit`` stands for: itself, or the manifest at that path.
+
+    Raises:
+        ManifestError: the manifest is not valid.
+    """
+    return edit if isinstance(edit, Edit) or edit is None else load(str(edit))
+
+
+def base_of(edit: Edit | None, pretrained: Any, revision: str | None) -> tuple[Any, str | None]:
+    """The base model and its revision: those given, else the edit's.
+
+    Raises:
+        EditError: neither an edit nor a base is given.
+    """
+    if pretrained is not None:
+        return pretrained, revision
+    if edit is None:
+        raise EditError("expected edit=FILE, pretrained=MODEL or both in --model_args, got neither")
+    return edit.base_model.id, revision or edit.base_model.revision
+
+
+def kind_for(arguments: Mapping[str, Any]) -> Kind:
+    """The kind of model that the arguments of `EditedHFLM` load.
+
+    Raises:
+        EditError: see `read_edit`, `base_of` and `model_kind`.
+    """
+    edit = read_edit(arguments.get("edit"))
+    pretrained, revision = base_of(edit, arguments.get("pretrained"), arguments.get("revision"))
+    return model_kind(pretrained, revision, arguments)
+
+
+def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, Any]) -> Kind:
+    """Which kind of language model a checkpoint holds, by its config, or a loaded model is, by its class.
+
+    HFLM loads a masked language model such as RoBERTa silently as a causal one, whose attention is then wrong.
+
+    Args:
+        pretrained: hub id or folder of a checkpoint, or a transformers model.
+        revision: of the checkpoint, on the hub.
+        arguments: of HFLM, for those that say how a config is read.
+
+    Raises:
+        EditError: the config cannot be read, or names classes of a masked family that have no language model head.
+    """
+    if isinstance(pretrained, str):
+        config = _read_config(pretrained, revision, arguments)
+        classes = list(getattr(config, "architectures", None) or [])
+    else:
+        model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
+        config, classes = getattr(model, "config", None), [type(model).__name__]
+    if any(name.endswith("ForMaskedLM") for name in classes):
+        return "masked"
+    family = families().get(str(getattr(config, "model_type", None)))
+    if family is None or family.kind == "causal":
+        return "causal"
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
+        return "causal"
+    # Loaded as a masked language model, a classifier would get a random head; BertForPreTraining has the right one.
+    if classes and not any(name.endswith("ForPreTraining") for name in classes):
+        raise EditError(f"{_name(pretrained)} is a {printable(classes[0])}, which has no language model head")
+    return "masked"
+
+
+def _read_config(pretrained: str, revision: str | None, arguments: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    options = {k: arguments[k] for k in ("trust_remote_code", "gguf_file", "subfolder") if arguments.get(k)}
+    try:
+        return AutoConfig.from_pretrained(pretrained, revision=revision or "main", **options)
+    except (OSError, ValueError) as error:
+        raise EditError(
+            f"cannot load the model {printable(pretrained)!r}: {printable(str(error).splitlines()[0])}"
+        ) from None
+
+
+def _name(pretrained: Any) -> str:
+    return printable(pretrained) if isinstance(pretrained, str) else type(pretrained).__name__
