@@ -177,7 +177,7 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
         EditError: the config cannot be read, or names classes of a masked family that have no language model head.
     """
     if isinstance(pretrained, str):
-        config = _read_config(pretrained, revision, arguments)
+        config = read_config(pretrained, revision, arguments)
         classes = list(getattr(config, "architectures", None) or [])
     else:
         model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
@@ -195,7 +195,12 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
     return "masked"
 
 
-def _read_config(pretrained: str, revision: str | None, arguments: Mapping[str, Any]) -> Any:
+def read_config(pretrained: str, revision: str | None, arguments: Mapping[str, Any]) -> Any:
+    """A checkpoint's config, with what the arguments of `EditedHFLM` say about how it is read.
+
+    Raises:
+        EditError: it cannot be read.
+    """
     from transformers import AutoConfig
 
     options = {k: arguments[k] for k in ("trust_remote_code", "gguf_file", "subfolder") if arguments.get(k)}

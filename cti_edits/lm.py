@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from cti_edits.calibration import GoldRequest
-from cti_edits.edited import EditedHFLM, kind_for
+from cti_edits.edited import EditedHFLM, Kind, kind_for, model_kind, read_config
 from cti_edits.errors import EditError, one_line_in_command, printable
 from cti_edits.masked_lm import EditedMaskedLM
 
@@ -117,12 +119,48 @@ def _refuse_masked_tasks(requests: Sequence[Any]) -> None:
                 )
 
 
-def load_base(model: str, model_args: str, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:
-    """The base model of a search, loaded as ``lm_eval --model cti`` loads it.
+@dataclass(frozen=True)
+class Base:
+    """The base model of a search, before it is loaded.
+
+    Attributes:
+        id: hub id, or the whole path of a checkpoint folder.
+        kind: "causal" or "masked".
+        model_type: of its config, "gptj".
+        arguments: further arguments of HFLM.
+    """
+
+    id: str
+    kind: Kind
+    model_type: str
+    arguments: Mapping[str, Any]
+
+
+def read_base(model: str, model_args: str) -> Base:
+    """What the config of a base model says.
 
     Args:
         model: hub id or checkpoint folder.
         model_args: more HFLM arguments, "key=value,key=value".
+
+    Raises:
+        EditError: an argument has no place here, or the config cannot be read.
+    """
+    arguments: dict[str, Any] = simple_parse_args_string(model_args)
+    if clash := {"pretrained", "edit", "dtype", "device", "batch_size"} & set(arguments):
+        raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
+    base_id = str(Path(model).resolve()) if Path(model).is_dir() else model
+    revision = arguments.get("revision")
+    kind = model_kind(base_id, revision, arguments)
+    model_type = str(getattr(read_config(base_id, revision, arguments), "model_type", "model"))
+    return Base(base_id, kind, model_type, arguments)
+
+
+def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:
+    """The base model of a search, loaded as ``lm_eval --model cti`` loads it.
+
+    Args:
+        base: see `read_base`.
         device: as lm-eval takes it; a GPU if there is one and None is given.
         dtype: a dtype's name or "auto".
         batch_size: requests in one pass.
@@ -130,11 +168,10 @@ def load_base(model: str, model_args: str, device: str | None, dtype: str, batch
     Raises:
         EditError: an argument is not the model's, or the model cannot be loaded.
     """
-    arguments: dict[str, Any] = simple_parse_args_string(model_args)
-    if clash := {"pretrained", "edit", "dtype", "device", "batch_size"} & set(arguments):
-        raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
     try:
-        return EditedLM.for_checkpoint(pretrained=model, dtype=dtype, batch_size=batch_size, device=device, **arguments)
+        return EditedLM.for_checkpoint(
+            pretrained=base.id, dtype=dtype, batch_size=batch_size, device=device, **base.arguments
+        )
     except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EditError(f"cannot load the model {printable(model)!r}: {printable(first, 300)}") from None
+        raise EditError(f"cannot load the model {printable(base.id)!r}: {printable(first, 300)}") from None

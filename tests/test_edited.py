@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from cti_edits.edited import EditedHFLM, model_kind
 from cti_edits.errors import EditError
-from cti_edits.lm import EditedLM, load_base
+from cti_edits.lm import EditedLM, load_base, read_base
 from cti_edits.manifest import BaseModel, Edit
 from cti_edits.masked_lm import EditedMaskedLM
 from tests.tiny_models import CAUSAL, EVERY, MASKED, save_checkpoint, tiny_model
@@ -75,7 +75,7 @@ def test_lm_eval_s_constructors_go_by_the_checkpoint(model_type: str, tmp_path: 
         EditedLM.create_from_arg_obj({"pretrained": str(folder)}, {"batch_size": 2, "device": "cpu", "extra": None}),
         EditedLM.create_from_arg_string(f"pretrained={folder},batch_size=2", CPU),
         EditedLM.create_from_arg_string(f"edit={manifest(folder, model_type)},batch_size=2", CPU),
-        load_base(str(folder), "", device="cpu", dtype="float32", batch_size=2),
+        load_base(read_base(str(folder), ""), device="cpu", dtype="float32", batch_size=2),
     ]
     for lm in given:
         assert type(lm) is expected

@@ -11,7 +11,7 @@ import transformers
 
 from cti_edits.apply import apply, target_matrix
 from cti_edits.errors import BaseMismatchError, EditError, FitError
-from cti_edits.lm import EditedLM, load_base
+from cti_edits.lm import EditedLM, load_base, read_base
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import Edit
 from cti_edits.resources import folder
@@ -222,7 +222,7 @@ WRONG = {
     "shape": "wrong.json: test: edits[0].shape: the edit is for [48, 31] (rows, columns), model.layers.1.mlp.gate_proj "
     "of this model has [48, 32]",
     "hash": "wrong.json: test: edits[0].sha256: model.layers.1.mlp.gate_proj.weight is not the tensor",
-    "rank": "wrong.json: edits[0].block_ranks: block 2: expected 2 by shape",
+    "rank": "wrong.json: edits[0].block_ranks[2]: expected 2 (rho 0.2",
     "NaN": "wrong.json: test: edits[0].module: the weight of model.layers.1.mlp.gate_proj holds NaN",
 }
 
@@ -280,13 +280,13 @@ def test_eval_is_lm_eval_with_our_tasks(llama: Path, run_python: Run, tmp_path: 
 
 def test_load_base_names_what_is_wrong(llama: Path) -> None:
     with pytest.raises(EditError, match=r"cannot load the model .* unexpected keyword argument 'nonsense'"):
-        load_base(str(llama), "nonsense", "cpu", "auto", 1)
+        load_base(read_base(str(llama), "nonsense=1"), "cpu", "auto", 1)
     with pytest.raises(EditError, match="--model-args: dtype has an option of its own"):
-        load_base(str(llama), "dtype=float16", "cpu", "auto", 1)
+        read_base(str(llama), "dtype=float16")
     with pytest.raises(EditError, match="cannot load the model"):
-        load_base(str(llama / "nowhere"), "", "cpu", "auto", 1)
+        read_base(str(llama / "nowhere"), "")
     with pytest.raises(EditError, match="cannot load the model"):
-        load_base(str(llama), "", "cpu", "float13", 1)
+        load_base(read_base(str(llama), ""), "cpu", "float13", 1)
 
 
 def test_a_wrong_architecture_is_refused(llama: Path) -> None:

@@ -16,7 +16,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from cti_edits.apply import target_matrices, target_matrix
 from cti_edits.calibration import GoldRequest, draw, load_task
 from cti_edits.errors import EditError
-from cti_edits.lm import EditedLM, load_base
+from cti_edits.lm import EditedLM, load_base, read_base
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.masked_lm import EditedMaskedLM
@@ -456,7 +456,7 @@ def test_a_search_finds_an_edit_that_lm_eval_applies(
     folder = checkpoints("roberta")
     calibration = draw(load_task("tiny_claims", tasks), samples=12, seed=0)
     settings = SearchSettings(samples=12, top_q=2, clusters=(1, 2), rates=(0.6, 0.2))
-    lm = load_base(folder, "", device="cpu", dtype="float64", batch_size=4)
+    lm = load_base(read_base(str(folder), ""), device="cpu", dtype="float64", batch_size=4)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
     result = run_search(lm, calibration, settings, name="found", base_id=folder, batch_size=4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in lm.model.state_dict().items())

@@ -18,7 +18,7 @@ from cti_edits.apply import applied, target_matrices
 from cti_edits.calibration import final_part, load_task, row_count, validation_part
 from cti_edits.cli import app
 from cti_edits.errors import EditError
-from cti_edits.lm import load_base
+from cti_edits.lm import load_base, read_base
 from cti_edits.manifest import Edit, load
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lm(checkpoint: Path) -> Any:
-    return load_base(str(checkpoint), "", device="cpu", dtype="auto", batch_size=16)
+    return load_base(read_base(str(checkpoint), ""), device="cpu", dtype="auto", batch_size=16)
 
 
 TASK = """task: {name}

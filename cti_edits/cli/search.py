@@ -14,9 +14,7 @@ import typer
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
-    from cti_edits.calibration import CalibrationSet
     from cti_edits.search.presets import Kind
-    from cti_edits.search.runner import SearchResult
     from cti_edits.search.space import SearchSettings
 
 Option = typer.Option
@@ -24,7 +22,7 @@ Option = typer.Option
 
 def search(
     task: Annotated[str, Option(help="lm-eval task; fever is short for cti_fever.", show_default=False)],
-    model: Annotated[str, Option(help="Hub id or checkpoint folder of the base model.", show_default=False)],
+    model: Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")] = "EleutherAI/gpt-j-6b",
     model_args: Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value.")] = "",
     preset: Annotated[
         str | None, Option(help="One of the paper's systems, see cti-edits presets.", show_default=False)
@@ -55,7 +53,9 @@ def search(
         int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
     ] = None,
     include_path: Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)] = None,
-    output: Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL_TASK.json")] = None,
+    output: Annotated[
+        Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")
+    ] = None,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest."""
     # Before transformers, tqdm and datasets are imported: the search has a progress bar of its own.
@@ -73,46 +73,53 @@ def search(
         overrides["rates"] = _numbers("rates", rates, float)
     if matrices is not None:
         overrides["matrices"] = tuple(part.strip() for part in matrices.split(",") if part.strip())
-    # A preset's top q and K depend on the kind of model, which is known when the model is loaded; what is wrong with
-    # the options is said before that.
-    settings = _settings(preset, "causal", overrides)
+    # A preset's top q and K depend on the kind of model. What is wrong with the options is said before that is read.
+    _settings(preset, "causal", overrides)
     if final_limit is not None and not final:
         raise EditError("--final-limit: only together with --final")
     if batch_size < 1:
         raise EditError(f"--batch-size: expected 1 or more, got {batch_size}")
-    base_id = str(Path(model).resolve()) if Path(model).is_dir() else model
-    short = task.removeprefix("cti_")
-    target = output or Path("edits") / f"{_file_name(Path(base_id).name)}_{_file_name(short)}.json"
-    if target.is_dir():
-        raise EditError(f"--output: {printable(target)} is a folder; name a file")
+    if output is not None and output.is_dir():
+        raise EditError(f"--output: {printable(output)} is a folder; name a file")
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.apply import model_family
     from cti_edits.calibration import final_part, load_task
     from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.lm import load_base
+    from cti_edits.cli.search_report import print_report
+    from cti_edits.lm import load_base, read_base
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search
 
-    loaded = load_task(task, include_path)
+    base = read_base(model, model_args)
+    target = output or _default_output(base.model_type, task)
+    settings = _settings(preset, base.kind, overrides)
+    loaded = load_task(task, include_path, base.kind)
     chosen = examples(loaded, settings)
     calibration = chosen.evaluations
     test = final_part(loaded, final_limit) if final else None
-    lm = load_base(base_id, model_args, device=device, dtype=dtype, batch_size=batch_size)
+    lm = load_base(base, device=device, dtype=dtype, batch_size=batch_size)
     result = run_search(
         lm,
         calibration,
-        _settings(preset, model_family(lm.model).kind, overrides),
+        settings,
         name=_file_name(target.stem),
-        base_id=base_id,
+        base_id=base.id,
         batch_size=batch_size,
         progress=TerminalProgress(),
         gradient_examples=chosen.gradients,
         test=test,
     )
     result.edit.write(target)
-    _report(result, calibration, target)
+    print_report(result, calibration, target)
+
+
+def _default_output(model_type: str, task: str) -> Path:
+    """``edits/gptj_fever.json``; never a file that is there already, which may be a published edit."""
+    target = Path("edits") / f"{_file_name(model_type)}_{_file_name(task.removeprefix('cti_'))}.json"
+    if target.exists():
+        raise EditError(f"{printable(target)} is there already; name the file to write with --output")
+    return target
 
 
 def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -> SearchSettings:
@@ -135,63 +142,3 @@ def _numbers(option: str, text: str, kind: type[Any]) -> tuple[Any, ...]:
 def _file_name(text: str) -> str:
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip("._-")
     return kept[:100] or "edit"
-
-
-def _report(result: SearchResult, calibration: CalibrationSet, target: Path) -> None:
-    """The best candidates beside the unedited model, and the path written."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from cti_edits.cli.show import laid_out, measurement_lines
-    from cti_edits.search.space import Outcome
-    from cti_edits.stats import wilson_interval
-
-    n = len(calibration.doc_ids)
-    table = Table(title=f"{calibration.name}: {n} calibration examples", title_justify="left")
-    for column in ("matrix", "layer", "K", "ρ", "accuracy", "95 % interval", "NLL of gold answer"):
-        table.add_column(column, justify="left" if column == "matrix" else "right", no_wrap=True)
-
-    def row(outcome: Outcome) -> None:
-        low, high = wilson_interval(sum(outcome.correct), n)
-        c = outcome.candidate
-        cells = (
-            ("unedited", "", "", "")
-            if c is None
-            else (c.target.matrix, str(c.target.layer), str(c.clusters), f"{c.rho:g}")
-        )
-        mark = "bold" if outcome is result.best else None
-        table.add_row(
-            *cells,
-            f"{100 * outcome.accuracy:.1f} %",
-            f"{100 * low:.1f}–{100 * high:.1f} %",
-            f"{outcome.nll:.4f}",
-            style=mark,
-        )
-
-    row(result.unedited)
-    table.add_section()
-    for outcome in sorted(result.outcomes, key=Outcome.order)[:5]:
-        row(outcome)
-    console = Console()
-    console.print(table)
-    test = result.edit.results["test"]
-    console.print(
-        f"{len(result.outcomes)} candidates tried. Always giving the most frequent answer: "
-        f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
-        + ("it is." if test else "it is: measure it on the test part (--final)."),
-        highlight=False,
-        soft_wrap=True,
-    )
-    if result.best.candidate is None:
-        console.print("No candidate beat the unedited model: the edit is empty.", soft_wrap=True)
-    if test:
-        for key, value in measurement_lines("test part", test):
-            print(laid_out(key, str(value), None))
-    if not calibration.own_validation:
-        console.print(
-            f"{calibration.name} has no validation rows apart from its test rows: the examples are from the first "
-            "20 % of those. " + ("Its test part is the rest." if test else "Leave them out when you measure the edit."),
-            highlight=False,
-            soft_wrap=True,
-        )
-    print(f"wrote {target}")
