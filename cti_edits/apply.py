@@ -215,7 +215,9 @@ def apply(edit: Edit, model: torch.nn.Module, verify: bool = True) -> AppliedEdi
         logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, ", ".join(unverified))
     elif not verify and edit.edits:
         logger.warning("%s: applied without verifying its base (verify=false)", edit.name)
-    edited = [truncate(t.weight, m.block_ranks) for t, m in zip(targets, edit.edits, strict=True)]
+    edited = [
+        truncate(t.weight, m.block_ranks, partition=m.partition) for t, m in zip(targets, edit.edits, strict=True)
+    ]
     former = [(target.parameter, target.parameter.detach().clone()) for target in targets]
     with torch.no_grad():
         for target, weight in zip(targets, edited, strict=True):

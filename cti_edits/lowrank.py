@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from cti_edits.errors import EditError
-from cti_edits.ranks import row_block_sizes
+from cti_edits.ranks import ROW_BLOCKS, partition_rows, row_block_sizes
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,23 @@ def assemble(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int],
     return torch.cat([block.truncated(rank) for block, rank in zip(decompositions, ranks, strict=True)]).to(dtype)
 
 
-def truncate(weight: torch.Tensor, ranks: Sequence[int], dtype: torch.dtype = torch.float64) -> torch.Tensor:
+def truncate(
+    weight: torch.Tensor, ranks: Sequence[int], dtype: torch.dtype = torch.float64, partition: str = ROW_BLOCKS
+) -> torch.Tensor:
     """``weight`` (m, n) with its row blocks cut to ``ranks`` (one a block), in the weight's own dtype.
 
     Computed in ``dtype`` (float64 or float32), rounded once at the end. Where no rank is lost, the bits are kept.
+    ``partition`` says which rows make a block; see `ranks.partition_rows`.
 
     Raises:
-        EditError: see `decompose` and `assemble`.
+        EditError: see `decompose`, `assemble` and `ranks.partition_rows`.
     """
+    if partition != ROW_BLOCKS:
+        edited = weight.detach().clone()
+        for rows, rank in zip(partition_rows(weight.shape[0], len(ranks), partition), ranks, strict=True):
+            members = list(rows)
+            edited[members] = truncate(weight[members], [rank], dtype)
+        return edited
     blocks = row_blocks(weight, len(ranks))
     full = [min(block.shape) for block in blocks]
     _check_ranks(full, ranks)

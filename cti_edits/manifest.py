@@ -19,8 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cti_edits.errors import ManifestError, printable
-from cti_edits.ranks import block_ranks, full_ranks
+from cti_edits.errors import EditError, ManifestError, printable
+from cti_edits.ranks import ROW_BLOCKS, block_ranks, full_ranks
 from cti_edits.resources import folder
 
 SCHEMA_VERSION = 1
@@ -89,7 +89,7 @@ class MatrixEdit:
         rho: ρ, the share of the maximum rank that was asked for.
         clusters: K.
         block_ranks: j_k, the ranks that are kept and applied.
-        partition: how rows are assigned to blocks.
+        partition: how rows are assigned to blocks; see `ranks.partition_rows`.
         sha256: hash of the tensor that was edited (see `apply.tensor_sha256`), or None.
         frobenius_norm: ‖W‖_F, or None.
         factors: where the factors are, or None.
@@ -102,7 +102,7 @@ class MatrixEdit:
     rho: float
     clusters: int
     block_ranks: tuple[int, ...]
-    partition: str = "row-blocks"
+    partition: str = ROW_BLOCKS
     sha256: str | None = None
     frobenius_norm: float | None = None
     factors: Factors | None = None
@@ -464,10 +464,13 @@ def _to_edit(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> Edi
             refuse(f"{where}.clusters: expected at most {rows} (the number of rows), got {clusters}")
         if len(ranks) != clusters:
             refuse(f"{where}.block_ranks: expected {clusters} ranks, one a row block (clusters), got {len(ranks)}")
-        expected = block_ranks(shape, clusters, entry["rho"])
+        try:
+            expected = block_ranks(shape, clusters, entry["rho"], entry["partition"])
+        except EditError as error:
+            refuse(f"{where}.partition: {error}")
         if ranks != expected:
             block = next(k for k in range(clusters) if ranks[k] != expected[k])
-            full = full_ranks(shape, clusters)[block]
+            full = full_ranks(shape, clusters, entry["partition"])[block]
             because = f"rho {entry['rho']} of the block's full rank {full}"
             refuse(f"{where}.block_ranks[{block}]: expected {expected[block]} ({because}), got {ranks[block]}")
         # The same matrix by its role, or by its module.

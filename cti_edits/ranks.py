@@ -5,10 +5,16 @@ Kept apart from `lowrank` so that reading a manifest needs no torch.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
-from cti_edits.errors import EditError
+from cti_edits.errors import EditError, printable
+
+ROW_BLOCKS = "row-blocks"
+K_SUBSPACES = "k-subspaces:"
+HEXADECIMAL = "0123456789abcdef"
+MAX_SUBSPACES = len(HEXADECIMAL)
 
 
 def row_block_sizes(rows: int, clusters: int) -> tuple[int, ...]:
@@ -25,27 +31,67 @@ def row_block_sizes(rows: int, clusters: int) -> tuple[int, ...]:
     return (size + 1,) * longer + (size,) * (clusters - longer)
 
 
-def full_ranks(shape: tuple[int, int], clusters: int) -> tuple[int, ...]:
+def partition_rows(rows: int, clusters: int, partition: str = ROW_BLOCKS) -> tuple[tuple[int, ...] | range, ...]:
+    """The rows of each block, ascending.
+
+    Args:
+        rows: m, the rows of the matrix.
+        clusters: K.
+        partition: "row-blocks", K consecutive blocks as `row_block_sizes` has them, or "k-subspaces:" and a
+            hexadecimal digit for each row, the number of its block.
+
+    Raises:
+        EditError: ``clusters`` is out of range, or the digits are not one a row, name a block past K, or leave one
+            without rows.
+    """
+    if partition == ROW_BLOCKS:
+        ends = list(itertools.accumulate(row_block_sizes(rows, clusters)))
+        return tuple(range(start, end) for start, end in zip([0, *ends], ends, strict=False))
+    digits = partition.removeprefix(K_SUBSPACES)
+    if digits == partition:
+        raise EditError(f"expected {ROW_BLOCKS!r} or {K_SUBSPACES!r} and digits, got {printable(partition, 60)!r}")
+    if not 1 <= clusters <= MAX_SUBSPACES:
+        raise EditError(f"expected clusters from 1 to {MAX_SUBSPACES} with {K_SUBSPACES!r}, got {clusters}")
+    if len(digits) != rows:
+        raise EditError(f"expected {rows} digits, one a row, got {len(digits)}")
+    blocks: list[list[int]] = [[] for _ in range(clusters)]
+    for row, digit in enumerate(digits):
+        if digit not in HEXADECIMAL[:clusters]:
+            raise EditError(f"row {row}: expected a block from 0 to {HEXADECIMAL[clusters - 1]}, got {digit!r}")
+        blocks[HEXADECIMAL.index(digit)].append(row)
+    if not all(blocks):
+        raise EditError(f"block {blocks.index([])} has no rows")
+    return tuple(tuple(block) for block in blocks)
+
+
+def full_ranks(shape: tuple[int, int], clusters: int, partition: str = ROW_BLOCKS) -> tuple[int, ...]:
     """r_k = min(m_k, n), the most rank each row block of an m × n matrix can have."""
     rows, columns = shape
-    return tuple(min(size, columns) for size in row_block_sizes(rows, clusters))
+    return tuple(min(size, columns) for size in _sizes(rows, clusters, partition))
 
 
-def block_ranks(shape: tuple[int, int], clusters: int, rho: float) -> tuple[int, ...]:
+def block_ranks(shape: tuple[int, int], clusters: int, rho: float, partition: str = ROW_BLOCKS) -> tuple[int, ...]:
     """j_k = max(1, ⌊ρ·r_k + 1e-9⌋), the ranks that each row block keeps.
 
     The 1e-9 keeps a product such as 0.1 · 4090 = 408.99999999999994 from losing a rank to floating point.
 
     Raises:
-        EditError: ρ is not in (0, 1], or ``clusters`` is out of range.
+        EditError: ρ is not in (0, 1], ``clusters`` is out of range, or the partition does not fit; see
+            `partition_rows`.
     """
     if not 0.0 < rho <= 1.0:
         raise EditError(f"expected rho above 0 and at most 1, got {rho}")
-    return tuple(max(1, math.floor(rho * full + 1e-9)) for full in full_ranks(shape, clusters))
+    return tuple(max(1, math.floor(rho * full + 1e-9)) for full in full_ranks(shape, clusters, partition))
 
 
-def kept_parameters(shape: tuple[int, int], ranks: Sequence[int]) -> int:
+def kept_parameters(shape: tuple[int, int], ranks: Sequence[int], partition: str = ROW_BLOCKS) -> int:
     """Numbers needed to store the edited matrix: factors j_k·(m_k + n) a block, or the dense block if that is less."""
     rows, columns = shape
-    sizes = row_block_sizes(rows, len(ranks))
+    sizes = _sizes(rows, len(ranks), partition)
     return sum(min(rank * (size + columns), size * columns) for size, rank in zip(sizes, ranks, strict=True))
+
+
+def _sizes(rows: int, clusters: int, partition: str) -> tuple[int, ...]:
+    if partition == ROW_BLOCKS:
+        return row_block_sizes(rows, clusters)
+    return tuple(len(block) for block in partition_rows(rows, clusters, partition))

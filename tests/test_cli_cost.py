@@ -82,5 +82,5 @@ def test_presets_are_listed_with_their_search_spaces() -> None:
     )
     assert re.search(r"all +none +1 +first 20 % +row-blocks$", lines["laser"])
     assert re.search(r"top 5 +first 20 % +1 +first 20 %", lines["laser-grads-se"])
-    assert "not implemented" in lines["optimal-clustering"]
+    assert lines["optimal-clustering"].endswith("k-subspaces")
     assert "0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005" in output("presets")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -150,10 +151,9 @@ def test_there_are_nine() -> None:
     assert candidate_count(PRESETS["laser"], "causal", 28) == 56 * 9
 
 
-def test_a_partition_that_is_not_implemented_is_refused() -> None:
-    with pytest.raises(EditError, match=r"optimal-clustering.*not implemented") as refusal:
-        find_preset("optimal-clustering").settings("causal")
-    assert "\n" not in str(refusal.value)
+def test_optimal_clustering_is_cl_laser_with_rows_assigned_by_k_subspaces() -> None:
+    optimal, consecutive = (find_preset(name).settings("masked") for name in ("optimal-clustering", "cl-laser"))
+    assert optimal == dataclasses.replace(consecutive, partition="k-subspaces", preset="optimal-clustering")
 
 
 @pytest.mark.parametrize(

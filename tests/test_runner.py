@@ -14,16 +14,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cti_edits.apply import applied, target_matrices
+from cti_edits.apply import applied, target_matrices, target_matrix
 from cti_edits.calibration import final_part, load_task, row_count, validation_part
 from cti_edits.cli import app
 from cti_edits.errors import EditError
 from cti_edits.lm import load_base, read_base
 from cti_edits.manifest import Edit, load
+from cti_edits.search.evaluate import ReferenceEvaluator
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.space import MatrixId, SearchSettings
+from cti_edits.subspaces import k_subspaces
 from tests.tiny_models import save_checkpoint
 
 LAYERS = 3
@@ -246,6 +248,26 @@ def test_gradients_on_a_sample_and_evaluations_on_the_whole_part(lm: Any, tasks:
     assert len(result.outcomes) == 6
 
 
+def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm: Any, tasks: str) -> None:
+    task = load_task("two_parts", tasks)
+    settings = preset("optimal-clustering", rates=(0.3, 0.1), clusters=(1, 3), matrices=("U_in",))
+    result = searched(lm, task, settings, final=True)
+    tried = [outcome for outcome in result.outcomes if outcome.candidate]
+    assert len(tried) == 3 * 2 * 2
+    for outcome in tried:
+        assert outcome.candidate is not None
+        target = target_matrix(lm.model, "U_in", outcome.candidate.target.layer)
+        assert outcome.partition == k_subspaces(target.weight, outcome.candidate.clusters, outcome.candidate.rho, 0)
+    best = result.best
+    assert best.candidate is not None, "this seed finds an edit"
+    (one,) = result.edit.edits
+    assert one.partition == best.partition
+    evaluator = ReferenceEvaluator(lm, examples(task, settings).evaluations)
+    with applied(result.edit, lm.model):
+        measured = evaluator.measure()
+    assert (measured.accuracy, measured.nll) == (best.accuracy, best.nll)
+
+
 def test_a_drawn_sample_is_drawn_once(tasks: str) -> None:
     chosen = examples(load_task("two_parts", tasks), preset("cl-100g-100e", samples=5))
     assert chosen.gradients is chosen.evaluations
@@ -330,7 +352,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     ("words", "message"),
     [
         (("--preset", "cl-100g-100"), "did you mean cl-100g-100e"),
-        (("--preset", "optimal-clustering"), "not implemented"),
+        (("--preset", "optimal-clustering", "--clusters", "17"), "at most 16 with k-subspaces"),
         (("--final-limit", "3"), "only together with --final"),
         (("--preset", "laser", "--top-q", "0"), "--top-q"),
     ],

@@ -61,8 +61,6 @@ def cost(
         f"Here one gradient pass serves every K, and --final measures the base model on the test rows too. "
         f"Without --final: {without.total:,.0f} forward passes."
     )
-    if not chosen.implemented:
-        print(f"{chosen.name} is counted, but cannot be run here yet: its partition is not implemented.")
 
 
 def _kind(given: str | None, task: str | None) -> Kind:

@@ -34,7 +34,7 @@ def presets() -> None:
                 on(preset.gradients_on) if scored else "none",
                 by_kind(levels(preset, "causal"), levels(preset, "masked")),
                 on(preset.evaluated_on),
-                preset.partition + ("" if preset.implemented else ", not implemented yet"),
+                preset.partition,
             )
         )
     print_listing(("preset", "matrices tried", "gradients on", "K", "evaluated on", "partition"), rows)

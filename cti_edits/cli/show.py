@@ -14,7 +14,7 @@ import typer
 
 from cti_edits.errors import printable
 from cti_edits.manifest import Edit, MatrixEdit, load
-from cti_edits.ranks import full_ranks, kept_parameters
+from cti_edits.ranks import K_SUBSPACES, full_ranks, kept_parameters
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
@@ -77,13 +77,14 @@ def _lines(edit: Edit) -> Iterator[Line]:
 
 def _matrix_lines(one: MatrixEdit) -> Iterator[Line]:
     rows, columns = one.shape
-    kept = kept_parameters(one.shape, one.block_ranks) / (rows * columns)
+    kept = kept_parameters(one.shape, one.block_ranks, one.partition) / (rows * columns)
     yield f"edit of {one.matrix}, layer {one.layer}", ""
     yield "  module", one.module
     yield "  shape", f"{rows} rows x {columns} columns"
     yield "  rho", f"{one.rho:.12g}"
-    yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}"
-    yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters))}"
+    assigned = ", rows assigned by k-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
+    yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}{assigned}"
+    yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters, one.partition))}"
     yield "  parameters", f"{100 * kept:.1f} % kept"
     yield "  base hash", one.sha256 or "none: base not verified"
     if one.factors is not None:

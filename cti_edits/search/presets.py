@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cti_edits.errors import EditError, printable
-from cti_edits.search.space import Part, SearchSettings
+from cti_edits.search.space import Part, Partition, SearchSettings
 
 Kind = Literal["causal", "masked"]
 """Of language model, as the architecture files have it."""
@@ -34,29 +34,16 @@ class Preset:
     gradients_on: Part
     clusters: Mapping[Kind, tuple[int, ...]]
     evaluated_on: Part
-    partition: Literal["row-blocks", "k-subspaces"] = "row-blocks"
-
-    @property
-    def implemented(self) -> bool:
-        """Whether a search with it can be run here."""
-        return self.partition == "row-blocks"
+    partition: Partition = "row-blocks"
 
     def settings(self, kind: Kind) -> SearchSettings:
-        """What a search with this preset tries on a causal or masked language model.
-
-        Raises:
-            EditError: its partition is not implemented here.
-        """
-        if not self.implemented:
-            raise EditError(
-                f"--preset {self.name}: its partition of the rows by {self.partition} is not implemented yet; "
-                "cl-laser tries the same matrices and K with consecutive rows"
-            )
+        """What a search with this preset tries on a causal or masked language model."""
         return SearchSettings(
             top_q=self.top_q[kind],
             clusters=self.clusters[kind],
             gradients_on=self.gradients_on,
             evaluated_on=self.evaluated_on,
+            partition=self.partition,
             preset=self.name,
         )
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,14 +18,15 @@ from cti_edits import __version__
 from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
 from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
-from cti_edits.lowrank import BlockDecomposition, assemble, decompose
+from cti_edits.lowrank import assemble, decompose, truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
-from cti_edits.ranks import block_ranks, full_ranks, kept_parameters, row_block_sizes
+from cti_edits.ranks import ROW_BLOCKS, block_ranks, full_ranks, kept_parameters, row_block_sizes
 from cti_edits.search.evaluate import Measured, ReferenceEvaluator
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates, keep_best, winner
 from cti_edits.spectrum import matrix_score, sigma_gradients
 from cti_edits.stats import mcnemar_p_value, paired_interval
+from cti_edits.subspaces import k_subspaces
 
 
 class Progress(Protocol):
@@ -75,7 +76,7 @@ def run_search(
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
     Args:
-        lm: an lm-eval causal model; its weights are as they were when this returns or raises.
+        lm: a model of `lm` or `masked_lm`; its weights are as they were when this returns or raises.
         calibration: the examples that every candidate is evaluated on.
         settings: what is tried.
         name: the edit's name.
@@ -151,36 +152,57 @@ def _evaluate(
         advance(1)
         for target_id, clusters, group in groups:
             target = targets[target_id]
-            decompositions = decompose(target.weight.cpu(), clusters)
-            for candidate in group:
-                shape = (target.weight.shape[0], target.weight.shape[1])
-                ranks = block_ranks(shape, clusters, candidate.rho)
-                with _in_force(target, decompositions, ranks):
+            for candidate, partition, ranks, edited in _edited_weights(target, clusters, group, settings):
+                with _in_force(target, edited):
                     measured = evaluator.measure()
-                outcomes.append(_outcome(candidate, measured, kept_parameters(shape, ranks) - shape[0] * shape[1]))
+                added = kept_parameters(_shape(target), ranks, partition) - target.weight.numel()
+                outcomes.append(_outcome(candidate, measured, added, partition))
                 advance(1)
     return unedited, outcomes
 
 
+def _edited_weights(
+    target: TargetMatrix, clusters: int, group: Sequence[Candidate], settings: SearchSettings
+) -> Iterator[tuple[Candidate, str, tuple[int, ...], torch.Tensor]]:
+    """Each candidate of a group with its partition, its ranks and its edited weight.
+
+    Consecutive blocks share one decomposition. Where rows are assigned to subspaces, these depend on ρ.
+    """
+    weight, shape = target.weight.cpu(), _shape(target)
+    decompositions = decompose(weight, clusters) if settings.partition == ROW_BLOCKS else ()
+    for candidate in group:
+        if settings.partition != ROW_BLOCKS:
+            partition = k_subspaces(weight, clusters, candidate.rho, settings.seed)
+            ranks = block_ranks(shape, clusters, candidate.rho, partition)
+            yield candidate, partition, ranks, truncate(weight, ranks, partition=partition)
+            continue
+        ranks = block_ranks(shape, clusters, candidate.rho)
+        # Where no rank is lost the bits are kept, as `lowrank.truncate` has it.
+        whole = ranks == full_ranks(shape, clusters)
+        yield candidate, ROW_BLOCKS, ranks, weight if whole else assemble(decompositions, ranks, weight.dtype)
+
+
+def _shape(target: TargetMatrix) -> tuple[int, int]:
+    return target.weight.shape[0], target.weight.shape[1]
+
+
 @contextlib.contextmanager
-def _in_force(
-    target: TargetMatrix, decompositions: tuple[BlockDecomposition, ...], ranks: tuple[int, ...]
-) -> Iterator[None]:
+def _in_force(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
     """The edited weight inside, the former bits after it."""
     former = target.weight.clone()
-    # A block that loses no rank keeps its bits, as `lowrank.truncate` has it.
-    if ranks != full_ranks((former.shape[0], former.shape[1]), len(ranks)):
-        with torch.no_grad():
-            target.weight.copy_(assemble(decompositions, ranks, former.dtype))
     try:
+        with torch.no_grad():
+            target.weight.copy_(edited)
         yield
     finally:
         with torch.no_grad():
             target.weight.copy_(former)
 
 
-def _outcome(candidate: Candidate | None, measured: Measured, added_parameters: int) -> Outcome:
-    return Outcome(candidate, measured.accuracy, measured.nll, measured.correct, added_parameters)
+def _outcome(
+    candidate: Candidate | None, measured: Measured, added_parameters: int, partition: str = ROW_BLOCKS
+) -> Outcome:
+    return Outcome(candidate, measured.accuracy, measured.nll, measured.correct, added_parameters, partition)
 
 
 def _measure_test(lm: Any, test: CalibrationSet, edit: Edit, progress: Progress) -> dict[str, Any]:
@@ -219,7 +241,9 @@ def _manifest(
     tried: int,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
-    edits = () if best.candidate is None else (_matrix_edit(targets[best.candidate.target], best.candidate),)
+    edits: tuple[MatrixEdit, ...] = ()
+    if best.candidate is not None:
+        edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition),)
     revision = None if lm.revision in (None, "main") else str(lm.revision)
     found = "no candidate beat the unedited model"
     if edits:
@@ -270,8 +294,8 @@ def _manifest(
     )
 
 
-def _matrix_edit(target: TargetMatrix, candidate: Candidate) -> MatrixEdit:
-    shape = (target.weight.shape[0], target.weight.shape[1])
+def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> MatrixEdit:
+    shape = _shape(target)
     return MatrixEdit(
         matrix=target.matrix,
         layer=target.layer,
@@ -279,7 +303,8 @@ def _matrix_edit(target: TargetMatrix, candidate: Candidate) -> MatrixEdit:
         shape=shape,
         rho=candidate.rho,
         clusters=candidate.clusters,
-        block_ranks=block_ranks(shape, candidate.clusters, candidate.rho),
+        block_ranks=block_ranks(shape, candidate.clusters, candidate.rho, partition),
+        partition=partition,
         sha256=tensor_sha256(target.parameter),
         frobenius_norm=float(torch.linalg.vector_norm(target.weight.double())),
     )

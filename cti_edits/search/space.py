@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cti_edits.errors import EditError
+from cti_edits.ranks import MAX_SUBSPACES, ROW_BLOCKS
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
+
+Partition = Literal["row-blocks", "k-subspaces"]
+"""How rows are assigned to blocks: consecutively, or by `subspaces.k_subspaces`."""
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -29,6 +33,7 @@ class SearchSettings:
         seed: of the draw.
         gradients_on: the examples that the gradients are taken on.
         evaluated_on: the examples that every candidate is evaluated on.
+        partition: how rows are assigned to the K blocks.
         preset: name of the preset that these settings are, or None.
 
     Raises:
@@ -43,6 +48,7 @@ class SearchSettings:
     seed: int = 0
     gradients_on: Part = "sample"
     evaluated_on: Part = "sample"
+    partition: Partition = "row-blocks"
     preset: str | None = None
 
     @property
@@ -64,6 +70,8 @@ class SearchSettings:
                 raise EditError(f"--{option}: a value is given twice in {', '.join(map(str, values))}")
         if min(self.clusters) < 1:
             raise EditError(f"--clusters: expected 1 or more, got {min(self.clusters)}")
+        if self.partition == "k-subspaces" and max(self.clusters) > MAX_SUBSPACES:
+            raise EditError(f"--clusters: expected at most {MAX_SUBSPACES} with k-subspaces, got {max(self.clusters)}")
         for rho in self.rates:
             if not 0.0 < rho <= 1.0:
                 raise EditError(f"--rates: expected above 0 and at most 1, got {rho}")
@@ -95,6 +103,7 @@ class Outcome:
         accuracy: share of examples that are right.
         nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats.
         correct: right or wrong, example by example.
+        partition: how the candidate's rows are assigned to blocks, as a manifest writes it.
         added_parameters: kept minus dense parameters, 0 for the unedited model.
     """
 
@@ -103,6 +112,7 @@ class Outcome:
     nll: float
     correct: tuple[bool, ...]
     added_parameters: int
+    partition: str = ROW_BLOCKS
 
     def order(self) -> tuple[float, float, int]:
         """Sort key, best first: accuracy, then lower NLL of the gold answer, then fewer kept parameters."""
