@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.errors import ManifestError
-from cti_edits.manifest import MAX_BYTES, MAX_DEPTH, BaseModel, Edit, Factors, MatrixEdit, load, parse
+from cti_edits.manifest import MAX_BYTES, BaseModel, Edit, Factors, MatrixEdit, load, parse
 from cti_edits.ranks import block_ranks
+from cti_edits.strict_json import MAX_DEPTH
 
 FIXTURES = Path(__file__).parent / "data" / "edit-1"
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cti_edits import manifest
+from cti_edits import manifest, strict_json
 from cti_edits.errors import ManifestError
 from cti_edits.resources import folder
 
@@ -112,7 +112,7 @@ def test_only_metadata_and_versions_take_unknown_keys() -> None:
 
 
 def test_every_choice_is_null_or_one_other_kind() -> None:
-    """`manifest._validate` explains what the other kind finds wrong."""
+    """`manifest_schema.first_error` explains what the other kind finds wrong."""
     choices = [rule["anyOf"] for rule in rules() if "anyOf" in rule]
     assert choices
     assert all(len(one) == 2 and one[0] == {"type": "null"} and one[1] != {"type": "null"} for one in choices)
@@ -226,7 +226,7 @@ def beyond_limits(node: Node) -> Iterator[tuple[str, Any, str]]:
         yield "exclusiveMinimum", rule["exclusiveMinimum"], f"expected above {rule['exclusiveMinimum']}"
     if "maximum" in rule:
         top = rule["maximum"]
-        limit = "too large an integer" if top == manifest.MAX_INTEGER else f"expected at most {top}"
+        limit = "too large an integer" if top == strict_json.MAX_INTEGER else f"expected at most {top}"
         yield "maximum", top + 1 if integer else top + 1e-9, limit
     if "minLength" in rule:
         yield "minLength", "", f"expected at least {rule['minLength']} characters, got 0"
