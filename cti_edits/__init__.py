@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-# This package is imported at every interpreter start (see lm_eval_startup), so it imports nothing itself.
+# The command answers --help at once, so that this imports nothing by itself.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cti_edits.apply import applied, apply
+    from cti_edits.apply import applied
     from cti_edits.errors import BaseMismatchError, EditError, FitError, ManifestError
     from cti_edits.manifest import BaseModel, Edit, MatrixEdit, load, parse
 
@@ -15,7 +15,6 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "applied": "apply",
-    "apply": "apply",
     "BaseMismatchError": "errors",
     "EditError": "errors",
     "FitError": "errors",
@@ -36,7 +35,6 @@ __all__ = [
     "ManifestError",
     "MatrixEdit",
     "applied",
-    "apply",
     "load",
     "parse",
 ]

@@ -100,7 +100,7 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
 
 
 def tensor_sha256(parameter: torch.Tensor, dtype: torch.dtype | None = None) -> str:
-    """Hash of a tensor as it is stored: sha256 of "F32 [2, 3]", a line feed, and its little-endian bytes.
+    """Hash of a tensor as it is stored: sha256 of "F32 [2, 3]", a line feed, and its bytes in memory order.
 
     Args:
         parameter: the tensor in its stored orientation.
@@ -156,6 +156,8 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
+        if matrix_edit.factors is not None:
+            raise FitError(f"{where}.factors: this version of cti-edits does not read factor files; upgrade cti-edits")
         try:
             target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
         except FitError as error:
@@ -187,9 +189,13 @@ def _check_hash(edit: Edit, matrix_edit: MatrixEdit, target: TargetMatrix, where
     """A base loaded in a wider dtype than the edit was made in still verifies; one in a narrower dtype cannot."""
     dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else target.parameter.dtype
     found = tensor_sha256(target.parameter, dtype)
-    if found == matrix_edit.sha256:
+    # A wider tensor has to hold the narrower one's very values, or another base could pass by rounding to it.
+    same = target.parameter.dtype == dtype or bool(
+        torch.equal(target.parameter.detach().to(dtype).to(target.parameter.dtype), target.parameter.detach())
+    )
+    if found == matrix_edit.sha256 and same:
         return
-    hint = ""
+    hint = "" if same else "; rounded it is, but it holds other values"
     if target.parameter.dtype != dtype:
         hint = (
             f"; it is loaded as {str(target.parameter.dtype)[6:]}, the edit was made for dtype={edit.base_model.dtype}"

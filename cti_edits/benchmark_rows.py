@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset
 
 from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.splits import validation_count
 
 logger = logging.getLogger("cti_edits")
 
 DATA_VARIABLE = "CTI_EDITS_DATA"
-VALIDATION_SHARE = 0.2
 
 Row = dict[str, Any]
 #: From a field's name to its type, or to the values that it may have.
@@ -72,15 +73,17 @@ class HubCopy:
             EditError: a column is not there.
         """
         try:
-            found = load_dataset(
-                self.path,
-                name=self.name,
-                revision=self.revision,
-                data_files=dict(self.data_files) if self.data_files else None,
-                split=split,
-            )
+            with quiet_hub():
+                found = load_dataset(
+                    self.path,
+                    name=self.name,
+                    revision=self.revision,
+                    data_files=dict(self.data_files) if self.data_files else None,
+                    split=split,
+                )
         except Exception as error:
-            raise NoRowsError(
+            kind = NoRowsError if isinstance(error, _unreachable()) else EditError
+            raise kind(
                 f"cannot load the data set {printable(self.path)!r} from the hub ({first_line(error)}); with its rows "
                 f"in a local folder, set {DATA_VARIABLE} to that folder"
             ) from None
@@ -91,6 +94,27 @@ class HubCopy:
             part = part.select_columns(list(columns))
             rows.extend((part if limit is None else part.select(range(min(limit, len(part))))).to_list())
         return rows
+
+
+@contextlib.contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Without the hub client's line for each of its tries; what comes of them is said in one."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What `datasets` raises where the hub cannot be reached or has no such data set."""
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # ConnectionError is an OSError, as the hub client's own for being offline are.
+    return (ConnectionError, DatasetNotFoundError, HfHubHTTPError)
 
 
 def benchmark(
@@ -211,11 +235,6 @@ def first_line(error: Exception) -> str:
     """What ``error`` is, for the one line that a person gets to see of it."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {printable(said[0])}" if said else type(error).__name__
-
-
-def validation_count(rows: int) -> int:
-    """How many of ``rows`` rows, the first ones, are the validation part: ⌊0.2 · rows⌋, as in LASER."""
-    return int(VALIDATION_SHARE * rows)
 
 
 def split_rows(rows: list[Row], source: Source) -> BenchmarkRows:

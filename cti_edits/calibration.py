@@ -9,18 +9,18 @@ import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from cti_edits.benchmark_rows import Source, first_line, validation_count
+from cti_edits.architectures import Kind
+from cti_edits.benchmark_rows import Source, first_line, quiet_hub
 from cti_edits.errors import EditError, printable
 from cti_edits.resources import folder
+from cti_edits.splits import validation_count
 from cti_edits.stats import majority_class
 
 METRIC = "acc"
 # A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
 OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
-
-ModelKind = Literal["causal", "masked"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class CalibrationSet:
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
-def load_task(name: str, include_path: str | None = None, kind: ModelKind = "causal") -> Any:
+def load_task(name: str, include_path: str | None = None, kind: Kind = "causal") -> Any:
     """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
@@ -82,7 +82,8 @@ def load_task(name: str, include_path: str | None = None, kind: ModelKind = "cau
     _check_single(found, manager)
     _check_kind(found, kind, manager)
     try:
-        return manager.load([found])["tasks"][found]
+        with quiet_hub():
+            return manager.load([found])["tasks"][found]
     except EditError:
         raise
     except Exception as error:
@@ -118,7 +119,7 @@ def _check_single(name: str, manager: Any) -> None:
     )
 
 
-def _check_kind(name: str, kind: ModelKind, manager: Any) -> None:
+def _check_kind(name: str, kind: Kind, manager: Any) -> None:
     """Refuse a task whose file says that its prompt is for the other kind of model."""
     metadata = (manager.task_index[name].cfg or {}).get("metadata")
     wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None

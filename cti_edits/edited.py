@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
+import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, ClassVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
 
 from cti_edits.apply import AppliedEdit, apply
-from cti_edits.architectures import families
+from cti_edits.architectures import Kind, families
+from cti_edits.benchmark_rows import first_line, quiet_hub
 from cti_edits.calibration import GoldRequest
-from cti_edits.errors import EditError, FitError, printable
+from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.manifest import Edit, load
-
-Kind = Literal["causal", "masked"]
+from cti_edits.resources import folder
 
 
 class EditedHFLM(HFLM):  # type: ignore[misc]
@@ -61,8 +65,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         pretrained, revision = base_of(self.edit, pretrained, revision)
         if dtype is None:
             dtype = (self.edit.base_model.dtype if self.edit else None) or "auto"
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = check_device(device)
         found = model_kind(pretrained, revision, arguments)
         if found != self.kind:
             right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
@@ -130,6 +133,49 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         responses.tablename = f"cti_{identity}"
 
 
+@contextlib.contextmanager
+def loading(what: object) -> Iterator[None]:
+    """Whatever goes wrong inside, while a model is loaded, becomes an `EditError` of one line; see its cause for more.
+
+    Raises:
+        EditError: anything was raised inside.
+    """
+    try:
+        yield
+    except EditError:
+        raise
+    except Exception as error:
+        said = first_line(error)
+        hint = ""
+        if unknown := re.search(r"unexpected keyword argument '(\w+)'", said):
+            near = difflib.get_close_matches(unknown[1], ("edit", "verify", "pretrained", "revision", "dtype"), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+        raise EditError(f"cannot load the model {printable(what)!r}: {printable(said, 300)}{hint}") from error
+
+
+def refuse_other_kind(requests: Sequence[Any], kind: Kind) -> None:
+    """Refuse our tasks whose prompts are for the other kind of model; they would give figures that mean nothing.
+
+    Raises:
+        EditError: the requests are of such a task; the message names the right one. Inside the ``lm_eval`` command, one
+            line and exit code 2 instead.
+    """
+    with one_line_in_command():
+        for name in sorted({str(request.task_name) for request in requests}):
+            other = name.removesuffix("_masked") if name.endswith("_masked") else f"{name}_masked"
+            if (name != other.removesuffix("_masked")) == (kind == "masked") or other not in _our_tasks():
+                continue
+            wanted = "masked" if kind == "causal" else "causal"
+            raise EditError(
+                f"{printable(name)} is for {wanted} language models and this one is {kind}; use {printable(other)}"
+            )
+
+
+@cache
+def _our_tasks() -> frozenset[str]:
+    return frozenset(path.stem for path in folder("tasks").rglob("cti_*.yaml"))
+
+
 def read_edit(edit: str | Edit | None) -> Edit | None:
     """The edit that the argument ``edit`` stands for: itself, or the manifest at that path.
 
@@ -139,13 +185,31 @@ def read_edit(edit: str | Edit | None) -> Edit | None:
     return edit if isinstance(edit, Edit) or edit is None else load(str(edit))
 
 
+def check_device(device: str | None) -> str:
+    """``device``, or a GPU if there is one, else the CPU.
+
+    HFLM takes any word, and goes where it likes. lm-eval's command asks for cuda:0 by itself, so that a GPU that is
+    not there cannot be an error here; HFLM falls back to the CPU then.
+
+    Raises:
+        EditError: it is the name of no device.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise EditError(f"device: expected cpu, cuda, cuda:0 or mps, got {printable(device)!r}") from None
+    return device
+
+
 def base_of(edit: Edit | None, pretrained: Any, revision: str | None) -> tuple[Any, str | None]:
     """The base model and its revision: those given, else the edit's.
 
     Raises:
         EditError: neither an edit nor a base is given.
     """
-    if pretrained is not None:
+    if pretrained is not None and pretrained != "":
         return pretrained, revision
     if edit is None:
         raise EditError("expected edit=FILE, pretrained=MODEL or both in --model_args, got neither")
@@ -205,7 +269,8 @@ def read_config(pretrained: str, revision: str | None, arguments: Mapping[str, A
 
     options = {k: arguments[k] for k in ("trust_remote_code", "gguf_file", "subfolder") if arguments.get(k)}
     try:
-        return AutoConfig.from_pretrained(pretrained, revision=revision or "main", **options)
+        with quiet_hub():
+            return AutoConfig.from_pretrained(pretrained, revision=revision or "main", **options)
     except (OSError, ValueError) as error:
         raise EditError(
             f"cannot load the model {printable(pretrained)!r}: {printable(str(error).splitlines()[0])}"

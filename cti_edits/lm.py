@@ -11,9 +11,10 @@ import torch
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
+from cti_edits.architectures import Kind, family_of
 from cti_edits.calibration import GoldRequest
-from cti_edits.edited import EditedHFLM, Kind, kind_for, model_kind, read_config
-from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.edited import EditedHFLM, kind_for, loading, model_kind, read_config, refuse_other_kind
+from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.masked_lm import EditedMaskedLM
 
 
@@ -48,18 +49,18 @@ class EditedLM(EditedHFLM):
     ) -> EditedHFLM:
         """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
-        with one_line_in_command():
+        with one_line_in_command(), loading(arg_dict.get("pretrained") or arg_dict.get("edit")):
             return cls.for_checkpoint(**arg_dict, **given)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
-        _refuse_masked_tasks(requests)
+        refuse_other_kind(requests, self.kind)
         answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         return answers
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
-        _refuse_masked_tasks(requests)
+        refuse_other_kind(requests, self.kind)
         answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return answers
 
@@ -108,15 +109,7 @@ class EditedLM(EditedHFLM):
         return (context + answer)[-(self.max_length + 1) :], len(answer)
 
 
-def _refuse_masked_tasks(requests: Sequence[Any]) -> None:
-    """A causal model would read ``<mask>`` as text, and give figures that mean nothing."""
-    with one_line_in_command():
-        for name in {str(request.task_name) for request in requests}:
-            if name.startswith("cti_") and name.endswith("_masked"):
-                raise EditError(
-                    f"{printable(name)} is for masked language models and this one is causal; "
-                    f"use {printable(name.removesuffix('_masked'))}"
-                )
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
 @dataclass(frozen=True)
@@ -147,13 +140,31 @@ def read_base(model: str, model_args: str) -> Base:
         EditError: an argument has no place here, or the config cannot be read.
     """
     arguments: dict[str, Any] = simple_parse_args_string(model_args)
-    if clash := {"pretrained", "edit", "dtype", "device", "batch_size"} & set(arguments):
+    if clash := {"pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft"} & set(arguments):
         raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
+    if not model:
+        raise EditError("--model: expected a hub id or a checkpoint folder, got nothing")
+    if Path(model).is_absolute() and not Path(model).is_dir():
+        raise EditError(f"--model: {printable(model)}: no such folder")
     base_id = str(Path(model).resolve()) if Path(model).is_dir() else model
     revision = arguments.get("revision")
     kind = model_kind(base_id, revision, arguments)
     model_type = str(getattr(read_config(base_id, revision, arguments), "model_type", "model"))
     return Base(base_id, kind, model_type, arguments)
+
+
+def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
+    """Refuse matrices that models of this type do not have, before one is loaded.
+
+    Raises:
+        EditError: the model type is unknown, or has no such matrix.
+    """
+    family = family_of(model_type)
+    for matrix in matrices:
+        try:
+            family.module_name(matrix, 0)
+        except FitError as error:
+            raise EditError(f"--matrices: {error}") from None
 
 
 def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:
@@ -168,10 +179,11 @@ def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> Ed
     Raises:
         EditError: an argument is not the model's, or the model cannot be loaded.
     """
-    try:
+    if dtype not in DTYPES:
+        raise EditError(f"--dtype: expected {', '.join(DTYPES)}, got {printable(dtype)!r}")
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        raise EditError(f"--device: {printable(device)}: PyTorch sees no such device here")
+    with loading(base.id):
         return EditedLM.for_checkpoint(
             pretrained=base.id, dtype=dtype, batch_size=batch_size, device=device, **base.arguments
         )
-    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise EditError(f"cannot load the model {printable(base.id)!r}: {printable(first, 300)}") from None

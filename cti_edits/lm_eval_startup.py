@@ -1,10 +1,10 @@
 """Makes ``lm_eval --model cti`` work from a plain shell with lm-eval releases that scan no entry points.
 
 ``cti_edits_lm_eval.pth``, one line that Python runs at every start, puts a finder in front of the import system. It
-knows one name, ``lm_eval.models``; when that is imported it takes itself away and asks `registering_spec` here for the
-module, which registers ``cti`` in lm-eval's public registry once the package has filled it. An earlier entry would make
-lm-eval believe that the registry is complete, and hide every other model. Where lm-eval loads entry points itself,
-nothing is registered here. ``CTI_EDITS_NO_STARTUP=1`` turns it off. The standard library alone is used.
+knows one name, ``lm_eval.models``, and asks `registering_spec` here for that module. The module's loader registers
+``cti`` in lm-eval's public registry once the package has filled it, and takes the finder away. An earlier entry would
+make lm-eval believe that the registry is complete, and hide every other model. Where lm-eval loads entry points
+itself, nothing is registered here. ``CTI_EDITS_NO_STARTUP=1`` turns it off. The standard library alone is used.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class RegisteringLoader:
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, then register; a failure to register never breaks lm-eval."""
         self.loader.exec_module(module)
+        sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "CtiEditsFinder"]
         try:
             register()
         except Exception as error:

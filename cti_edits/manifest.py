@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -156,23 +156,46 @@ class Edit:
         return target
 
 
+def check_writable(target: Path) -> None:
+    """Refuse a place where a manifest cannot be written, before hours of work end there; leaves nothing behind.
+
+    Folders that are missing are created.
+
+    Raises:
+        ManifestError: the folder cannot be written to, or ``target`` is there and is no regular file.
+    """
+    with _beside(target) as temporary:
+        temporary.open("xb").close()
+
+
 def write_atomically(target: Path, content: bytes) -> None:
     """Put ``content`` at ``target`` by way of a temporary file in the same folder, which is created if need be.
 
     Raises:
-        ManifestError: the folder or the file cannot be written.
+        ManifestError: the folder or the file cannot be written, or ``target`` is there and is no regular file.
     """
-    temporary = target.parent / f".cti-edits-{secrets.token_hex(8)}.tmp"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(target) as temporary:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """The name of a temporary file beside ``target``, which is gone afterwards."""
+    temporary = target.parent / f".cti-edits-{secrets.token_hex(8)}.tmp"
+    shown = printable(target, MAX_SHOWN_PATH)
+    try:
+        # A rename would put a plain file in the place of a device, a pipe or a folder.
+        if target.exists() and not target.is_file():
+            raise ManifestError(f"{shown}: expected the name of a file to write, got something that is no regular file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or error
-        raise ManifestError(f"{printable(target, MAX_SHOWN_PATH)}: cannot write here: {reason}") from None
+        raise ManifestError(f"{shown}: cannot write here: {reason}") from None
     finally:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import AutoModelForMaskedLM
 
 from cti_edits.calibration import GoldRequest
-from cti_edits.edited import EditedHFLM
+from cti_edits.edited import EditedHFLM, refuse_other_kind
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.masked_prompt import MaskedPrompt, PromptEncoder
 
@@ -56,6 +56,7 @@ class EditedMaskedLM(EditedHFLM):
         Raises:
             EditError: an answer has no tokens, or does not fit the model's length.
         """
+        refuse_other_kind(requests, self.kind)
         encoded = [self._prompts.answered(*request.args) for request in requests]
         results = [(0.0, False)] * len(requests)
         with self._progress("loglikelihood", len(requests), disable_tqdm) as advance:
@@ -95,6 +96,7 @@ class EditedMaskedLM(EditedHFLM):
         Raises:
             EditError: a prompt has no mask, or its masks do not fit the model's length.
         """
+        refuse_other_kind(requests, self.kind)
         prompts = [self._prompts.prompt(request.args[0]) for request in requests]
         results = [""] * len(requests)
         with self._progress("generate_until", len(requests), disable_tqdm) as advance:

@@ -17,9 +17,9 @@ from cti_edits.benchmark_rows import (
     check_row,
     read_jsonl,
     split_rows,
-    validation_count,
 )
 from cti_edits.errors import EditError
+from cti_edits.splits import validation_count
 from tests.benchmark_files import (
     BIOS,
     COUNTERFACT,

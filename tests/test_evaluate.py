@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.benchmark_rows import validation_count
 from cti_edits.calibration import CalibrationSet, draw, load_task
 from cti_edits.errors import EditError
 from cti_edits.lm import EditedLM
@@ -15,6 +14,7 @@ from cti_edits.manifest import Edit
 from cti_edits.search.evaluate import ReferenceEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings
+from cti_edits.splits import validation_count
 from tests.benchmark_files import write_jsonl
 from tests.small_tasks import write_task
 from tests.tiny_models import byte_tokenizer, tiny_model

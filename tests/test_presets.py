@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from cti_edits.architectures import Kind
 from cti_edits.errors import EditError
 from cti_edits.published import paper_tables
 from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
-from cti_edits.search.presets import PRESETS, Kind, find_preset, with_overrides
+from cti_edits.search.presets import PRESETS, find_preset, with_overrides
 from cti_edits.search.space import RATES, SearchSettings
 
 TABLES = paper_tables()

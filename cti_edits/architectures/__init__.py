@@ -14,6 +14,9 @@ from typing import Literal
 from cti_edits.errors import EditError, FitError, printable
 from cti_edits.plugins import BUILT_IN, leave_out, plugin_manager
 
+Kind = Literal["causal", "masked"]
+"""Of language models."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -30,7 +33,7 @@ class Family:
 
     name: str
     model_types: tuple[str, ...]
-    kind: Literal["causal", "masked"]
+    kind: Kind
     layers: str
     matrices: Mapping[str, str]
     weight_rows: Literal["outputs", "inputs"]

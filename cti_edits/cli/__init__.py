@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -33,8 +35,27 @@ app.command("demo-model")(demo_model.demo_model)
 
 def main() -> None:
     """Run the command; a bad input ends in one line on stderr and exit code 2."""
+    # Each command tells what came of the hub in one line of its own.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
-        app()
+        # The commands return nothing, an early exit its code.
+        code = app(standalone_mode=False)
     except EditError as error:
-        print(f"cti-edits: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _stop(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("interrupted, nothing was written", 130)
+    except Exception as error:
+        # What typer says of wrong options: an error with a message in one or two lines, or the help itself.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(message())
+            raise SystemExit(2) from None
+        _stop(" ".join(message().split()), 2)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"cti-edits: error: {message}", file=sys.stderr)
+    raise SystemExit(code) from None

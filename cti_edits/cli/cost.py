@@ -11,7 +11,7 @@ from cti_edits.cli.listing import print_listing
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
-    from cti_edits.search.presets import Kind
+    from cti_edits.architectures import Kind
 
 Option = typer.Option
 
@@ -33,7 +33,7 @@ def cost(
 
     chosen = find_preset(preset)
     model_kind = _kind(kind, task)
-    size = _dataset_size(task, dataset_size)
+    size, whose = _dataset_size(task, dataset_size, model_kind)
     for option, value in (("--dataset-size", size), ("--layers", layers)):
         if not 1 <= value <= 1_000_000_000:
             raise EditError(f"{option}: expected 1 to 1,000,000,000, got {value}")
@@ -47,7 +47,7 @@ def cost(
         ("total", paper.total, here.total),
     ]
     print(
-        f"{chosen.name}: {size:,} rows, {layers} layers, {model_kind} language model, "
+        f"{chosen.name}: {size:,} rows{whose}, {layers} layers, {model_kind} language model, "
         f"{candidate_count(chosen, model_kind, layers):,} candidates"
     )
     print_listing(
@@ -58,7 +58,8 @@ def cost(
     print(f"speed-up over laser, as the paper counts: {as_printed(speed_up(chosen, model_kind, size, layers))} times")
     without = cost_here(chosen, model_kind, size, layers, final=False)
     print(
-        f"Here one gradient pass serves every K, and --final measures the base model on the test rows too. "
+        ("" if here.gradients == 0 else "Here one gradient pass serves every K. ")
+        + "Here --final measures the base model on the test rows too. "
         f"Without --final: {without.total:,.0f} forward passes."
     )
 
@@ -73,20 +74,20 @@ def _kind(given: str | None, task: str | None) -> Kind:
     raise EditError(f"--kind: expected causal or masked, got {printable(given)!r}")
 
 
-def _dataset_size(task: str | None, given: int | None) -> int:
-    """The rows that are given, the paper's count for its own tasks, or else what lm-eval loads."""
+def _dataset_size(task: str | None, given: int | None, kind: Kind) -> tuple[int, str]:
+    """The rows that are given, the paper's count for its own tasks, or else what lm-eval loads; and which it is."""
     if (task is None) == (given is None):
         raise EditError("expected either --task or --dataset-size" + ("" if task is None else ", got both"))
     if given is not None:
-        return given
+        return given, ""
     assert task is not None
     from cti_edits.published import paper_tables
 
     sizes: dict[str, int] = paper_tables()["table_6_dataset_sizes"]
     short = task.removeprefix("cti_").removesuffix("_masked")
     if short in sizes:
-        return sizes[short]
+        return sizes[short], " (the paper's count)"
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.calibration import load_task, row_count
 
-    return row_count(load_task(task))
+    return row_count(load_task(task, kind=kind)), ""

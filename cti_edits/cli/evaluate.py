@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,9 +26,26 @@ def evaluate(context: typer.Context) -> None:
     setup_logging()
     command = HarnessCLI()
     arguments = command.parse_args()
-    if hasattr(arguments, "model") and not {"--model", "-M", "--config", "-C"} & {w.split("=")[0] for w in words}:
-        arguments.model = "cti"
-    if hasattr(arguments, "include_path"):
-        ours = str(folder("tasks"))
-        arguments.include_path = [ours, arguments.include_path] if arguments.include_path else ours
+    if getattr(arguments, "command", None) == "run":
+        config = _config(arguments.config)
+        # What is not given on the command line is None, and lm-eval then takes the file's word or its own default.
+        if arguments.model is None and "model" not in config:
+            arguments.model = "cti"
+        theirs = arguments.include_path or config.get("include_path")
+        arguments.include_path = [str(folder("tasks")), theirs] if theirs else str(folder("tasks"))
+    elif hasattr(arguments, "include_path"):
+        arguments.include_path = [str(folder("tasks")), *([arguments.include_path] if arguments.include_path else [])]
     command.execute(arguments)
+
+
+def _config(path: str | None) -> dict[str, Any]:
+    """lm-eval's --config file; what is wrong with it is lm-eval's to say."""
+    import yaml
+
+    if not path or not Path(path).is_file():
+        return {}
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -14,7 +14,7 @@ import typer
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
-    from cti_edits.search.presets import Kind
+    from cti_edits.architectures import Kind
     from cti_edits.search.space import SearchSettings
 
 Option = typer.Option
@@ -79,22 +79,24 @@ def search(
         raise EditError("--final-limit: only together with --final")
     if batch_size < 1:
         raise EditError(f"--batch-size: expected 1 or more, got {batch_size}")
-    if output is not None and output.is_dir():
-        raise EditError(f"--output: {printable(output)} is a folder; name a file")
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.calibration import final_part, load_task
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.cli.search_report import print_report
-    from cti_edits.lm import load_base, read_base
+    from cti_edits.lm import check_matrices, load_base, read_base
+    from cti_edits.manifest import check_writable
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search
 
     base = read_base(model, model_args)
-    target = output or _default_output(base.model_type, task)
     settings = _settings(preset, base.kind, overrides)
+    check_matrices(base.model_type, settings.matrices)
     loaded = load_task(task, include_path, base.kind)
+    name = _edit_name(base.model_type, loaded.config.task, settings.preset)
+    target = output or _default_output(name)
+    check_writable(target)
     chosen = examples(loaded, settings)
     calibration = chosen.evaluations
     test = final_part(loaded, final_limit) if final else None
@@ -103,7 +105,7 @@ def search(
         lm,
         calibration,
         settings,
-        name=_file_name(target.stem),
+        name=name,
         base_id=base.id,
         batch_size=batch_size,
         progress=TerminalProgress(),
@@ -114,9 +116,15 @@ def search(
     print_report(result, calibration, target)
 
 
-def _default_output(model_type: str, task: str) -> Path:
+def _edit_name(model_type: str, task: str, preset: str | None) -> str:
+    """``gptj_fever``, named as the published edits are: with the preset's name, but for the best known one."""
+    short = task.removeprefix("cti_").removesuffix("_masked")
+    return _file_name(f"{model_type}_{short}" + (f".{preset}" if preset not in (None, "cl-100g-100e") else ""))
+
+
+def _default_output(name: str) -> Path:
     """``edits/gptj_fever.json``; never a file that is there already, which may be a published edit."""
-    target = Path("edits") / f"{_file_name(model_type)}_{_file_name(task.removeprefix('cti_'))}.json"
+    target = Path("edits") / f"{name}.json"
     if target.exists():
         raise EditError(f"{printable(target)} is there already; name the file to write with --output")
     return target

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from cti_edits.search.presets import PRESETS, Kind, Preset
+from cti_edits.architectures import Kind
+from cti_edits.search.presets import PRESETS, Preset
 from cti_edits.search.space import MATRICES, RATES, Part
+from cti_edits.splits import VALIDATION_SHARE, validation_count
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""
 DRAWN = 100
-VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final:
     One gradient pass serves every K. ``--final`` measures the base model on the same test rows as the winner, which
     the paper's count leaves out; without it no test row is looked at. Savings to come are to be taken off here.
     """
-    paper = paper_cost(preset, kind, dataset_size, layers)
+    every = layers * len(MATRICES)
+    kept = every if preset.top_q[kind] is None else min(preset.top_q[kind] or 0, every)
+    validation = validation_count(dataset_size)
+    evaluated = DRAWN if preset.evaluated_on == "sample" else validation
+    scored = DRAWN if preset.gradients_on == "sample" else validation
     return Cost(
-        gradients=_gradient_pass(preset, kind, dataset_size),
-        candidates=paper.candidates,
-        unedited=paper.unedited,
-        test=2 * paper.test if final else 0.0,
+        gradients=0.0 if preset.top_q[kind] is None else GRADIENT_PASS * scored,
+        candidates=kept * len(preset.clusters[kind]) * len(RATES) * evaluated,
+        unedited=evaluated,
+        test=2 * (dataset_size - validation) if final else 0.0,
     )
 
 

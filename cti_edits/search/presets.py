@@ -6,13 +6,10 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from cti_edits.architectures import Kind
 from cti_edits.errors import EditError, printable
 from cti_edits.search.space import Part, Partition, SearchSettings
-
-Kind = Literal["causal", "masked"]
-"""Of language model, as the architecture files have it."""
 
 
 @dataclass(frozen=True)
