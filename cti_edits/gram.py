@@ -91,7 +91,7 @@ def _gram(tall: torch.Tensor) -> torch.Tensor:
     """The lower triangle of ``tall``ᵀ ``tall``, (n, n) float64; what lies above it is undefined."""
     size = tall.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=tall.device)
-    for part in tall.split(ROWS):
+    for part in torch.split(tall, ROWS):
         rows = part.double()
         for start in range(0, size, PANEL):
             columns = slice(start, start + PANEL)
@@ -113,7 +113,7 @@ def _projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Te
     edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
     transposed = block.shape[0] < block.shape[1]
     pair = (block.T, edited.T) if transposed else (block, edited)
-    for part, into in zip(*(side.split(ROWS) for side in pair), strict=True):
+    for part, into in zip(*(torch.split(side, ROWS) for side in pair), strict=True):
         rows = part.double()
         inside = (rows @ basis) @ basis.T
         into.copy_(inside if keep else rows - inside)
