@@ -18,9 +18,9 @@ from cti_edits import __version__
 from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
 from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
-from cti_edits.lowrank import assemble, decompose, truncate
+from cti_edits.lowrank import decompose, truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
-from cti_edits.ranks import ROW_BLOCKS, block_ranks, full_ranks, kept_parameters, row_block_sizes
+from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters, row_block_sizes
 from cti_edits.search.evaluate import Measured, ReferenceEvaluator
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates, keep_best, winner
@@ -164,22 +164,17 @@ def _evaluate(
 def _edited_weights(
     target: TargetMatrix, clusters: int, group: Sequence[Candidate], settings: SearchSettings
 ) -> Iterator[tuple[Candidate, str, tuple[int, ...], torch.Tensor]]:
-    """Each candidate of a group with its partition, its ranks and its edited weight.
+    """Each candidate of a group with its partition, its ranks and its edited weight, as `apply` will compute it.
 
-    Consecutive blocks share one decomposition. Where rows are assigned to subspaces, these depend on ρ.
+    The same function on the same device: what is measured here is bit for bit what the manifest gives.
     """
-    weight, shape = target.weight.cpu(), _shape(target)
-    decompositions = decompose(weight, clusters) if settings.partition == ROW_BLOCKS else ()
+    weight, shape = target.weight, _shape(target)
     for candidate in group:
+        partition = ROW_BLOCKS
         if settings.partition != ROW_BLOCKS:
             partition = k_subspaces(weight, clusters, candidate.rho, settings.seed)
-            ranks = block_ranks(shape, clusters, candidate.rho, partition)
-            yield candidate, partition, ranks, truncate(weight, ranks, partition=partition)
-            continue
-        ranks = block_ranks(shape, clusters, candidate.rho)
-        # Where no rank is lost the bits are kept, as `lowrank.truncate` has it.
-        whole = ranks == full_ranks(shape, clusters)
-        yield candidate, ROW_BLOCKS, ranks, weight if whole else assemble(decompositions, ranks, weight.dtype)
+        ranks = block_ranks(shape, clusters, candidate.rho, partition)
+        yield candidate, partition, ranks, truncate(weight, ranks, partition=partition)
 
 
 def _shape(target: TargetMatrix) -> tuple[int, int]:
