@@ -14,11 +14,11 @@ from typing import Any
 from cti_edits.architectures import Kind
 from cti_edits.benchmark_rows import Source, first_line, quiet_hub
 from cti_edits.errors import EditError, printable
+from cti_edits.lm_eval_results import METRIC
 from cti_edits.resources import folder
 from cti_edits.splits import validation_count
 from cti_edits.stats import majority_class
 
-METRIC = "acc"
 # A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
 OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
 

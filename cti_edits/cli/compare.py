@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli.listing import interval_text, print_columns
+from cti_edits.errors import printable
+
+NO_EDIT = (
+    "none is named by the results of EDITED. That is so for an edited checkpoint run with --model hf; else check that "
+    "the run had --model cti and edit=FILE."
+)
+
 
 def compare(
     baseline: Annotated[
@@ -17,25 +25,22 @@ def compare(
     ],
 ) -> None:
     """Compare two lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class."""
-    from rich.console import Console
-    from rich.table import Table
-
     from cti_edits.lm_eval_results import compare_runs
 
-    console = Console()
     for task, comparison in compare_runs(baseline, edited).items():
-        table = Table(title=f"{task}: {comparison.n} examples, the same in both runs", title_justify="left")
-        for column in ("", "accuracy", "95 % interval"):
-            table.add_column(column, justify="right" if column else "left")
-        for label, (accuracy, low, high) in (("base model", comparison.baseline), ("with the edit", comparison.edited)):
-            table.add_row(label, f"{100 * accuracy:.1f} %", f"{100 * low:.1f}–{100 * high:.1f} %")
-        table.add_row("most frequent answer", f"{100 * comparison.majority_class:.1f} %", "")
-        console.print(table)
-        low, high = comparison.ci95
-        console.print(
-            f"difference {100 * comparison.difference:+.1f} points, 95 % interval {100 * low:+.1f} to "
-            f"{100 * high:+.1f}, exact McNemar p = {comparison.p_value:.3g}: {comparison.verdict()}",
-            highlight=False,
-            soft_wrap=True,
+        print(f"{printable(task)}: {comparison.n} examples, the same in both runs")
+        measured = (("base model", comparison.baseline), ("with the edit", comparison.edited))
+        print_columns(
+            ("", "accuracy", "95 % interval"),
+            [
+                *((label, f"{100 * share:.1f} %", interval_text(low, high)) for label, (share, low, high) in measured),
+                ("most frequent answer", f"{100 * comparison.majority_class:.1f} %", ""),
+            ],
+            right=("accuracy", "95 % interval"),
         )
-        console.print(f"edit: {comparison.edit or 'none'}", highlight=False, soft_wrap=True, markup=False)
+        low, high = comparison.ci95
+        print(
+            f"difference {100 * comparison.difference:+.1f} points, 95 % interval {100 * low:+.1f} to "
+            f"{100 * high:+.1f}, exact McNemar p = {comparison.p_value:.3g}: {comparison.verdict()}"
+        )
+        print(f"edit: {comparison.edit or NO_EDIT}")

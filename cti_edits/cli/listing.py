@@ -1,4 +1,4 @@
-"""A table for people: drawn on a terminal; elsewhere plain columns, with nothing wrapped or cut."""
+"""Tables for people: drawn on a terminal, or plain columns everywhere, with nothing wrapped or cut."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right:
     """
     from rich.console import Console
 
-    cells = [[printable(cell, 2000) for cell in row] for row in rows]
     console = Console()
     if not console.is_terminal:
-        _print_plain(headings, cells, right)
+        print_columns(headings, rows, right)
         return
     from rich import box
     from rich.cells import cell_len
     from rich.markup import escape
     from rich.table import Table
 
+    cells = _cells(rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column, heading in enumerate(headings):
         short = max((cell_len(row[column]) for row in cells), default=0) <= SHORT
@@ -39,10 +39,14 @@ def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right:
     console.print(table)
 
 
-def _print_plain(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
+def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Print ``rows`` in plain columns on a terminal too: one that is too narrow wraps lines, but no figure is cut.
+
+    Arguments as `print_listing` has them.
+    """
     from rich.cells import cell_len
 
-    lines = [headings, *rows]
+    lines = [headings, *_cells(rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
         parts = []
@@ -50,3 +54,12 @@ def _print_plain(headings: Sequence[str], rows: Sequence[Sequence[str]], right: 
             blanks = " " * (width - cell_len(cell))
             parts.append(blanks + cell if heading in right else cell + blanks)
         print("  ".join(parts).rstrip())
+
+
+def interval_text(low: float, high: float) -> str:
+    """An interval of shares, in per cent."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def _cells(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[printable(cell, 2000) for cell in row] for row in rows]

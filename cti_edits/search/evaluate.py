@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from cti_edits.calibration import METRIC, CalibrationSet
-from cti_edits.errors import EditError, printable
+from cti_edits.calibration import CalibrationSet
+from cti_edits.errors import EditError
+from cti_edits.lm_eval_results import first_filter, is_right
 
 BATCH_SIZE = 16
 
@@ -50,7 +51,7 @@ class ReferenceEvaluator:
                 message names the example.
         """
         logged = self._logged_samples()
-        correct = tuple(_correct(sample) for sample in logged)
+        correct = tuple(is_right(sample) for sample in logged)
         if self.calibration.task.OUTPUT_TYPE == "generate_until":
             losses = self._gold_losses()
         else:
@@ -77,10 +78,7 @@ class ReferenceEvaluator:
             )
         finally:
             logger.setLevel(level)
-        logged = results["samples"][name]
-        # A task with several filters logs each example once a filter; the first is the one that it reports first.
-        first = [sample for sample in logged if sample["filter"] == logged[0]["filter"]]
-        return sorted(first, key=lambda sample: int(sample["doc_id"]))
+        return sorted(first_filter(results["samples"][name]), key=lambda sample: int(sample["doc_id"]))
 
     def _scored_losses(self, logged: list[dict[str, Any]]) -> list[float]:
         """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""
@@ -103,14 +101,3 @@ class ReferenceEvaluator:
                 for index, loss in zip(batch, found, strict=True):
                     losses[index] = loss
         return losses
-
-
-def _correct(sample: dict[str, Any]) -> bool:
-    """Whether the example is right, of a metric that says no more than that."""
-    value = sample[METRIC]
-    if value not in (0, 1):
-        raise EditError(
-            f"a search needs a metric {METRIC!r} that is 0 or 1 for each example; on row {sample['doc_id']} it is "
-            f"{printable(value)}"
-        )
-    return bool(value)
