@@ -195,10 +195,11 @@ def _check_hash(edit: Edit, matrix_edit: MatrixEdit, target: TargetMatrix, where
     )
     if found == matrix_edit.sha256 and same:
         return
-    hint = "" if same else "; rounded it is, but it holds other values"
+    hint = ""
     if target.parameter.dtype != dtype:
         hint = (
             f"; it is loaded as {str(target.parameter.dtype)[6:]}, the edit was made for dtype={edit.base_model.dtype}"
+            + ("" if same else ", which does not hold all of its values")
         )
     raise BaseMismatchError(
         f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,11 +114,6 @@ def _truncated(block: torch.Tensor, rank: int, dtype: torch.dtype) -> torch.Tens
         return block
     edited = truncated_by_gram(block, rank) if dtype == torch.float64 else None
     return assemble(decompose(block, 1, dtype), [rank], block.dtype) if edited is None else edited
-
-
-def discarded_norm(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int]) -> float:
-    """‖W − Ŵ‖_F: the root of the sum of squares of the singular values that ``ranks`` cuts off."""
-    return math.sqrt(sum(float((block.S[rank:] ** 2).sum()) for block, rank in zip(decompositions, ranks, strict=True)))
 
 
 def _check_decomposable(weight: torch.Tensor, dtype: torch.dtype) -> None:

@@ -21,8 +21,9 @@ from cti_edits.apply import (
 )
 from cti_edits.errors import BaseMismatchError, EditError, FitError
 from cti_edits.lowrank import truncate
-from cti_edits.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.manifest import BaseModel, Edit, Factors, MatrixEdit
 from cti_edits.ranks import block_ranks
+from tests.edits import edit_of as edit_at
 from tests.tiny_models import EVERY, INNER, LAYERS, WIDTH, tiny_model
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -531,3 +532,23 @@ def test_the_hash_is_of_the_values_not_of_how_they_lie_in_memory() -> None:
         assert tensor_sha256(part) == tensor_sha256(part.clone(memory_format=torch.contiguous_format))
     assert tensor_sha256(torch.nn.Parameter(SMALL)) == tensor_sha256(SMALL)
     assert tensor_sha256(SMALL, torch.bfloat16) == tensor_sha256(SMALL.bfloat16())
+
+
+def test_a_wider_base_with_other_values_is_not_verified() -> None:
+    """It rounds to the very tensor that was hashed, and is another model all the same."""
+    half = tiny_model("llama").to(torch.float16)
+    edit = edit_at(half, ("U_in", 1, 2, 0.5))
+    wide = half.float()
+    with applied(edit, wide) as in_force:
+        assert in_force.verified
+    target_matrix(wide, "U_in", 1).parameter.data.mul_(1 + 1e-5)
+    with pytest.raises(BaseMismatchError, match="which does not hold all of its values"):
+        apply(edit, wide)
+
+
+def test_factors_are_refused_until_they_are_read() -> None:
+    model = tiny_model("llama")
+    edit = edit_at(model, ("U_in", 1, 2, 0.5))
+    one = dataclasses.replace(edit.edits[0], factors=Factors("a.safetensors", "0" * 64, 8))
+    with pytest.raises(FitError, match=r"edits\[0\]\.factors: this version of cti-edits does not read factor files"):
+        apply(dataclasses.replace(edit, edits=(one,)), model)

@@ -41,8 +41,20 @@ def test_the_example_of_the_paper() -> None:
     rows = {line.split("  ")[0]: re.findall(r"[\d,]+", line) for line in out.splitlines()}
     assert rows["gradients"] == ["1,000", "250"]
     assert rows["candidates"] == ["18,000", "18,000"]
-    assert rows["total"] == ["71,706", "123,561"]
+    assert rows["total"] == ["71,706", "123,562"]
     assert "Without --final: 18,350 forward passes" in out
+    assert "one gradient pass serves every K" in out
+    assert "one gradient pass" not in output("cost", "--preset", "laser", "--dataset-size", "50", "--layers", "2")
+
+
+def test_here_no_more_matrices_are_tried_than_there_are() -> None:
+    rows = [
+        line.split()
+        for line in output("cost", *["--preset", "cl-100g-se", "--dataset-size", "60", "--layers", "3"]).splitlines()
+    ]
+    (candidates,) = [row for row in rows if row[:1] == ["candidates"]]
+    # Seven of six; four K, nine rates, twelve validation rows.
+    assert candidates[1:] == [f"{7 * 4 * 9 * 12:,}", f"{6 * 4 * 9 * 12:,}"]
 
 
 @pytest.mark.parametrize("task", ["truthfulqa", "cti_truthfulqa"])

@@ -102,7 +102,14 @@ def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
         (["--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
         (["--task", "capitls"], "no task is called 'capitls'; did you mean cti_capitals"),
         (["--model", "no/where"], "cannot load the model 'no/where'"),
-        (["--output", "."], "--output: . is a folder; name a file"),
+        (["--output", "."], ".: expected the name of a file to write, got something that is no regular file"),
+        (["--output", "/dev/null/x.json"], "/dev/null/x.json: cannot write here"),
+        (["--model", ""], "--model: expected a hub id or a checkpoint folder, got nothing"),
+        (["--model", "/no/such/folder"], "--model: /no/such/folder: no such folder"),
+        (["--device", "quux"], "device: expected cpu, cuda, cuda:0 or mps, got 'quux'"),
+        (["--dtype", "floaty"], "--dtype: expected auto, float32, bfloat16, float16, float64, got 'floaty'"),
+        (["--model-args", "parallelize=True"], "--model-args: parallelize has an option of its own here, or no place"),
+        (["--seed", "many"], "Invalid value for '--seed'"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

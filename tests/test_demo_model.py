@@ -71,6 +71,11 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_another_checkpoint_is_not_taken_for_it(llama: Path) -> None:
+    with pytest.raises(EditError, match="exists and is not the demo model"):
+        demo_model(llama)
+
+
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 

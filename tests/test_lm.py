@@ -98,7 +98,10 @@ def test_dtype_is_the_manifests_unless_given(llama: Path, tmp_path: Path) -> Non
     assert lm.model.dtype == torch.bfloat16
     assert lm.applied_edit is not None
     assert lm.applied_edit.verified
-    assert EditedLM(edit=path, dtype="float32").model.dtype == torch.float32
+    # float32 holds more than the edit's hash covers, so that this base could be another one.
+    with pytest.raises(BaseMismatchError, match="made for dtype=bfloat16, which does not hold"):
+        EditedLM(edit=path, dtype="float32")
+    assert EditedLM(edit=path, dtype="float32", verify=False).model.dtype == torch.float32
 
 
 def test_the_results_name_edit_digest_and_base(llama: Path, tmp_path: Path) -> None:
@@ -278,15 +281,56 @@ def test_eval_is_lm_eval_with_our_tasks(llama: Path, run_python: Run, tmp_path: 
     assert done.stdout.startswith("cti (")
 
 
+def test_eval_keeps_the_include_path_of_a_config(llama: Path, run_python: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("rows.py", "capitals.jsonl"):
+        (mine / name).write_bytes((folder("tasks") / "capitals" / name).read_bytes())
+    yaml = (folder("tasks") / "capitals" / "cti_capitals.yaml").read_text()
+    (mine / "mine.yaml").write_text(yaml.replace("cti_capitals", "mine"))
+    config = {"tasks": ["mine"], "include_path": str(mine), "limit": 2, "model_args": {"pretrained": str(llama)}}
+    (tmp_path / "run.yaml").write_text(json.dumps(config))
+    done = run_python("-m", "cti_edits", "eval", "--config", "run.yaml", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "|mine " in done.stdout
+    assert "cti ({" in done.stdout
+
+
 def test_load_base_names_what_is_wrong(llama: Path) -> None:
     with pytest.raises(EditError, match=r"cannot load the model .* unexpected keyword argument 'nonsense'"):
         load_base(read_base(str(llama), "nonsense=1"), "cpu", "auto", 1)
     with pytest.raises(EditError, match="--model-args: dtype has an option of its own"):
         read_base(str(llama), "dtype=float16")
-    with pytest.raises(EditError, match="cannot load the model"):
-        read_base(str(llama / "nowhere"), "")
-    with pytest.raises(EditError, match="cannot load the model"):
+    with pytest.raises(EditError, match="cannot load the model 'no/where'"):
+        read_base("no/where", "")
+    with pytest.raises(EditError, match="--dtype: expected auto, float32"):
         load_base(read_base(str(llama), ""), "cpu", "float13", 1)
+    if not torch.cuda.is_available():
+        with pytest.raises(EditError, match="--device: cuda: PyTorch sees no such device here"):
+            load_base(read_base(str(llama), ""), "cuda", "auto", 1)
+
+
+def test_weights_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    base = save_checkpoint(tmp_path / "broken", "llama")
+    (base / "model.safetensors").write_bytes(b"xx")
+    with pytest.raises(EditError, match="cannot load the model") as caught:
+        load_base(read_base(str(base), ""), "cpu", "auto", 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_argument_names_the_right_one(llama: Path) -> None:
+    with pytest.raises(EditError, match=r"unexpected keyword argument 'edits'; did you mean edit\?"):
+        EditedLM.create_from_arg_obj({"pretrained": str(llama), "edits": "x.json"}, {"device": "cpu"})
+
+
+def test_tasks_for_masked_models_are_refused(llama: Path) -> None:
+    from lm_eval.api.instance import Instance
+
+    lm = EditedLM(pretrained=str(llama))
+    for ask, kind in ((lm.loglikelihood, "loglikelihood"), (lm.generate_until, "generate_until")):
+        request = Instance(kind, {}, ("It is <mask>", " so"), 0, ("cti_fever_masked", 0, 1))
+        with pytest.raises(EditError, match=r"is for masked language models and this one is causal; use cti_fever$"):
+            ask([request])
 
 
 def test_a_wrong_architecture_is_refused(llama: Path) -> None:

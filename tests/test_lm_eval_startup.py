@@ -41,6 +41,11 @@ def test_it_leaves_no_finder_and_no_trace_in_lm_eval(run_python: Run) -> None:
     assert "huggingface:HFLM" in done.stdout
 
 
+def test_looking_for_the_spec_uses_nothing_up(run_python: Run) -> None:
+    done = run_python("-c", "import importlib.util; importlib.util.find_spec('lm_eval.models')\n" + MODELS)
+    assert done.stdout.split()[:3] == ["HFLM", "DummyLM", "True"]
+
+
 def test_importing_our_model_first_hides_no_other(run_python: Run) -> None:
     for off in ("0", "1"):
         done = run_python("-c", "import cti_edits.lm\n" + MODELS, CTI_EDITS_NO_STARTUP=off)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cti_edits.errors import EditError
-from cti_edits.lowrank import assemble, decompose, discarded_norm, row_blocks, truncate
+from cti_edits.lowrank import BlockDecomposition, assemble, decompose, row_blocks, truncate
 from cti_edits.ranks import block_ranks, full_ranks
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 SHAPES = [(30, 7), (7, 30), (13, 13), (1, 9), (9, 1)]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+
+
+def discarded_norm(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int]) -> float:
+    """‖W − Ŵ‖_F: the root of the sum of squares of the singular values that ``ranks`` cuts off."""
+    return math.sqrt(sum(float((block.S[rank:] ** 2).sum()) for block, rank in zip(decompositions, ranks, strict=True)))
 
 
 def truncated(weight: Matrix, ranks: tuple[int, ...]) -> Matrix:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.errors import ManifestError
-from cti_edits.manifest import MAX_BYTES, BaseModel, Edit, Factors, MatrixEdit, load, parse
+from cti_edits.manifest import MAX_BYTES, BaseModel, Edit, Factors, MatrixEdit, check_writable, load, parse
 from cti_edits.ranks import block_ranks
 from cti_edits.strict_json import MAX_DEPTH
 
@@ -729,14 +729,32 @@ def test_what_is_in_the_way_is_a_manifest_error(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept").write_text("")
     for path in (tmp_path / "file" / "edit.json", tmp_path / "folder", Path("/dev/null/edit.json"), Path()):
-        with pytest.raises(ManifestError, match="cannot write here: ") as caught:
-            EMPTY.write(path)
-        assert str(caught.value).startswith(f"{path}: ")
+        for attempt in (EMPTY.write, check_writable):
+            with pytest.raises(ManifestError, match=r"cannot write here: |no regular file") as caught:
+                attempt(path)
+            assert str(caught.value).startswith(f"{path}: ")
     with pytest.raises(ManifestError, match=r"nul\\x00byte: cannot write here: "):
         EMPTY.write(tmp_path / "nul\0byte")
     with pytest.raises(ManifestError, match="cannot write here: "):
         EMPTY.write(tmp_path / ("x" * 5000))
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["file", "folder", "folder/kept"]
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ManifestError, match="expected the name of a file to write, got something that is no regular"):
+        EMPTY.write(pipe)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_asking_whether_one_can_write_leaves_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "deep" / "edit.json")
+    assert list((tmp_path / "deep").iterdir()) == []
+    kept = EMPTY.write(tmp_path / "edit.json").read_bytes()
+    check_writable(tmp_path / "edit.json")
+    assert (tmp_path / "edit.json").read_bytes() == kept
 
 
 def test_a_folder_that_takes_no_new_file_is_a_manifest_error() -> None:

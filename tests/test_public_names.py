@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import importlib
+
+import cti_edits
+from tests.conftest import Run
+
+
+def test_every_public_name_is_the_object_of_its_home(run_python: Run) -> None:
+    """Also after the modules are imported, when a submodule could hide a name."""
+    code = "import cti_edits, cti_edits.lm\n" + "".join(
+        f"from cti_edits import {name}; assert cti_edits.{name} is {name}; print({name}.__module__)\n"
+        for name in cti_edits.__all__
+    )
+    homes = run_python("-c", code).stdout.split()
+    assert homes == [f"cti_edits.{cti_edits._HOMES[name]}" for name in cti_edits.__all__]
+    assert not any(hasattr(importlib.import_module(home), "__path__") for home in homes)
+
+
+def test_other_names_are_not_there() -> None:
+    assert not hasattr(cti_edits, "no_such_name")
