@@ -19,7 +19,7 @@ from cti_edits.architectures import family_of
 from cti_edits.errors import FitError
 from cti_edits.lowrank import row_blocks
 from cti_edits.manifest import Edit, load
-from cti_edits.published import PAPER, edits, paper_tables
+from cti_edits.published import DATASETS, PAPER, edits, paper_tables
 from cti_edits.published.__main__ import main
 from cti_edits.resources import folder
 
@@ -301,3 +301,10 @@ def test_modules_are_those_of_the_architecture_files() -> None:
         family = family_of("gptj" if edit.name.startswith("gptj_") else "roberta")
         for one in edit.edits:
             assert family.locate(one.module) == (one.matrix, one.layer)
+
+
+def test_the_data_sets_are_those_that_the_tasks_load() -> None:
+    for task, (dataset, _) in DATASETS.items():
+        (path,) = folder("tasks").rglob(f"cti_{task}.yaml")
+        (found,) = re.findall(r"^  path: (.+)$", path.read_text(), re.MULTILINE)
+        assert found == dataset
