@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,9 @@ from cti_edits.manifest import Edit, load
 from cti_edits.published import DATASETS, PAPER, edits, paper_tables
 from cti_edits.published.__main__ import main
 from cti_edits.resources import folder
+from tests.benchmark_files import needs_rows
 
-REPOSITORY = Path(__file__).parent.parent
 SHIPPED = folder("edits")
-TABLES = REPOSITORY.parent / "shared" / "paper" / "tables.json"
 GPTJ = sorted(edit.name for edit in edits() if edit.name.startswith("gptj_"))
 ROBERTA = sorted(edit.name for edit in edits() if edit.name.startswith("roberta_"))
 
@@ -53,11 +53,11 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str], tmp_pat
     assert re.fullmatch(r"cti-edits: error: .*cannot write here.*\n", capsys.readouterr().err)
 
 
-@pytest.mark.skipif(
-    not TABLES.is_file(), reason="the paper's tables do not lie beside the checkout (../shared/paper/tables.json)"
-)
+@needs_rows
 def test_the_tables_are_the_papers() -> None:
-    assert paper_tables() == json.loads(TABLES.read_text(encoding="utf-8"))
+    # They lie beside the rows.
+    tables = Path(os.environ["CTI_EDITS_DATA"]).parent / "paper" / "tables.json"
+    assert paper_tables() == json.loads(tables.read_text(encoding="utf-8"))
 
 
 def test_names_say_model_task_and_preset() -> None:
