@@ -44,6 +44,7 @@ class CalibrationSet:
         gold: the gold answers, in the order of ``doc_ids``.
         gold_index: which of an example's requests is the gold one.
         majority_class: share of the most frequent gold answer among the examples.
+        labels: the choices, where every example has the same ones; else None.
         own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
             rows that lm-eval would test on served.
     """
@@ -55,6 +56,7 @@ class CalibrationSet:
     gold: tuple[GoldRequest, ...]
     gold_index: tuple[int, ...]
     majority_class: float
+    labels: tuple[str, ...] | None
     own_validation: bool
 
     @property
@@ -165,7 +167,7 @@ def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
         raise EditError(f"{task.config.task}: its test part has no rows")
     # Drawing one example checks what the task must have, as for the validation part.
     drawn = draw(task, 1, seed=0)
-    gold, gold_index, labels = _gold(view, doc_ids)
+    gold, gold_index, counted, labels = _gold(view, doc_ids)
     return dataclasses.replace(
         drawn,
         task=view,
@@ -173,7 +175,8 @@ def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
         doc_ids=doc_ids,
         gold=gold,
         gold_index=gold_index,
-        majority_class=majority_class(labels),
+        majority_class=majority_class(counted),
+        labels=labels,
     )
 
 
@@ -206,7 +209,7 @@ def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
     if samples > rows:
         raise EditError(f"{name}: --samples: expected at most {rows}, the rows of its validation part, got {samples}")
     doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
-    gold, gold_index, labels = _gold(view, doc_ids)
+    gold, gold_index, counted, labels = _gold(view, doc_ids)
     return CalibrationSet(
         task=view,
         name=name,
@@ -214,7 +217,8 @@ def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
         doc_ids=doc_ids,
         gold=gold,
         gold_index=gold_index,
-        majority_class=majority_class(labels),
+        majority_class=majority_class(counted),
+        labels=labels,
         own_validation=own_validation,
     )
 
@@ -242,8 +246,10 @@ def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
     return view, validation_count(len(view.eval_docs)), f"{split}[:20%]" if split else None, False
 
 
-def _gold(view: Any, doc_ids: tuple[int, ...]) -> tuple[tuple[GoldRequest, ...], tuple[int, ...], list[Any]]:
-    """The gold requests of the drawn rows, their index among an example's requests, and labels to count."""
+def _gold(
+    view: Any, doc_ids: tuple[int, ...]
+) -> tuple[tuple[GoldRequest, ...], tuple[int, ...], list[Any], tuple[str, ...] | None]:
+    """Gold requests, their index among an example's requests, answers to count, and the labels if they are fixed."""
     if view.config.num_fewshot is None:
         view.set_config(key="num_fewshot", value=0)
     view.set_fewshot_seed(seed=1234)
@@ -251,7 +257,7 @@ def _gold(view: Any, doc_ids: tuple[int, ...]) -> tuple[tuple[GoldRequest, ...],
     instances: dict[int, list[Any]] = {}
     for instance in view.instances:
         instances.setdefault(instance.doc_id, []).append(instance)
-    gold, gold_index, labels = [], [], []
+    gold, gold_index, counted = [], [], []
     choices = {_choices(view, group[0].doc) for group in instances.values()}
     for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
         group.sort(key=lambda instance: instance.idx)
@@ -262,8 +268,9 @@ def _gold(view: Any, doc_ids: tuple[int, ...]) -> tuple[tuple[GoldRequest, ...],
         gold.append(GoldRequest(doc_id, context, continuation))
         gold_index.append(index)
         # Choices that differ from row to row have no label in common but their position.
-        labels.append(continuation if len(choices) == 1 else index)
-    return tuple(gold), tuple(gold_index), labels
+        counted.append(continuation if len(choices) == 1 else index)
+    labels = choices.pop() if len(choices) == 1 else None
+    return tuple(gold), tuple(gold_index), counted, labels
 
 
 def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:

@@ -14,6 +14,12 @@ def majority_class(labels: Sequence[Hashable]) -> float:
     return Counter(labels).most_common(1)[0][1] / len(labels)
 
 
+def collapsed(predicted: Sequence[int], share: float = 0.99) -> int | None:
+    """The label that at least ``share`` of the predictions are: one answer to everything. None if there is none."""
+    label, count = Counter(predicted).most_common(1)[0]
+    return label if count >= share * len(predicted) else None
+
+
 def wilson_interval(right: int, n: int) -> tuple[float, float]:
     """95 % interval of a share, ``right`` of ``n`` (Wilson 1927, without continuity correction)."""
     p = right / n

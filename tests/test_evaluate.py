@@ -77,6 +77,10 @@ def test_choices_are_scored_as_by_hand(lm: Any, tmp_path: Path, monkeypatch: pyt
         true, false = (answer_likelihoods(lm, gold.context, word).sum() for word in (" true", " false"))
         right.append((gold.continuation == " true") == bool(true >= false))
     assert measured.correct == tuple(right)
+    assert calibration.labels == ("true", "false")
+    assert measured.predicted is not None
+    gold_and_predicted = zip(calibration.gold_index, measured.predicted, strict=True)
+    assert tuple(gold == predicted for gold, predicted in gold_and_predicted) == tuple(right)
     assert measured.accuracy == sum(right) / len(right)
     assert 0 < measured.accuracy < 1
     assert measured.nll == pytest.approx(mean_loss(lm, calibration), rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -26,9 +27,17 @@ def candidate(layer: int, rho: float = 0.005) -> Candidate:
     return Candidate(MatrixId(layer, "U_out"), 16, rho)
 
 
-def report(unedited: Outcome, outcomes: list[Outcome], capsys: pytest.CaptureFixture[str]) -> list[str]:
+def report(
+    unedited: Outcome,
+    outcomes: list[Outcome],
+    capsys: pytest.CaptureFixture[str],
+    gold: tuple[int, ...] = (),
+    labels: tuple[str, ...] | None = None,
+) -> list[str]:
     result = SearchResult(unedited, tuple(outcomes), winner([unedited, *outcomes]), load(str(EMPTY)))
-    calibration = CalibrationSet(None, "[red]cti\x07", {}, tuple(range(N)), (), (), 0.625, own_validation=False)
+    calibration = CalibrationSet(
+        None, "[red]cti\x07", {}, tuple(range(N)), (), gold, 0.625, labels=labels, own_validation=False
+    )
     capsys.readouterr()
     print_report(result, calibration, Path("a folder") / "edit.json")
     return capsys.readouterr().out.splitlines()
@@ -65,3 +74,16 @@ def test_the_unedited_model_is_marked_if_nothing_beat_it(capsys: pytest.CaptureF
     lines = report(outcome(4, 1.0, None), [outcome(4, 1.0, candidate(1))], capsys)
     assert [line.split()[0] for line in lines if line.endswith("  *")] == ["unedited"]
     assert "No candidate beat the unedited model: the edit is empty." in lines
+
+
+def test_predictions_that_collapsed_onto_one_label_are_called_that(capsys: pytest.CaptureFixture[str]) -> None:
+    gold = (0, 0, 1, 1, 1, 1, 1, 1)
+    mixed = dataclasses.replace(outcome(4, 1.0, None), predicted=(0, 1, 1, 1, 0, 0, 1, 0))
+    one = dataclasses.replace(outcome(6, 1.0, candidate(1)), predicted=(1,) * 8)
+    lines = report(mixed, [one], capsys, gold, (" true", " fal\x1bse"))
+    assert lines[5].startswith("1 candidate tried. ")
+    assert lines[6] == "the unedited model predicts 50.0 % true, 50.0 % fal\\x1bse; balanced accuracy 50.0 %"
+    assert lines[7] == (
+        "the best candidate predicts 0.0 % true, 100.0 % fal\\x1bse; balanced accuracy 50.0 %; "
+        "its predictions collapsed onto one label"
+    )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from cti_edits.stats import majority_class, mcnemar_p_value, paired_interval, wilson_interval
+from cti_edits.stats import collapsed, majority_class, mcnemar_p_value, paired_interval, wilson_interval
 
 counts = st.integers(0, 40)
 
@@ -128,3 +128,9 @@ def test_rows_must_be_paired() -> None:
         paired_interval([True, False], [True])
     with pytest.raises(ValueError, match="shorter"):
         mcnemar_p_value([True, False], [True])
+
+
+def test_collapsed() -> None:
+    assert collapsed([3] * 99 + [1]) == 3
+    assert collapsed([3] * 98 + [1] * 2) is None
+    assert collapsed([0]) == 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cti_edits.benchmark_metrics import balanced_accuracy
 from cti_edits.calibration import CalibrationSet
 from cti_edits.cli.listing import interval_text, print_columns
 from cti_edits.cli.show import laid_out, measurement_lines
 from cti_edits.errors import printable
 from cti_edits.search.runner import SearchResult
 from cti_edits.search.space import Outcome
-from cti_edits.stats import wilson_interval
+from cti_edits.stats import collapsed, wilson_interval
 
 HEADINGS = ("matrix", "layer", "K", "ρ", "accuracy", "95 % interval", "NLL of gold answer", "")
 SHOWN = 5
@@ -26,11 +27,15 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     print_columns(HEADINGS, [_row(outcome, n, outcome is result.best) for outcome in shown], right=HEADINGS[1:-1])
     print("* the best of all that were tried")
     test = result.edit.results["test"]
+    tried = len(result.outcomes)
     print(
-        f"{len(result.outcomes)} candidates tried. Always giving the most frequent answer: "
+        f"{tried} candidate{'' if tried == 1 else 's'} tried. Always giving the most frequent answer: "
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on the test part (--final).")
     )
+    for what, outcome in (("the unedited model", result.unedited), ("the best candidate", result.best)):
+        if line := _predictions(what, outcome, calibration):
+            print(line)
     if result.best.candidate is None:
         print("No candidate beat the unedited model: the edit is empty.")
     if test:
@@ -42,6 +47,20 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             + ("Its test part is the rest." if test else "Leave them out when you measure the edit.")
         )
     print(f"wrote {target}")
+
+
+def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> str | None:
+    """Which labels were predicted how often; an accuracy alone does not show that all of them are one and the same."""
+    if outcome.predicted is None or calibration.labels is None:
+        return None
+    n = len(outcome.predicted)
+    shares = ", ".join(
+        f"{100 * outcome.predicted.count(index) / n:.1f} % {printable(label.strip())}"
+        for index, label in enumerate(calibration.labels)
+    )
+    balanced = balanced_accuracy(list(zip(calibration.gold_index, outcome.predicted, strict=True)))
+    one = "; its predictions collapsed onto one label" if collapsed(outcome.predicted) is not None else ""
+    return f"{what} predicts {shares}; balanced accuracy {100 * balanced:.1f} %{one}"
 
 
 def _row(outcome: Outcome, n: int, best: bool) -> tuple[str, ...]:

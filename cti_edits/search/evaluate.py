@@ -25,11 +25,13 @@ class Measured:
         accuracy: share of examples that are right.
         nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats.
         correct: right or wrong, in the order of the calibration set.
+        predicted: index of the label that the model gave each example, where the task has fixed labels.
     """
 
     accuracy: float
     nll: float
     correct: tuple[bool, ...]
+    predicted: tuple[int, ...] | None = None
 
 
 class ReferenceEvaluator:
@@ -59,7 +61,15 @@ class ReferenceEvaluator:
         for sample, loss in zip(logged, losses, strict=True):
             if not math.isfinite(loss):
                 raise EditError(f"the log-likelihood of the gold answer on row {sample['doc_id']} is {-loss}")
-        return Measured(sum(correct) / len(correct), sum(losses) / len(losses), correct)
+        return Measured(sum(correct) / len(correct), sum(losses) / len(losses), correct, self._predicted(logged))
+
+    def _predicted(self, logged: list[dict[str, Any]]) -> tuple[int, ...] | None:
+        labels = self.calibration.labels
+        if labels is None:
+            return None
+        scores = ([float(response[0]) for response in sample["filtered_resps"][: len(labels)]] for sample in logged)
+        # Of equal ones the first, as in lm-eval's own accuracy.
+        return tuple(one.index(max(one)) for one in scores)
 
     def _logged_samples(self) -> list[dict[str, Any]]:
         """What lm-eval logs of each example, in the order of the calibration set."""

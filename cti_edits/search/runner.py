@@ -197,7 +197,15 @@ def _in_force(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
 def _outcome(
     candidate: Candidate | None, measured: Measured, added_parameters: int, partition: str = ROW_BLOCKS
 ) -> Outcome:
-    return Outcome(candidate, measured.accuracy, measured.nll, measured.correct, added_parameters, partition)
+    return Outcome(
+        candidate,
+        measured.accuracy,
+        measured.nll,
+        measured.correct,
+        added_parameters,
+        partition,
+        measured.predicted,
+    )
 
 
 def _measure_test(lm: Any, test: CalibrationSet, edit: Edit, progress: Progress) -> dict[str, Any]:

@@ -103,6 +103,7 @@ class Outcome:
         accuracy: share of examples that are right.
         nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats.
         correct: right or wrong, example by example.
+        predicted: index of the label that the model gave each example, where the task has fixed labels.
         partition: how the candidate's rows are assigned to blocks, as a manifest writes it.
         added_parameters: kept minus dense parameters, 0 for the unedited model.
     """
@@ -113,6 +114,7 @@ class Outcome:
     correct: tuple[bool, ...]
     added_parameters: int
     partition: str = ROW_BLOCKS
+    predicted: tuple[int, ...] | None = None
 
     def order(self) -> tuple[float, float, int]:
         """Sort key, best first: accuracy, then lower NLL of the gold answer, then fewer kept parameters."""
