@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,12 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 from tests.tiny_models import save_checkpoint
 
 ROOT = Path(__file__).parent.parent
+
+
+def heed_interrupts() -> None:
+    """For a child process: take SIGINT as a terminal's would, even where a script in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

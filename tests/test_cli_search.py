@@ -14,7 +14,7 @@ import pytest
 
 from cti_edits.manifest import load
 from cti_edits.resources import folder
-from tests.conftest import Run
+from tests.conftest import Run, heed_interrupts
 
 CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
 SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,0.1", "--device", "cpu")
@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
             sys.executable, "-m", "cti_edits", "search", "--task", "capitals", "--model", str(llama),
             "--output", str(output), "--samples", "37", "--device", "cpu",
         ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:

@@ -10,7 +10,7 @@ import pytest
 
 from cti_edits.demo_model import default_folder, demo_model
 from cti_edits.errors import EditError
-from tests.conftest import Run
+from tests.conftest import Run, heed_interrupts
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,10 @@ def test_the_command_prints_the_folder_alone(model: Path, run_python: Run) -> No
 def test_an_interrupted_call_leaves_nothing_half_made(tmp_path: Path) -> None:
     target = tmp_path / "model"
     process = subprocess.Popen(
-        [sys.executable, "-m", "cti_edits", "demo-model", str(target)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "cti_edits", "demo-model", str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
     # Wait until the conversion has begun: its temporary folder stands beside the target.
     for _ in range(600):
