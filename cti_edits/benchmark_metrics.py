@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,25 @@ def label_metrics(
         "majority_class": gold,
         **{share_name(label): float(predicted == index) for index, label in enumerate(labels)},
     }
+
+
+TRUTH = ("true", "false")
+"""The labels of the tasks that ask whether a statement is true; their rows have a ``label``, 1 for true."""
+
+
+def truth_choices(_: Mapping[str, Any]) -> list[str]:
+    """The choices of a task that asks for the truth."""
+    return list(TRUTH)
+
+
+def truth_target(doc: Mapping[str, Any]) -> int:
+    """Index of its gold answer among the choices."""
+    return 0 if doc["label"] == 1 else 1
+
+
+def truth_results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """The metrics of one of its examples."""
+    return label_metrics(TRUTH, truth_target(doc), responses)
 
 
 def share_name(label: str) -> str:

@@ -34,13 +34,13 @@ class GoldRequest:
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Examples drawn from the validation part of a task.
+    """Examples of a task: drawn from its validation part, or all of its validation or test part.
 
     Attributes:
-        task: the lm-eval task, turned so that its evaluation rows are the validation part.
+        task: the lm-eval task, turned so that its evaluation rows are those of the part.
         name: the task's name.
         dataset: id, revision and split of the rows, for the manifest.
-        doc_ids: the drawn rows, ascending, as indices into the task's evaluation rows.
+        doc_ids: the rows, ascending, as indices into the task's evaluation rows.
         gold: the gold answers, in the order of ``doc_ids``.
         gold_index: which of an example's requests is the gold one.
         majority_class: share of the most frequent gold answer among the examples.

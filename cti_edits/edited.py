@@ -162,10 +162,10 @@ def refuse_other_kind(requests: Sequence[Any], kind: Kind) -> None:
     """
     with one_line_in_command():
         for name in sorted({str(request.task_name) for request in requests}):
-            other = name.removesuffix("_masked") if name.endswith("_masked") else f"{name}_masked"
-            if (name != other.removesuffix("_masked")) == (kind == "masked") or other not in _our_tasks():
+            wanted = "masked" if name.endswith("_masked") else "causal"
+            other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
+            if wanted == kind or other not in _our_tasks():
                 continue
-            wanted = "masked" if kind == "causal" else "causal"
             raise EditError(
                 f"{printable(name)} is for {wanted} language models and this one is {kind}; use {printable(other)}"
             )

@@ -4,38 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from cti_edits.apply import target_matrix, tensor_sha256
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.ranks import block_ranks
 
 
-def edit_of(
+def matrix_edit(
     model: Any,
-    *places: tuple[str, int, int, float],
-    base_id: str = "tests/tiny",
-    name: str = "test",
-    hashed: bool = True,
-) -> Edit:
+    matrix: str,
+    layer: int,
+    clusters: int = 2,
+    rho: float = 0.25,
+    dtype: torch.dtype | None = None,
+) -> MatrixEdit:
+    """An edit of a matrix of ``model``, with the hash of the tensor as ``dtype``."""
+    target = target_matrix(model, matrix, layer)
+    shape = (target.weight.shape[0], target.weight.shape[1])
+    return MatrixEdit(
+        matrix=matrix,
+        layer=layer,
+        module=target.module,
+        shape=shape,
+        rho=rho,
+        clusters=clusters,
+        block_ranks=block_ranks(shape, clusters, rho),
+        sha256=tensor_sha256(target.parameter, dtype),
+    )
+
+
+def edit_of(model: Any, *places: tuple[str, int, int, float], base_id: str = "tests/tiny", name: str = "test") -> Edit:
     """An edit of ``model`` at (matrix, layer, K, ρ) places, with the model's own hashes."""
-    edits = []
-    for matrix, layer, clusters, rho in places:
-        target = target_matrix(model, matrix, layer)
-        shape = (target.weight.shape[0], target.weight.shape[1])
-        edits.append(
-            MatrixEdit(
-                matrix=matrix,
-                layer=layer,
-                module=target.module,
-                shape=shape,
-                rho=rho,
-                clusters=clusters,
-                block_ranks=block_ranks(shape, clusters, rho),
-                sha256=tensor_sha256(target.parameter) if hashed else None,
-            )
-        )
     return Edit(
         name=name,
         description="",
         base_model=BaseModel(base_id, None, type(model).__name__, str(model.dtype).removeprefix("torch.")),
-        edits=tuple(edits),
+        edits=tuple(matrix_edit(model, *place) for place in places),
     )

@@ -22,29 +22,10 @@ from cti_edits.apply import (
 from cti_edits.errors import BaseMismatchError, EditError, FitError
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import BaseModel, Edit, Factors, MatrixEdit
-from cti_edits.ranks import block_ranks
-from tests.edits import edit_of as edit_at
+from tests.edits import matrix_edit
 from tests.tiny_models import EVERY, INNER, LAYERS, WIDTH, tiny_model
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
-
-
-def matrix_edit(
-    model: Any, matrix: str, layer: int, clusters: int = 2, rho: float = 0.25, dtype: torch.dtype | None = None
-) -> MatrixEdit:
-    """An edit of a matrix of ``model``, with the hash of the tensor as ``dtype``."""
-    target = target_matrix(model, matrix, layer)
-    shape = (target.weight.shape[0], target.weight.shape[1])
-    return MatrixEdit(
-        matrix=matrix,
-        layer=layer,
-        module=target.module,
-        shape=shape,
-        rho=rho,
-        clusters=clusters,
-        block_ranks=block_ranks(shape, clusters, rho),
-        sha256=tensor_sha256(target.parameter, dtype),
-    )
 
 
 def edit_of(model: Any, *edits: MatrixEdit, **base: Any) -> Edit:
@@ -537,7 +518,7 @@ def test_the_hash_is_of_the_values_not_of_how_they_lie_in_memory() -> None:
 def test_a_wider_base_with_other_values_is_not_verified() -> None:
     """It rounds to the very tensor that was hashed, and is another model all the same."""
     half = tiny_model("llama").to(torch.float16)
-    edit = edit_at(half, ("U_in", 1, 2, 0.5))
+    edit = edit_of(half, matrix_edit(half, "U_in", 1))
     wide = half.float()
     with applied(edit, wide) as in_force:
         assert in_force.verified
@@ -548,7 +529,7 @@ def test_a_wider_base_with_other_values_is_not_verified() -> None:
 
 def test_factors_are_refused_until_they_are_read() -> None:
     model = tiny_model("llama")
-    edit = edit_at(model, ("U_in", 1, 2, 0.5))
+    edit = edit_of(model, matrix_edit(model, "U_in", 1))
     one = dataclasses.replace(edit.edits[0], factors=Factors("a.safetensors", "0" * 64, 8))
     with pytest.raises(FitError, match=r"edits\[0\]\.factors: this version of cti-edits does not read factor files"):
         apply(dataclasses.replace(edit, edits=(one,)), model)

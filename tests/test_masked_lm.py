@@ -503,3 +503,15 @@ def test_a_model_that_is_loaded_already_can_be_given(checkpoints: Callable[[str]
 def test_causal_models_stay_what_they_were(tmp_path: Path) -> None:
     folder = str(save_checkpoint(tmp_path, "gpt2"))
     assert type(EditedLM.create_from_arg_obj({"pretrained": folder, "device": "cpu"})) is EditedLM
+
+
+def test_tasks_for_causal_models_are_refused(checkpoints: Callable[[str], str]) -> None:
+    lm = EditedMaskedLM(pretrained=checkpoints("roberta"))
+    for ask, kind in ((lm.loglikelihood, "loglikelihood"), (lm.generate_until, "generate_until")):
+        second: Any = {} if kind == "generate_until" else " so"
+        request = Instance(kind, {}, ("It is <mask>", second), 0, ("cti_truthfulqa", 0, 1))  # type: ignore[arg-type]
+        with pytest.raises(EditError, match=r"is for causal language models .* use cti_truthfulqa_masked$"):
+            ask([request])
+        # The one task without a twin serves both kinds.
+        request.task_name = "cti_epistemic_reasoning"
+        assert len(ask([request])) == 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from cti_edits.benchmark_metrics import label_metrics
 from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 from cti_edits.errors import EditError
-
-LABELS = ("true", "false")
 
 
 def truthfulqa(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:
@@ -46,18 +43,3 @@ def prompt(doc: Mapping[str, Any]) -> str:
 def masked_prompt(doc: Mapping[str, Any]) -> str:
     """The text around the mask."""
     return f"{prompt(doc)} <mask>"
-
-
-def choices(_: Mapping[str, Any]) -> list[str]:
-    """The labels."""
-    return list(LABELS)
-
-
-def target(doc: Mapping[str, Any]) -> int:
-    """Index of the gold answer among the choices."""
-    return 0 if doc["label"] == 1 else 1
-
-
-def results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """The metrics of one example."""
-    return label_metrics(LABELS, target(doc), responses)
