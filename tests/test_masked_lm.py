@@ -509,7 +509,7 @@ def test_tasks_for_causal_models_are_refused(checkpoints: Callable[[str], str]) 
     lm = EditedMaskedLM(pretrained=checkpoints("roberta"))
     for ask, kind in ((lm.loglikelihood, "loglikelihood"), (lm.generate_until, "generate_until")):
         second: Any = {} if kind == "generate_until" else " so"
-        request = Instance(kind, {}, ("It is <mask>", second), 0, ("cti_truthfulqa", 0, 1))  # type: ignore[arg-type]
+        request = Instance(kind, {}, ("It is <mask>", second), 0, ("cti_truthfulqa", 0, 1))
         with pytest.raises(EditError, match=r"is for causal language models .* use cti_truthfulqa_masked$"):
             ask([request])
         # The one task without a twin serves both kinds.
