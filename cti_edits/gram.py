@@ -1,11 +1,15 @@
-"""Truncation of one block by its smaller Gram matrix: fast, and refused where it would not be exact. Tensors only."""
+"""The smaller Gram matrices of row blocks, and truncation by them: refused where not exact. Tensors only."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 
 import scipy.linalg
 import torch
+
+from cti_edits.ranks import partition_rows
 
 ROWS = 2048
 """Rows of the long side that are held in float64 at once."""
@@ -62,32 +66,61 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     if block.dtype == torch.float64:
         return None
     tall = block if block.shape[0] >= block.shape[1] else block.T
-    gram = _gram(tall)
+    gram = gram_matrix(tall)
     short = len(gram)
     leading = 2 * rank <= short
     # One index more than the basis needs, for both sides of the gap.
     first, last = (short - rank - 1, short - 1) if leading else (0, short - rank)
-    values, vectors = _eigenpairs(gram, first, last)
+    values, vectors = eigenpairs(gram, first, last)
     cut = 1 if leading else len(values) - 1
     below, above = float(values[cut - 1]), float(values[cut])
     if leading:
         largest, kept = float(values[-1]), float(values[cut:].sum())
     else:
-        # The largest eigenvalue is not computed; no row's sum of absolute values is below it.
-        lower = gram.tril().abs()
-        largest = float((lower.sum(dim=0) + lower.sum(dim=1)).max())
+        # The largest eigenvalue is not computed.
+        largest = largest_at_most(gram)
         kept = float(gram.diagonal().sum() - values[:cut].sum())
-    error = 4 * math.sqrt(sum(block.shape)) * torch.finfo(torch.float64).eps * largest
+    error = squares_error(block.shape, largest)
+    if not accurate_at(above, below, error, min(rank, short - rank), kept, block.dtype):
+        return None
+    return projected(block, vectors[:, cut:] if leading else vectors[:, :cut], leading)
+
+
+def squares_error(shape: Sequence[int], largest: float) -> float:
+    """δ of `truncated_by_gram` for a block of ``shape``: how far eigenvalues of its Gram matrix may be off.
+
+    Args:
+        shape: (m, n).
+        largest: λ_1, or a bound above it.
+    """
+    return 4 * math.sqrt(sum(shape)) * torch.finfo(torch.float64).eps * largest
+
+
+def largest_at_most(gram: torch.Tensor) -> float:
+    """A bound above the largest eigenvalue of the lower triangle of ``gram``: no row's absolute sum is below it."""
+    lower = gram.tril().abs()
+    return float((lower.sum(dim=0) + lower.sum(dim=1)).max())
+
+
+def accurate_at(above: float, below: float, error: float, fewer: int, kept: float, dtype: torch.dtype) -> bool:
+    """Whether the bound of `truncated_by_gram` is met at a cut.
+
+    Args:
+        above: λ̂_j, the last eigenvalue that is kept.
+        below: λ̂_{j+1}, the first that is not.
+        error: δ.
+        fewer: min(j, n - j).
+        kept: Σ λ̂_i over those that are kept, ‖Ŵ‖_F².
+        dtype: of the block.
+    """
     gap = above - below - error
     if gap <= 0:
-        return None
-    moved = math.sqrt(2 * (above + error) * min(rank, short - rank)) * error / gap
-    if moved > SHARE * torch.finfo(block.dtype).eps / 2 * math.sqrt(max(kept, 0.0)):
-        return None
-    return _projected(block, vectors[:, cut:] if leading else vectors[:, :cut], leading)
+        return False
+    moved = math.sqrt(2 * (above + error) * fewer) * error / gap
+    return moved <= SHARE * torch.finfo(dtype).eps / 2 * math.sqrt(max(kept, 0.0))
 
 
-def _gram(tall: torch.Tensor) -> torch.Tensor:
+def gram_matrix(tall: torch.Tensor) -> torch.Tensor:
     """The lower triangle of ``tall``ᵀ ``tall``, (n, n) float64; what lies above it is undefined."""
     size = tall.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=tall.device)
@@ -99,7 +132,73 @@ def _gram(tall: torch.Tensor) -> torch.Tensor:
     return gram
 
 
-def _eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+def row_block_grams(weight: torch.Tensor, clusters: Sequence[int]) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """The smaller Gram matrix of every row block for every K of ``clusters``, from one pass over ``weight``.
+
+    W_k W_kᵀ of a wide block (m_k < n) is a diagonal part of a bigger wide block's, where it lies within one. W_kᵀ W_k
+    of any other block is the sum of its pieces', cut where a block of any K begins or ends: blocks of different K need
+    not nest where K does not divide m. Each matrix is made when it is asked for. At once there are, for tall blocks,
+    at most one sum for each K and one piece, for wide ones one matrix.
+
+    Args:
+        weight: (m, n), any floating dtype, finite.
+        clusters: the K.
+
+    Yields:
+        K, the index of the block, and its Gram matrix, (r_k, r_k) float64 with r_k = min(m_k, n), of which only the
+        lower triangle is defined and nothing may be changed. In no order that is promised; each block once.
+
+    Raises:
+        EditError: a K is out of range.
+    """
+    blocks = [
+        (rows, count, index)
+        for count in dict.fromkeys(clusters)
+        for index, rows in enumerate(partition_rows(weight.shape[0], count))
+        if isinstance(rows, range)
+    ]
+    tall = [block for block in blocks if len(block[0]) >= weight.shape[1]]
+    wide = [block for block in blocks if len(block[0]) < weight.shape[1]]
+    yield from _sums(weight, tall)
+    yield from _parts(weight, wide)
+
+
+def _sums(weight: torch.Tensor, blocks: Sequence[tuple[range, int, int]]) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """The Gram matrices of tall blocks, from the top of ``weight`` to its end."""
+    bounds = sorted({bound for rows, _, _ in blocks for bound in (rows.start, rows.stop)})
+    sums: dict[tuple[int, int], torch.Tensor] = {}
+    for start, stop in itertools.pairwise(bounds):
+        around = [(rows, key) for rows, *key in blocks if rows.start <= start and stop <= rows.stop]
+        if not around:
+            continue
+        piece = gram_matrix(weight[start:stop])
+        # The last block takes the piece itself: where blocks nest it is the only one that begins and ends with it.
+        for number, (rows, (count, index)) in enumerate(sorted(around, key=lambda one: -len(one[0])), start=1):
+            if rows.start < start:
+                sums[count, index] += piece
+            else:
+                sums[count, index] = piece if number == len(around) else piece.clone()
+        del piece
+        for rows, (count, index) in around:
+            if rows.stop == stop:
+                yield count, index, sums.pop((count, index))
+
+
+def _parts(weight: torch.Tensor, blocks: Sequence[tuple[range, int, int]]) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """The Gram matrices of wide blocks, each cut from the first of the biggest ones that holds it."""
+    within: dict[range, list[tuple[range, int, int]]] = {}
+    for block in sorted(blocks, key=lambda one: -len(one[0])):
+        rows = block[0]
+        host = next((big for big in within if big.start <= rows.start and rows.stop <= big.stop), rows)
+        within.setdefault(host, []).append(block)
+    for host, inside in within.items():
+        whole = gram_matrix(weight[host.start : host.stop].T)
+        for rows, count, index in inside:
+            part = slice(rows.start - host.start, rows.stop - host.start)
+            yield count, index, whole[part, part]
+
+
+def eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenvalues ``first``..``last`` of the lower triangle of ``gram`` (ascending, from 0), and their vectors."""
     if gram.is_cuda or last - first >= SUBSET * len(gram):
         values, vectors = torch.linalg.eigh(gram)
@@ -108,7 +207,7 @@ def _eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor
     return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
 
-def _projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Tensor:
+def projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Tensor:
     """``block`` projected on the span of ``basis`` along its short side, or what that leaves over; its own dtype."""
     edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
     transposed = block.shape[0] < block.shape[1]

@@ -58,7 +58,7 @@ def decompose(
     Raises:
         EditError: a value is not finite, K is out of range, or ``dtype`` is neither float32 nor float64.
     """
-    _check_decomposable(weight, dtype)
+    check_decomposable(weight, dtype)
     decompositions = []
     for block in row_blocks(weight.detach(), clusters):
         U, S, Vh = torch.linalg.svd(block.to(dtype), full_matrices=False)
@@ -74,7 +74,7 @@ def assemble(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int],
     Raises:
         EditError: the number of ranks differs from that of the blocks, or a rank is outside 1..r_k.
     """
-    _check_ranks([len(block.S) for block in decompositions], ranks)
+    check_ranks([len(block.S) for block in decompositions], ranks)
     return torch.cat([block.truncated(rank) for block, rank in zip(decompositions, ranks, strict=True)]).to(dtype)
 
 
@@ -102,10 +102,10 @@ def truncate(
         return edited
     blocks = row_blocks(weight, len(ranks))
     full = [min(block.shape) for block in blocks]
-    _check_ranks(full, ranks)
+    check_ranks(full, ranks)
     if list(ranks) == full:
         return weight.clone()
-    _check_decomposable(weight, dtype)
+    check_decomposable(weight, dtype)
     return torch.cat([_truncated(block, rank, dtype) for block, rank in zip(blocks, ranks, strict=True)])
 
 
@@ -116,14 +116,24 @@ def _truncated(block: torch.Tensor, rank: int, dtype: torch.dtype) -> torch.Tens
     return assemble(decompose(block, 1, dtype), [rank], block.dtype) if edited is None else edited
 
 
-def _check_decomposable(weight: torch.Tensor, dtype: torch.dtype) -> None:
+def check_decomposable(weight: torch.Tensor, dtype: torch.dtype = torch.float64) -> None:
+    """Refuse a weight or a working precision that has no decomposition here.
+
+    Raises:
+        EditError: a value is not finite, or ``dtype`` is neither float32 nor float64.
+    """
     if dtype not in (torch.float32, torch.float64):
         raise EditError(f"expected float32 or float64 as working precision, got {dtype}")
     if not bool(torch.isfinite(weight).all()):
         raise EditError("the weight holds NaN or infinite values, so it has no singular value decomposition")
 
 
-def _check_ranks(full: Sequence[int], ranks: Sequence[int]) -> None:
+def check_ranks(full: Sequence[int], ranks: Sequence[int]) -> None:
+    """Refuse ``ranks`` that do not fit blocks of at most ``full`` ranks.
+
+    Raises:
+        EditError: their number differs from that of the blocks, or a rank is outside 1..r_k.
+    """
     if len(full) != len(ranks):
         raise EditError(f"expected {len(full)} block ranks, one a row block, got {len(ranks)}")
     for index, (most, rank) in enumerate(zip(full, ranks, strict=True)):

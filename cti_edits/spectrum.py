@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
+from cti_edits.block_tails import TAIL
 from cti_edits.errors import EditError
 from cti_edits.lowrank import BlockDecomposition, row_blocks
-
-TAIL = 20
-"""How many of the last singular values of a block count for its score."""
 
 
 def sigma_gradients(decompositions: Sequence[BlockDecomposition], gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:

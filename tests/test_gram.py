@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits import gram
-from cti_edits.gram import truncated_by_gram
+from cti_edits.errors import EditError
+from cti_edits.gram import gram_matrix, row_block_grams, truncated_by_gram
 from cti_edits.lowrank import decompose, truncate
 from cti_edits.ranks import full_ranks
+from tests.matrices import random_block, with_spectrum
 
 NARROW = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -22,22 +24,6 @@ def exact(block: torch.Tensor, rank: int) -> torch.Tensor:
     U, S, Vh = torch.linalg.svd(block.double(), full_matrices=False)
     result: torch.Tensor = (U[:, :rank] * S[:rank]) @ Vh[:rank]
     return result
-
-
-def with_spectrum(rows: int, columns: int, values: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """A float64 matrix with singular values ``values`` and random singular vectors."""
-    generator = torch.Generator().manual_seed(seed)
-    U, V = (
-        torch.linalg.qr(torch.randn(size, len(values), generator=generator, dtype=torch.float64))[0]
-        for size in (rows, columns)
-    )
-    result: torch.Tensor = (U * values) @ V.mT
-    return result
-
-
-def random_block(rows: int, columns: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(rows, columns, generator=generator, dtype=torch.float64) * 0.02).to(dtype)
 
 
 def check_as_exact(edited: torch.Tensor, block: torch.Tensor, rank: int) -> None:
@@ -244,3 +230,74 @@ def test_truncation_is_the_exact_one(case: tuple[torch.Tensor, tuple[int, ...]])
         found = float(torch.linalg.matrix_norm(before.double() - after.double()))
         rounding = 1.1 * info.eps / 2 * float(torch.linalg.vector_norm(values)) + before.numel() * info.smallest_normal
         assert abs(found - discarded) <= rounding + 1e-13 * float(values[0])
+
+
+def check_grams(weight: torch.Tensor, clusters: tuple[int, ...]) -> None:
+    """Every block of every K once, each as its own product has it."""
+    seen = []
+    for count, index, matrix in row_block_grams(weight, clusters):
+        seen.append((count, index))
+        block = torch.tensor_split(weight, count)[index].double()
+        expected = block.mT @ block if block.shape[0] >= block.shape[1] else block @ block.mT
+        assert matrix.dtype == torch.float64
+        assert matrix.shape == expected.shape
+        torch.testing.assert_close(matrix.tril(), expected.tril(), rtol=1e-12, atol=1e-12 * float(expected.trace()))
+    assert sorted(seen) == [(count, index) for count in sorted(set(clusters)) for index in range(count)]
+
+
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 25),
+    clusters=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    dtype=st.sampled_from([*NARROW, torch.float64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(deadline=None, max_examples=200)
+def test_grams_of_all_row_blocks(rows: int, columns: int, clusters: list[int], dtype: torch.dtype, seed: int) -> None:
+    """Tall blocks, wide ones, both for one K, and boundaries that do not nest."""
+    check_grams(random_block(rows, columns, dtype, seed), tuple(min(count, rows) for count in clusters))
+
+
+def test_grams_of_a_transposed_weight() -> None:
+    check_grams(random_block(20, 48, torch.float16).T, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("shape", [(48, 12), (12, 48)])
+def test_one_pass_serves_every_number_of_blocks(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    """Where K divides the rows and all blocks are tall or all are wide, each row is multiplied once."""
+    weight, passed = random_block(*shape, torch.float32), 0
+
+    def counted(tall: torch.Tensor) -> torch.Tensor:
+        nonlocal passed
+        passed += tall.numel()
+        return gram_matrix(tall)
+
+    monkeypatch.setattr(gram, "gram_matrix", counted)
+    check_grams(weight, (1, 2, 4))
+    assert passed == weight.numel()
+
+
+def test_few_grams_are_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tall blocks one sum for each K and one piece, though there are 7 blocks and 6 pieces."""
+    import gc
+    import weakref
+
+    weight = random_block(120, 9, torch.float32)
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+
+    def watched(tall: torch.Tensor) -> torch.Tensor:
+        matrix = gram_matrix(tall)
+        alive.add(matrix)
+        return matrix
+
+    monkeypatch.setattr(gram, "gram_matrix", watched)
+    most = 0
+    for _ in row_block_grams(weight, (1, 2, 4)):
+        gc.collect()
+        most = max(most, len(alive))
+    assert 1 <= most <= 4
+
+
+def test_blocks_out_of_range_are_refused() -> None:
+    with pytest.raises(EditError, match="expected clusters from 1 to 4"):
+        list(row_block_grams(random_block(4, 9, torch.float32), (1, 5)))

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.apply import target_matrix
+from cti_edits.block_tails import TAIL
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError
 from cti_edits.lm import EditedLM
 from cti_edits.lowrank import decompose
 from cti_edits.search.gradients import loss_gradients
-from cti_edits.spectrum import TAIL, matrix_score, sigma_gradients
+from cti_edits.spectrum import matrix_score, sigma_gradients
 from tests.tiny_models import byte_tokenizer, tiny_model
 
 REQUESTS = (
