@@ -162,8 +162,9 @@ def _triplets(block: torch.Tensor, spectrum: BlockSpectrum) -> BlockDecompositio
     other = (wide if tall else wide.mT) @ spectrum.vectors
     S = torch.linalg.vector_norm(other, dim=0)
     other /= S
-    skew = gram_matrix(other).tril(-1)
-    # Not "greater": a NaN, of a singular value of zero, is not accurate. The diagonal is that of unit vectors.
+    skew = gram_matrix(other).tril()
+    skew.diagonal().sub_(1.0)
+    # Not "greater": a NaN, of a singular value of zero, is not accurate.
     if not math.sqrt(2) * float(torch.linalg.matrix_norm(skew)) <= SKEW:
         return spectrum.decomposed(block)
     order = S.argsort(descending=True, stable=True)
