@@ -80,7 +80,8 @@ def block_tails(weight: torch.Tensor, clusters: Sequence[int], count: int = TAIL
         count: t, at least 1; fewer where a block has fewer ranks.
 
     Returns:
-        For each K one `BlockTail` a block, in row order, on the weight's device.
+        For each K one `BlockTail` a block, in row order, on the weight's device. The last bits depend on which K are
+        asked for together, as their sums are shared.
 
     Raises:
         EditError: a value is not finite, a K is out of range, ``count`` is below 1, or ``weight`` is no matrix.

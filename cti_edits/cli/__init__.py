@@ -8,7 +8,19 @@ from typing import NoReturn
 
 import typer
 
-from cti_edits.cli import compare, cost, demo_model, evaluate, list_edits, presets, search, show, tasks_path, validate
+from cti_edits.cli import (
+    cache,
+    compare,
+    cost,
+    demo_model,
+    evaluate,
+    list_edits,
+    presets,
+    search,
+    show,
+    tasks_path,
+    validate,
+)
 from cti_edits.errors import EditError
 
 app = typer.Typer(
@@ -31,6 +43,7 @@ app.command(
 app.command("compare")(compare.compare)
 app.command("tasks-path")(tasks_path.tasks_path)
 app.command("demo-model")(demo_model.demo_model)
+app.add_typer(cache.cache, name="cache")
 
 
 def main() -> None:

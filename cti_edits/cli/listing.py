@@ -61,5 +61,17 @@ def interval_text(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
+def size_text(size: int) -> str:
+    """A number of bytes in decimal units, three digits."""
+    if size < 1000:
+        return f"{size} B"
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        # 999.5 would be written as 1000 of the smaller unit.
+        if value >= 999.5:
+            value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
+
+
 def _cells(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[printable(cell, 2000) for cell in row] for row in rows]

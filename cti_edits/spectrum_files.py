@@ -1,0 +1,176 @@
+"""The files of the spectrum cache: their names, how much room they take, which of them go. Knows no tensors.
+
+Processes share the folder without a lock: a file is whole as soon as it has its name, and may be gone at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cti_edits.errors import EditError, printable
+from cti_edits.resources import cache_folder
+
+LIMIT = 10 * 10**9
+"""Bytes that the cache may take, unless `LIMIT_VARIABLE` says otherwise."""
+
+LIMIT_VARIABLE = "CTI_EDITS_CACHE_LIMIT"
+"""Environment variable with a number of bytes; 0 stores nothing."""
+
+PRECISION = "float64"
+"""What decompositions are computed and stored in."""
+
+STALE = 3600
+"""Seconds after which a temporary file is taken for the remains of a process that was killed."""
+
+_NAME = re.compile(r"([0-9a-f]{64})-(rows|columns)-k([1-9]\d{0,9})-([a-z]+\d*)-([a-z]+\d+)-1\.safetensors", re.ASCII)
+_TEMPORARY = ".cti-edits-*.tmp"
+
+
+@dataclass(frozen=True)
+class EntryKey:
+    """What an entry is of.
+
+    Attributes:
+        sha256: hash of the weight as it is stored, of `apply.tensor_sha256`.
+        orientation: "rows" if the weight is the stored tensor, "columns" if it is that transposed: one hash may stand
+            for both.
+        clusters: K.
+        kind: what is stored, "tails20" or "spectra".
+        precision: name of the dtype.
+    """
+
+    sha256: str
+    orientation: str
+    clusters: int
+    kind: str
+    precision: str = PRECISION
+
+    @property
+    def file_name(self) -> str:
+        """The name of the entry's file. The 1 is the version of what is in it."""
+        return f"{self.sha256}-{self.orientation}-k{self.clusters}-{self.kind}-{self.precision}-1.safetensors"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache: what it is of, where it is, its bytes, and when it was last used (seconds, as mtime)."""
+
+    key: EntryKey
+    path: Path
+    size: int
+    used: float
+
+
+def default_folder() -> Path:
+    """``spectra`` in the cache folder."""
+    return cache_folder() / "spectra"
+
+
+def default_limit() -> int:
+    """Bytes that the cache may take.
+
+    Raises:
+        EditError: the environment variable is no number of bytes.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if not text:
+        return LIMIT
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise EditError(f"{LIMIT_VARIABLE}: expected a number of bytes, got {printable(text, 60)!r}")
+    return int(text)
+
+
+def entries(folder: Path) -> list[Entry]:
+    """The cache's files in ``folder``, the one that was not used for longest first; none if it is not there.
+
+    Raises:
+        EditError: the folder cannot be read.
+    """
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise EditError(f"{printable(folder)}: cannot read the cache: {error.strerror or error}") from None
+    found = []
+    for path in paths:
+        match = _NAME.fullmatch(path.name)
+        if match is None or path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            sha256, orientation, clusters, kind, precision = match.groups()
+            key = EntryKey(sha256, orientation, int(clusters), kind, precision)
+            found.append(Entry(key, path, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: (entry.used, entry.path.name))
+
+
+def store(folder: Path, key: EntryKey, content: bytes, limit: int) -> bool:
+    """Put ``content`` into the cache, and so much out of it that all files together stay within ``limit`` bytes.
+
+    Returns:
+        Whether it is stored: content of more than ``limit`` bytes is not.
+
+    Raises:
+        EditError: the folder cannot be read.
+        OSError: the file cannot be written.
+    """
+    if len(content) > limit:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    _make_room(folder, limit - len(content))
+    temporary = folder / _TEMPORARY.replace("*", secrets.token_hex(8))
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(folder / key.file_name)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    # Others may have written at the same time. What is new is used last and goes last.
+    _make_room(folder, limit)
+    return True
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    """Delete entries, those not used for longest first, until the others are within ``limit`` bytes."""
+    _remove_stale(folder)
+    there = entries(folder)
+    total = sum(entry.size for entry in there)
+    for entry in there:
+        if total <= limit:
+            return
+        entry.path.unlink(missing_ok=True)
+        total -= entry.size
+
+
+def _remove_stale(folder: Path) -> None:
+    for path in folder.glob(_TEMPORARY):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - STALE:
+                path.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> list[Entry]:
+    """Delete the cache's files in ``folder``, and no others.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        EditError: the folder cannot be read, or a file not be deleted.
+    """
+    there = entries(folder)
+    _remove_stale(folder)
+    for entry in there:
+        try:
+            entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise EditError(f"{printable(entry.path)}: cannot delete it: {error.strerror or error}") from None
+    return there
