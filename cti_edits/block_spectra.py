@@ -225,10 +225,11 @@ def tied_blocks(weight: torch.Tensor, ranks: Sequence[int], partition: str = ROW
 
 
 def _ties(block: torch.Tensor, rank: int) -> bool:
-    squares = torch.linalg.eigvalsh(gram_matrix(block if block.shape[0] >= block.shape[1] else block.mT)).flip(0)
-    error = squares_error(block.shape, float(squares[0]))
-    # σ within the margin of `tied` are squares within 2 σ_1 times it, which is 2δ; each square may be off by δ.
-    if float(squares[rank - 1] - squares[rank]) > 4 * error:
-        return False
+    # The squares of a float64 weight may leave the range of float64.
+    if block.dtype != torch.float64:
+        squares = torch.linalg.eigvalsh(gram_matrix(block if block.shape[0] >= block.shape[1] else block.mT)).flip(0)
+        # σ within the margin of `tied` are squares within 2 σ_1 times it, which is 2δ; each square may be off by δ.
+        if float(squares[rank - 1] - squares[rank]) > 4 * squares_error(block.shape, float(squares[0])):
+            return False
     values = torch.linalg.svdvals(block.double())
     return _within(values, rank, squares_error(block.shape, float(values[0])))

@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from cti_edits.errors import EditError
-from cti_edits.gram import ROWS, eigenpairs, largest_at_most, row_block_grams, squares_error
+from cti_edits.gram import ROWS, eigenpairs, row_block_grams, squares_error
 from cti_edits.lowrank import check_decomposable, decompose, row_blocks
 
 TAIL = 20
@@ -26,6 +26,9 @@ WHOLE = 128
 ALONE = 1024
 """Up to this size OpenBLAS solves with one thread: its others go on spinning after each call and hold torch's up, which
 costs more than they save (measured at 576 on two cores)."""
+
+SMALLEST = 1e-200
+"""Σ σ_i² of a block that is below this, or above its inverse, is not trusted to float64."""
 
 HELD = 1 << 23
 """A weight of at most this many elements is held in float64 as a whole, rather than made so once for each K."""
@@ -109,6 +112,10 @@ def _exact_tail(block: torch.Tensor, count: int) -> BlockTail:
 
 def _tail_by_gram(block: torch.Tensor, gram: torch.Tensor, count: int) -> BlockTail | None:
     """By the last eigenpairs of the smaller Gram matrix, or None where the bound of `block_tails` is not met."""
+    square = float(gram.diagonal().sum())
+    # Squares of a float64 weight may leave the range of float64; so do those of a block of zeros.
+    if not SMALLEST <= square <= 1 / SMALLEST:
+        return None
     short = len(gram)
     count = min(count, short)
     # One more, if there is one, for the gap before the tail.
@@ -117,10 +124,10 @@ def _tail_by_gram(block: torch.Tensor, gram: torch.Tensor, count: int) -> BlockT
     V = vectors[:, :count].flip(1)
     tall = block.shape[0] >= block.shape[1]
     U, S, residuals = _completed(block if tall else block.mT, V)
-    frobenius = math.sqrt(max(float(gram.diagonal().sum()), 0.0))
-    rounding = math.sqrt(sum(block.shape)) * torch.finfo(torch.float64).eps * frobenius
-    error = squares_error(block.shape, min(largest_at_most(gram), frobenius**2)) if short > count else 0.0
-    if not _accurate(S.tolist(), (residuals + rounding).tolist(), math.sqrt(max(before - error, 0.0))):
+    rounding = math.sqrt(sum(block.shape)) * torch.finfo(torch.float64).eps * math.sqrt(square)
+    # ‖W‖_F² is not below λ_1.
+    before = math.sqrt(max(before - squares_error(block.shape, square), 0.0))
+    if not _accurate(S.tolist(), (residuals + rounding).tolist(), before):
         return None
     V = V.contiguous()
     return BlockTail(U, S, V) if tall else BlockTail(V, S, U)
@@ -171,9 +178,10 @@ def _accurate(values: Sequence[float], errors: Sequence[float], before: float) -
     """
     count = len(values)
     for i in range(count):
+        # 0, the least of the eigenvalues that are not in the tail, stands for the others of H.
         larger = values[i - 1] - errors[i - 1] if i else before
         smaller = values[i + 1] + errors[i + 1] if i + 1 < count else 0.0
-        gap = min(larger - values[i], values[i] - smaller, values[i])
+        gap = min(larger - values[i], values[i] - smaller)
         # Not "greater": a NaN is not accurate.
         if not math.sqrt(2) * errors[i] <= ALLOWED * gap:
             return False

@@ -102,7 +102,10 @@ class SpectrumCache:
             content = path.read_bytes()
             tensors: Tensors = load(content)
             _check(tensors, _metadata(content), _description(key, weight), shapes)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except PermissionError as error:
+            self._stop_storing(error)
             return None
         except (SafetensorError, OSError, ValueError) as error:
             logger.warning("%s: damaged, made anew: %s", printable(path), printable(error))
@@ -120,10 +123,14 @@ class SpectrumCache:
         try:
             store(self.folder, key, save(tensors, metadata), self.limit)
         except (EditError, OSError) as error:
-            # Once: a search has hundreds of entries, and what is wrong with a folder seldom passes.
+            self._stop_storing(error)
+
+    def _stop_storing(self, error: Exception) -> None:
+        """Warn once: a search has hundreds of entries, and what is wrong with a folder seldom passes."""
+        if self._storing:
             self._storing = False
             reason = getattr(error, "strerror", None) or error
-            logger.warning("%s: cannot store decompositions here: %s", printable(self.folder), printable(reason))
+            logger.warning("%s: cannot keep decompositions here: %s", printable(self.folder), printable(reason))
 
 
 def _key(weight: torch.Tensor, sha256: str, clusters: int, kind: str) -> EntryKey:

@@ -179,6 +179,14 @@ def test_tied_blocks_are_those_of_the_partition() -> None:
     assert tied_blocks(equal, [2, 1]) == (1,)
 
 
+@pytest.mark.parametrize("size", [1e200, 1e-170])
+def test_ties_whose_squares_leave_the_range_of_float64(size: float) -> None:
+    weight = torch.diag(torch.tensor([3.0, 2.0, 2.0, 1.0], dtype=torch.float64)) * size
+    assert [tied_blocks(weight, [rank]) for rank in (1, 2, 3)] == [(), (0,), ()]
+    (spectrum,) = block_spectra(weight, 1)
+    assert [tied(spectrum, rank) for rank in (1, 2, 3)] == [False, True, False]
+
+
 @pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-12, 1e-7])
 @pytest.mark.parametrize("size", [1.0, 1e-7])
 def test_how_far_apart_is_a_tie(size: float, apart: float) -> None:

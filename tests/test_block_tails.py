@@ -183,6 +183,14 @@ def test_deficient_blocks(shape: tuple[int, int], dtype: torch.dtype, ways: list
         assert ways[-2:] == ["exact", "gram"]
 
 
+@pytest.mark.parametrize("size", [1e200, 1e-160, 1e-200])
+def test_squares_that_leave_the_range_of_float64(size: float, ways: list[str]) -> None:
+    weight = random_block(40, 30, torch.float64)
+    (tail,) = block_tails(weight * size, (1,))[1]
+    assert ways == ["exact"]
+    check_triplets(weight, {1: (BlockTail(tail.U, tail.S / size, tail.V),)})
+
+
 @st.composite
 def weights_and_clusters(draw: st.DrawFn) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Few distinct values, so that ties and deficient blocks are common, or random ones of any size."""
