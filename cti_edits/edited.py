@@ -8,6 +8,7 @@ import hashlib
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
@@ -21,6 +22,21 @@ from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.manifest import Edit, load
 from cti_edits.resources import folder
+
+
+@dataclass(frozen=True)
+class ScoredTokens:
+    """What a model is given to score an answer.
+
+    Attributes:
+        tokens: token ids that go into the model.
+        places: ascending indices into ``tokens`` of those whose logits predict the answer's tokens.
+        answer: the answer's token ids, one a place.
+    """
+
+    tokens: tuple[int, ...]
+    places: tuple[int, ...]
+    answer: tuple[int, ...]
 
 
 class EditedHFLM(HFLM):  # type: ignore[misc]
@@ -83,12 +99,23 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
 
     @abstractmethod
-    def answer_length(self, request: GoldRequest) -> int:
-        """How many tokens the gold answer has.
+    def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
+        """What `loglikelihood` gives the model to score ``continuation`` after ``context``.
 
         Raises:
-            EditError: it has none, or more than the model takes.
+            EditError: the answer has no tokens, or more than the model takes.
         """
+
+    def gold_tokens(self, request: GoldRequest) -> ScoredTokens:
+        """`scored_tokens` of a gold answer.
+
+        Raises:
+            EditError: as there; the message names the row.
+        """
+        try:
+            return self.scored_tokens(request.context, request.continuation)
+        except EditError as error:
+            raise EditError(f"row {request.doc_id}: {error}") from None
 
     @abstractmethod
     def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
@@ -99,6 +126,10 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         Raises:
             EditError: an answer has no tokens, or more than the model takes.
         """
+
+    def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """What `loglikelihood` makes of logits (…, vocabulary)."""
+        return torch.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
 
     def get_model_info(self) -> dict[str, Any]:
         """lm-eval's figures about the model, and which edit ran on which base."""

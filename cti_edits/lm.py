@@ -13,7 +13,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from cti_edits.architectures import Kind, family_of
 from cti_edits.calibration import GoldRequest
-from cti_edits.edited import EditedHFLM, kind_for, loading, model_kind, read_config, refuse_other_kind
+from cti_edits.edited import EditedHFLM, ScoredTokens, kind_for, loading, model_kind, read_config, refuse_other_kind
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.masked_lm import EditedMaskedLM
 
@@ -64,49 +64,52 @@ class EditedLM(EditedHFLM):
         answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return answers
 
-    def answer_length(self, request: GoldRequest) -> int:
-        """See `EditedHFLM.answer_length`."""
-        return self._encode_answer(request)[1]
-
-    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
-        """See `EditedHFLM.answer_losses`. Rows are padded on the right, which earlier positions do not see."""
-        encoded = [self._encode_answer(request) for request in requests]
-        longest = max(len(tokens) for tokens, _ in encoded) - 1
-        inputs = torch.zeros((len(encoded), longest), dtype=torch.long, device=self.device)
-        mask = torch.zeros_like(inputs)
-        for row, (tokens, _) in enumerate(encoded):
-            inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1], device=self.device)
-            mask[row, : len(tokens) - 1] = 1
-        logits = self.model(input_ids=inputs, attention_mask=mask).logits
-        losses = []
-        for row, (tokens, answer) in enumerate(encoded):
-            last = len(tokens) - 1
-            answered = logits[row, last - answer : last]
-            # Half precision would lose the loss in rounding; a wider model keeps its own precision.
-            wide = answered.float() if answered.dtype in (torch.float16, torch.bfloat16) else answered
-            losses.append(torch.nn.functional.cross_entropy(wide, torch.tensor(tokens[-answer:], device=self.device)))
-        return torch.stack(losses)
-
-    def _encode_answer(self, request: GoldRequest) -> tuple[list[int], int]:
-        """Tokens of context and answer as `loglikelihood` has them, and how many of them are the answer.
+    def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
+        """See `EditedHFLM.scored_tokens`: tokens as `loglikelihood` has them.
 
         An empty context becomes the model's prefix token; what is too long is cut on the left.
         """
-        if request.context:
-            context, answer = self._encode_pair(request.context, request.continuation)
+        if context:
+            given, answer = self._encode_pair(context, continuation)
         else:
-            answer = self.tok_encode(request.continuation, add_special_tokens=False)
-            context = [self.prefix_token_id]
+            answer = self.tok_encode(continuation, add_special_tokens=False)
+            given = [self.prefix_token_id]
             if answer and answer[0] == self.prefix_token_id:
-                context, answer = answer[:1], answer[1:]
+                given, answer = answer[:1], answer[1:]
         if not answer:
-            raise EditError(f"row {request.doc_id}: the gold answer {printable(request.continuation)!r} has no tokens")
+            raise EditError(f"the answer {printable(continuation)!r} has no tokens")
         if len(answer) > self.max_length:
             raise EditError(
-                f"row {request.doc_id}: the gold answer has {len(answer)} tokens, more than the {self.max_length} "
-                "that the model takes"
+                f"the answer has {len(answer)} tokens, more than the {self.max_length} that the model takes"
             )
-        return (context + answer)[-(self.max_length + 1) :], len(answer)
+        # The last token predicts what comes after the answer.
+        tokens = (given + answer)[-(self.max_length + 1) :][:-1]
+        return ScoredTokens(tuple(tokens), tuple(range(len(tokens) - len(answer), len(tokens))), tuple(answer))
+
+    def prompt_tokens(self, context: str, room: int) -> tuple[int, ...]:
+        """The tokens of a prompt that the model is to continue by ``room`` tokens, as `generate_until` has them."""
+        found, _ = self.tok_batch_encode(
+            [context], left_truncate_len=self.max_length - room, truncation=self.truncation
+        )
+        return tuple(found[0].tolist())
+
+    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """See `EditedHFLM.answer_losses`. Rows are padded on the right, which earlier positions do not see."""
+        encoded = [self.gold_tokens(request) for request in requests]
+        longest = max(len(scored.tokens) for scored in encoded)
+        inputs = torch.zeros((len(encoded), longest), dtype=torch.long, device=self.device)
+        mask = torch.zeros_like(inputs)
+        for row, scored in enumerate(encoded):
+            inputs[row, : len(scored.tokens)] = torch.tensor(scored.tokens, device=self.device)
+            mask[row, : len(scored.tokens)] = 1
+        logits = self.model(input_ids=inputs, attention_mask=mask).logits
+        losses = []
+        for row, scored in enumerate(encoded):
+            answered = logits[row, list(scored.places)]
+            # Half precision would lose the loss in rounding; a wider model keeps its own precision.
+            wide = answered.float() if answered.dtype in (torch.float16, torch.bfloat16) else answered
+            losses.append(torch.nn.functional.cross_entropy(wide, torch.tensor(scored.answer, device=self.device)))
+        return torch.stack(losses)
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")

@@ -13,9 +13,10 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import AutoModelForMaskedLM
 
 from cti_edits.calibration import GoldRequest
-from cti_edits.edited import EditedHFLM, refuse_other_kind
+from cti_edits.edited import EditedHFLM, ScoredTokens, refuse_other_kind
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.masked_prompt import MaskedPrompt, PromptEncoder
+from cti_edits.projection import projected_at
 
 
 class EditedMaskedLM(EditedHFLM):
@@ -61,7 +62,7 @@ class EditedMaskedLM(EditedHFLM):
         results = [(0.0, False)] * len(requests)
         with self._progress("loglikelihood", len(requests), disable_tqdm) as advance:
             for rows, logits in self._predictions([prompt for prompt, _ in encoded]):
-                logprobs = torch.log_softmax(self._widened(logits), dim=-1)
+                logprobs = self.log_probabilities(logits)
                 likeliest = logprobs.argmax(dim=-1)
                 for row in rows:
                     answer = torch.tensor(encoded[row][1], device=logprobs.device)
@@ -103,29 +104,37 @@ class EditedMaskedLM(EditedHFLM):
             for rows, logits in self._predictions(prompts):
                 text = self.tok_decode(logits.argmax(dim=-1).tolist())
                 for row in rows:
-                    results[row] = _cut_at(text, requests[row].args[1].get("until"))
+                    results[row] = cut_at(text, requests[row].args[1].get("until"))
                     self.cache_hook.add_partial("generate_until", requests[row].args, results[row])
                 advance(len(rows))
         return results
 
-    def answer_length(self, request: GoldRequest) -> int:
-        """See `EditedHFLM.answer_length`."""
-        return len(self._answered(request)[1])
+    def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
+        """See `EditedHFLM.scored_tokens`. As in `loglikelihood`, all of an answer's tokens are masked at once."""
+        prompt, answer = self._prompts.answered(context, continuation)
+        return ScoredTokens(prompt.tokens, prompt.places, answer)
+
+    def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `EditedHFLM.log_probabilities`."""
+        return torch.log_softmax(self._widened(logits), dim=-1)
+
+    def masked_prompt(self, context: str) -> MaskedPrompt:
+        """What `generate_until` gives the model.
+
+        Raises:
+            EditError: the prompt has no mask, or its masks do not fit the model's length.
+        """
+        return self._prompts.prompt(context)
 
     def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
         """See `EditedHFLM.answer_losses`. As in `loglikelihood`, all of an answer's tokens are masked at once."""
-        encoded = [self._answered(request) for request in requests]
+        encoded = [self.gold_tokens(request) for request in requests]
+        prompts = [MaskedPrompt(scored.tokens, scored.places) for scored in encoded]
         losses = [
-            torch.nn.functional.cross_entropy(self._widened(logits), torch.tensor(answer, device=logits.device))
-            for logits, (_, answer) in zip(self._logits([prompt for prompt, _ in encoded]), encoded, strict=True)
+            torch.nn.functional.cross_entropy(self._widened(logits), torch.tensor(scored.answer, device=logits.device))
+            for logits, scored in zip(self._logits(prompts), encoded, strict=True)
         ]
         return torch.stack(losses)
-
-    def _answered(self, request: GoldRequest) -> tuple[MaskedPrompt, tuple[int, ...]]:
-        try:
-            return self._prompts.answered(request.context, request.continuation)
-        except EditError as error:
-            raise EditError(f"row {request.doc_id}: {error}") from None
 
     def _get_backend(self, config: Any, backend: str = "default", trust_remote_code: bool | None = False) -> None:  # noqa: ARG002
         """Keep HFLM from guessing: of the kinds that it knows, it would take RoBERTa for a causal model."""
@@ -189,7 +198,7 @@ class EditedMaskedLM(EditedHFLM):
         precision = self.mixed_precision_dtype
         with (
             torch.autocast(self.device.type, dtype=precision, enabled=precision is not None),
-            _projected_at(self.model.get_output_embeddings(), rows, columns),
+            projected_at(self.model.get_output_embeddings(), rows, columns),
         ):
             logits = self.model(input_ids=inputs.to(self.device), attention_mask=mask.to(self.device)).logits
         if logits.ndim == 3:
@@ -203,28 +212,6 @@ class EditedMaskedLM(EditedHFLM):
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-@contextlib.contextmanager
-def _projected_at(head: torch.nn.Module | None, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
-    """Inside, ``head`` projects the hidden states at these places onto the vocabulary, and no others.
-
-    The vocabulary is where a small masked model spends its memory and much of its time. A model without such a
-    layer, or whose layer is given something else than (batch, sequence, width), computes all logits.
-    """
-    if head is None:
-        yield
-        return
-
-    def select(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden = inputs[0]
-        return (hidden[rows.to(hidden.device), columns.to(hidden.device)],) if hidden.ndim == 3 else inputs
-
-    handle = head.register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def unused_positions(model: torch.nn.Module) -> int:
     """How many of a model's position embeddings no token ever has.
 
@@ -236,7 +223,7 @@ def unused_positions(model: torch.nn.Module) -> int:
     return 0
 
 
-def _cut_at(text: str, until: str | Sequence[str] | None) -> str:
+def cut_at(text: str, until: str | Sequence[str] | None) -> str:
     """``text`` up to the first of the ``until`` strings."""
     stops = [until] if isinstance(until, str) else (until or [])
     return min((text.split(stop)[0] for stop in stops if stop), key=len, default=text)

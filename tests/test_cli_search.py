@@ -52,7 +52,7 @@ def test_it_writes_a_valid_edit_and_says_where(run_python: Run, llama: Path, tmp
     assert "unedited" in done.stdout
     # Not a terminal: a quiet line a phase, no bar.
     lines = [line for line in done.stderr.splitlines() if " of " in line]
-    assert [line.split(":")[0] for line in lines] == ["gradients", "scores", "evaluations"]
+    assert [line.split(":")[0] for line in lines] == ["decompositions", "gradients", "evaluations"]
     assert "\x1b" not in done.stdout + done.stderr
     assert not any("%|" in line for line in done.stderr.splitlines())
 
@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("scores:"):
+        if line.startswith("gradients:"):
             break
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)

@@ -224,7 +224,7 @@ def test_answer_losses_agree_with_lm_evals_loglikelihood(max_length: int | None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         likelihoods = [likelihood for likelihood, _ in lm.loglikelihood(instances, disable_tqdm=True)]
-    lengths = [lm.answer_length(request) for request in REQUESTS]
+    lengths = [len(lm.gold_tokens(request).answer) for request in REQUESTS]
     assert lengths == [5, 3, 6, 17, 1]
     expected = torch.tensor([-likelihood / n for likelihood, n in zip(likelihoods, lengths, strict=True)])
     torch.testing.assert_close(lm.answer_losses(REQUESTS).detach(), expected, rtol=1e-4, atol=1e-4)
@@ -246,7 +246,7 @@ def test_an_answer_that_brings_its_own_prefix_token_gets_no_second() -> None:
     lm = lm_of(tiny_model("gpt2"))
     with torch.no_grad():
         without, given = (lm.answer_losses([GoldRequest(0, "", text)]) for text in ("hm", "<s>hm"))
-    assert lm.answer_length(GoldRequest(0, "", "<s>hm")) == 2
+    assert len(lm.gold_tokens(GoldRequest(0, "", "<s>hm")).answer) == 2
     assert torch.equal(without, given)
 
 
@@ -277,16 +277,14 @@ def test_an_answer_may_fill_the_model_but_not_exceed_it() -> None:
     with torch.no_grad():
         (found,) = lm.answer_losses([GoldRequest(0, "abc", "x" * 8)])
         torch.testing.assert_close(found, plain_loss(model, GoldRequest(0, "abc", "x" * 8), window=9))
-    with pytest.raises(
-        EditError, match=r"^row 12: the gold answer has 9 tokens, more than the 8 that the model takes$"
-    ):
+    with pytest.raises(EditError, match=r"^row 12: the answer has 9 tokens, more than the 8 that the model takes$"):
         lm.answer_losses([GoldRequest(0, "a", "b"), GoldRequest(12, "abc", "x" * 9)])
 
 
 @pytest.mark.parametrize("context", ["", "abc"])
 def test_an_answer_without_tokens_names_its_row(context: str) -> None:
     lm = lm_of(tiny_model("gpt2"))
-    with pytest.raises(EditError, match=r"^row 12: the gold answer '' has no tokens$"):
+    with pytest.raises(EditError, match=r"^row 12: the answer '' has no tokens$"):
         lm.answer_losses([GoldRequest(0, "a", "b"), GoldRequest(12, context, "")])
-    with pytest.raises(EditError, match=r"^row 12: the gold answer '' has no tokens$"):
-        lm.answer_length(GoldRequest(12, context, ""))
+    with pytest.raises(EditError, match=r"^row 12: the answer '' has no tokens$"):
+        lm.gold_tokens(GoldRequest(12, context, ""))

@@ -20,9 +20,9 @@ from cti_edits.cli import app
 from cti_edits.errors import EditError
 from cti_edits.lm import load_base, read_base
 from cti_edits.manifest import Edit, load
-from cti_edits.search.evaluate import ReferenceEvaluator
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
+from cti_edits.search.reference_evaluator import ReferenceEvaluator
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.space import MatrixId, SearchSettings
 from cti_edits.subspaces import k_subspaces

@@ -34,7 +34,7 @@ def report(
     gold: tuple[int, ...] = (),
     labels: tuple[str, ...] | None = None,
 ) -> list[str]:
-    result = SearchResult(unedited, tuple(outcomes), winner([unedited, *outcomes]), load(str(EMPTY)))
+    result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)))
     calibration = CalibrationSet(
         None, "[red]cti\x07", {}, tuple(range(N)), (), gold, 0.625, labels=labels, own_validation=False
     )

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from cti_edits.errors import printable
+
 QUIET_INTERVAL = 30.0
 """Seconds between two lines of one phase where stderr is not a terminal."""
 
 
 class TerminalProgress:
-    """See `search.runner.Progress`."""
+    """See `search.progress.Progress`."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -39,6 +41,10 @@ class TerminalProgress:
                 yield lambda steps: bar.advance(task, steps)
         else:
             yield from _quiet_lines(what, total)
+
+    def note(self, what: str) -> None:
+        """A line on stderr."""
+        print(printable(what, 1000), file=sys.stderr, flush=True)
 
 
 def _quiet_lines(what: str, total: int) -> Iterator[Callable[[int], None]]:

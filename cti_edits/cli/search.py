@@ -47,7 +47,12 @@ def search(
     seed: Annotated[int, Option(help="Seed of the draw.")] = 0,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")] = None,
     dtype: Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")] = "auto",
-    batch_size: Annotated[int, Option(help="Examples in one pass.")] = 16,
+    batch_size: Annotated[int, Option(help="Examples in one pass of the reference evaluator.")] = 16,
+    evaluator: Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")] = "replay",
+    exact_stop: Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")] = True,
+    screen: Annotated[
+        int | None, Option(help="Evaluate only so many, predicted to be the best.", show_default="all")
+    ] = None,
     final: Annotated[bool, Option("--final", help="Measure the edit that is found once, on the test part.")] = False,
     final_limit: Annotated[
         int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
@@ -71,12 +76,16 @@ def search(
         overrides["clusters"] = _numbers("clusters", clusters, int)
     if rates is not None:
         overrides["rates"] = _numbers("rates", rates, float)
+    if screen is not None:
+        overrides["screen"] = screen
     if matrices is not None:
         overrides["matrices"] = tuple(part.strip() for part in matrices.split(",") if part.strip())
     # A preset's top q and K depend on the kind of model. What is wrong with the options is said before that is read.
     _settings(preset, "causal", overrides)
     if final_limit is not None and not final:
         raise EditError("--final-limit: only together with --final")
+    if evaluator not in ("replay", "reference"):
+        raise EditError(f"--evaluator: expected replay or reference, got {printable(evaluator)!r}")
     if batch_size < 1:
         raise EditError(f"--batch-size: expected 1 or more, got {batch_size}")
 
@@ -111,6 +120,8 @@ def search(
         progress=TerminalProgress(),
         gradient_examples=chosen.gradients,
         test=test,
+        evaluator="reference" if evaluator == "reference" else "replay",
+        exact_stop=exact_stop,
     )
     result.edit.write(target)
     print_report(result, calibration, target)

@@ -27,9 +27,10 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     print_columns(HEADINGS, [_row(outcome, n, outcome is result.best) for outcome in shown], right=HEADINGS[1:-1])
     print("* the best of all that were tried")
     test = result.edit.results["test"]
-    tried = len(result.outcomes)
+    tried = len(result.outcomes) + len(result.stopped)
+    stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
     print(
-        f"{tried} candidate{'' if tried == 1 else 's'} tried. Always giving the most frequent answer: "
+        f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}. Always giving the most frequent answer: "
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on the test part (--final).")
     )

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from cti_edits import __version__
 from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
 from cti_edits.calibration import CalibrationSet
-from cti_edits.errors import EditError, FitError
-from cti_edits.lowrank import decompose, truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
-from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters, row_block_sizes
-from cti_edits.search.evaluate import Measured, ReferenceEvaluator
-from cti_edits.search.gradients import loss_gradients
-from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates, keep_best, winner
-from cti_edits.spectrum import matrix_score, sigma_gradients
+from cti_edits.ranks import block_ranks, row_block_sizes
+from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
+from cti_edits.search.evaluator import EvaluatorName, evaluator_of
+from cti_edits.search.progress import Progress, Silent
+from cti_edits.search.scoring import rank_matrices
+from cti_edits.search.screening import predicted_changes, screened
+from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates
+from cti_edits.spectrum_cache import SpectrumCache
 from cti_edits.stats import mcnemar_p_value, paired_interval
-from cti_edits.subspaces import k_subspaces
-
-
-class Progress(Protocol):
-    """Where a search says how far it is."""
-
-    def phase(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """A phase of ``total`` steps; the function inside is told how many more steps are done."""
-
-
-class Silent:
-    """Says nothing."""
-
-    @contextlib.contextmanager
-    def phase(self, what: str, total: int) -> Iterator[Callable[[int], None]]:  # noqa: ARG002
-        """See `Progress`."""
-        yield lambda _: None
 
 
 @dataclass(frozen=True)
@@ -51,13 +33,15 @@ class SearchResult:
 
     Attributes:
         unedited: the base model on the calibration examples.
-        outcomes: every candidate, in the order in which they were tried.
+        outcomes: the candidates that were evaluated to the end.
+        stopped: those that were not, since they could not win any more.
         best: the winner; ``unedited`` if nothing beat it.
         edit: the manifest of the winner.
     """
 
     unedited: Outcome
     outcomes: tuple[Outcome, ...]
+    stopped: tuple[Candidate, ...]
     best: Outcome
     edit: Edit
 
@@ -72,6 +56,8 @@ def run_search(
     progress: Progress | None = None,
     gradient_examples: CalibrationSet | None = None,
     test: CalibrationSet | None = None,
+    evaluator: EvaluatorName = "replay",
+    exact_stop: bool = True,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -81,17 +67,20 @@ def run_search(
         settings: what is tried.
         name: the edit's name.
         base_id: the base model's id for the manifest.
-        batch_size: examples in one pass for the gradients.
+        batch_size: examples in one pass for the gradients of ``--screen``.
         progress: told about each phase.
         gradient_examples: the examples that the gradients are taken on, if they are others; see
             `search.examples`.
         test: the rows that the winner is measured on once, with the unedited model beside it; None for no such
             measurement.
+        evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
+        exact_stop: whether to stop a candidate that provably cannot win any more.
 
     Raises:
         EditError: a setting does not fit the model, or a loss, weight or score is not finite.
     """
     progress = progress or Silent()
+    cache = SpectrumCache()
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, settings.matrices)}
     for target in targets.values():
         for clusters in settings.clusters:
@@ -100,124 +89,33 @@ def run_search(
     if settings.top_q is None:
         kept = {clusters: list(targets) for clusters in settings.clusters}
     else:
-        kept = _rank_matrices(lm, scored, settings, settings.top_q, targets, batch_size, progress)
-    unedited, outcomes = _evaluate(lm, calibration, settings, targets, kept, progress)
-    best = winner([unedited, *outcomes])
-    drawn = calibration if settings.top_q is None else scored
-    edit = _manifest(lm, calibration, drawn, settings, name, base_id, targets, unedited, best, len(outcomes))
-    if test is not None:
-        edit = dataclasses.replace(edit, results={**edit.results, "test": _measure_test(lm, test, edit, progress)})
-    return SearchResult(unedited, tuple(outcomes), best, edit)
-
-
-def _rank_matrices(
-    lm: Any,
-    calibration: CalibrationSet,
-    settings: SearchSettings,
-    top_q: int,
-    targets: Mapping[MatrixId, TargetMatrix],
-    batch_size: int,
-    progress: Progress,
-) -> dict[int, list[MatrixId]]:
-    """For each K, the best ``top_q`` matrices by score."""
-    with progress.phase("gradients", len(calibration.gold)) as advance:
-        gradients = loss_gradients(lm, list(targets.values()), calibration.gold, batch_size, advance)
-    scores: dict[int, dict[MatrixId, float]] = {clusters: {} for clusters in settings.clusters}
-    with progress.phase("scores", len(targets) * len(settings.clusters)) as advance:
-        for (target_id, target), gradient in zip(targets.items(), gradients, strict=True):
-            for clusters in settings.clusters:
-                try:
-                    decompositions = decompose(target.weight.cpu(), clusters)
-                    scores[clusters][target_id] = matrix_score(sigma_gradients(decompositions, gradient))
-                except EditError as error:
-                    raise FitError(f"{target.module}: {error}") from None
-                advance(1)
-    return {clusters: keep_best(found, top_q) for clusters, found in scores.items()}
-
-
-def _evaluate(
-    lm: Any,
-    calibration: CalibrationSet,
-    settings: SearchSettings,
-    targets: Mapping[MatrixId, TargetMatrix],
-    kept: Mapping[int, list[MatrixId]],
-    progress: Progress,
-) -> tuple[Outcome, list[Outcome]]:
-    """The unedited model and every candidate on the calibration examples."""
-    evaluator = ReferenceEvaluator(lm, calibration)
+        kept = rank_matrices(lm, scored, settings, settings.top_q, targets, cache, progress)
     groups = candidates(kept, settings.rates)
-    outcomes: list[Outcome] = []
-    with progress.phase("evaluations", 1 + sum(len(group) for _, _, group in groups)) as advance:
-        unedited = _outcome(None, evaluator.measure(), 0)
-        advance(1)
-        for target_id, clusters, group in groups:
-            target = targets[target_id]
-            for candidate, partition, ranks, edited in _edited_weights(target, clusters, group, settings):
-                with _in_force(target, edited):
-                    measured = evaluator.measure()
-                added = kept_parameters(_shape(target), ranks, partition) - target.weight.numel()
-                outcomes.append(_outcome(candidate, measured, added, partition))
-                advance(1)
-    return unedited, outcomes
+    weights = EditedWeights(targets, cache, settings.partition, settings.seed)
+    if settings.screen is not None:
+        changes = predicted_changes(lm, calibration, weights, groups, batch_size, progress)
+        groups = screened(groups, changes, settings.screen)
+    evaluated = evaluate(evaluator_of(evaluator, lm, calibration, progress), weights, groups, exact_stop, progress)
+    drawn = calibration if settings.top_q is None else scored
+    edit = _manifest(lm, calibration, drawn, settings, name, base_id, targets, evaluated)
+    if test is not None:
+        measured = _measure_test(evaluator, lm, test, edit, progress)
+        edit = dataclasses.replace(edit, results={**edit.results, "test": measured})
+    return SearchResult(evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit)
 
 
-def _edited_weights(
-    target: TargetMatrix, clusters: int, group: Sequence[Candidate], settings: SearchSettings
-) -> Iterator[tuple[Candidate, str, tuple[int, ...], torch.Tensor]]:
-    """Each candidate of a group with its partition, its ranks and its edited weight, as `apply` will compute it.
-
-    The same function on the same device: what is measured here is bit for bit what the manifest gives.
-    """
-    weight, shape = target.weight, _shape(target)
-    for candidate in group:
-        partition = ROW_BLOCKS
-        if settings.partition != ROW_BLOCKS:
-            partition = k_subspaces(weight, clusters, candidate.rho, settings.seed)
-        ranks = block_ranks(shape, clusters, candidate.rho, partition)
-        yield candidate, partition, ranks, truncate(weight, ranks, partition=partition)
-
-
-def _shape(target: TargetMatrix) -> tuple[int, int]:
-    return target.weight.shape[0], target.weight.shape[1]
-
-
-@contextlib.contextmanager
-def _in_force(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
-    """The edited weight inside, the former bits after it."""
-    former = target.weight.clone()
-    try:
-        with torch.no_grad():
-            target.weight.copy_(edited)
-        yield
-    finally:
-        with torch.no_grad():
-            target.weight.copy_(former)
-
-
-def _outcome(
-    candidate: Candidate | None, measured: Measured, added_parameters: int, partition: str = ROW_BLOCKS
-) -> Outcome:
-    return Outcome(
-        candidate,
-        measured.accuracy,
-        measured.nll,
-        measured.correct,
-        added_parameters,
-        partition,
-        measured.predicted,
-    )
-
-
-def _measure_test(lm: Any, test: CalibrationSet, edit: Edit, progress: Progress) -> dict[str, Any]:
+def _measure_test(
+    evaluator: EvaluatorName, lm: Any, test: CalibrationSet, edit: Edit, progress: Progress
+) -> dict[str, Any]:
     """The unedited and the edited model on the test rows, for the manifest's ``results.test``."""
-    evaluator = ReferenceEvaluator(lm, test)
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
-        baseline = evaluator.measure()
+        measures = evaluator_of(evaluator, lm, test, progress)
+        baseline = whole(measures.measure())
         advance(1)
         edited = baseline
         if edit.edits:
             with applied(edit, lm.model):
-                edited = evaluator.measure()
+                edited = whole(measures.measure(min(one.layer for one in edit.edits)))
             advance(1)
     return {
         "n": len(test.doc_ids),
@@ -239,11 +137,10 @@ def _manifest(
     name: str,
     base_id: str,
     targets: Mapping[MatrixId, TargetMatrix],
-    unedited: Outcome,
-    best: Outcome,
-    tried: int,
+    evaluated: Evaluated,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
+    unedited, best = evaluated.unedited, evaluated.best
     edits: tuple[MatrixEdit, ...] = ()
     if best.candidate is not None:
         edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition),)
@@ -272,7 +169,8 @@ def _manifest(
             "clusters": list(settings.clusters),
             "rates": list(settings.rates),
             "matrices": list(settings.matrices),
-            "candidates": tried,
+            "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
+            **({} if settings.screen is None else {"screen": settings.screen}),
         },
         results={
             "calibration": {
@@ -298,7 +196,7 @@ def _manifest(
 
 
 def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> MatrixEdit:
-    shape = _shape(target)
+    shape = shape_of(target)
     return MatrixEdit(
         matrix=target.matrix,
         layer=target.layer,

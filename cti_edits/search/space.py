@@ -13,6 +13,9 @@ RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
 
+NLL_STEP = 1e-6
+"""Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
+
 Partition = Literal["row-blocks", "k-subspaces"]
 """How rows are assigned to blocks: consecutively, or by `subspaces.k_subspaces`."""
 
@@ -34,6 +37,7 @@ class SearchSettings:
         gradients_on: the examples that the gradients are taken on.
         evaluated_on: the examples that every candidate is evaluated on.
         partition: how rows are assigned to the K blocks.
+        screen: how many candidates are evaluated, those predicted to be best (`search.screening`); None for all.
         preset: name of the preset that these settings are, or None.
 
     Raises:
@@ -49,6 +53,7 @@ class SearchSettings:
     gradients_on: Part = "sample"
     evaluated_on: Part = "sample"
     partition: Partition = "row-blocks"
+    screen: int | None = None
     preset: str | None = None
 
     @property
@@ -61,6 +66,10 @@ class SearchSettings:
             raise EditError(f"--samples: expected 1 or more, got {self.samples}")
         if self.top_q is not None and self.top_q < 1:
             raise EditError(f"--top-q: expected 1 or more, got {self.top_q}")
+        if self.screen is not None and self.screen < 1:
+            raise EditError(f"--screen: expected 1 or more, got {self.screen}")
+        if self.screen is not None and self.partition != "row-blocks":
+            raise EditError("--screen: only together with row blocks")
         if not 0 <= self.seed < 2**53:
             raise EditError(f"--seed: expected 0 or more and less than 2^53, got {self.seed}")
         for option, values in (("clusters", self.clusters), ("rates", self.rates), ("matrices", self.matrices)):
@@ -140,6 +149,21 @@ def candidates(
         for clusters, targets in kept.items()
         for target in targets
     ]
+
+
+def cannot_win(best: Outcome, wrong: int, loss: float) -> bool:
+    """Whether a candidate loses against ``best`` whatever the rest of its examples give.
+
+    It can still have all of them right, at no further loss. One that may come out equal is not ruled out.
+
+    Args:
+        best: an outcome on all examples.
+        wrong: examples that are wrong so far.
+        loss: sum of the losses of all examples so far.
+    """
+    n = len(best.correct)
+    accuracy = (n - wrong) / n
+    return accuracy < best.accuracy or (accuracy == best.accuracy and loss / n > best.nll + NLL_STEP)
 
 
 def winner(outcomes: Iterable[Outcome]) -> Outcome:

@@ -11,7 +11,7 @@ from cti_edits.calibration import CalibrationSet, draw, load_task
 from cti_edits.errors import EditError
 from cti_edits.lm import EditedLM
 from cti_edits.manifest import Edit
-from cti_edits.search.evaluate import ReferenceEvaluator
+from cti_edits.search.reference_evaluator import ReferenceEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings
 from cti_edits.splits import validation_count

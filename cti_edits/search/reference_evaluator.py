@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from cti_edits.calibration import CalibrationSet
-from cti_edits.errors import EditError
-from cti_edits.lm_eval_results import first_filter, is_right
+from cti_edits.lm_eval_results import first_filter
+from cti_edits.search.answers import Hopeless
+from cti_edits.search.measured import Measured, measured
 
 BATCH_SIZE = 16
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the model, as it stands, gave on the calibration examples.
-
-    Attributes:
-        accuracy: share of examples that are right.
-        nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats.
-        correct: right or wrong, in the order of the calibration set.
-        predicted: index of the label that the model gave each example, where the task has fixed labels.
-    """
-
-    accuracy: float
-    nll: float
-    correct: tuple[bool, ...]
-    predicted: tuple[int, ...] | None = None
 
 
 class ReferenceEvaluator:
@@ -40,36 +22,24 @@ class ReferenceEvaluator:
     def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
         self.lm = lm
         self.calibration = calibration
-        self._answer_tokens = [lm.answer_length(request) for request in calibration.gold]
+        self._answer_tokens = [len(lm.gold_tokens(request).answer) for request in calibration.gold]
         # lm-eval draws a progress bar for every call; the search has one of its own.
         lm.loglikelihood = functools.partial(type(lm).loglikelihood, lm, disable_tqdm=True)
         lm.generate_until = functools.partial(type(lm).generate_until, lm, disable_tqdm=True)
 
-    def measure(self) -> Measured:
-        """Evaluate the model as it stands on the calibration examples.
+    def measure(self, start: int = 0, hopeless: Hopeless | None = None) -> Measured:  # noqa: ARG002
+        """Evaluate the model as it stands on the calibration examples, all of it and all of them.
 
         Raises:
             EditError: a log-likelihood is not finite, or the task's metric is not right or wrong for each example; the
                 message names the example.
         """
         logged = self._logged_samples()
-        correct = tuple(is_right(sample) for sample in logged)
         if self.calibration.task.OUTPUT_TYPE == "generate_until":
             losses = self._gold_losses()
         else:
             losses = self._scored_losses(logged)
-        for sample, loss in zip(logged, losses, strict=True):
-            if not math.isfinite(loss):
-                raise EditError(f"the log-likelihood of the gold answer on row {sample['doc_id']} is {-loss}")
-        return Measured(sum(correct) / len(correct), sum(losses) / len(losses), correct, self._predicted(logged))
-
-    def _predicted(self, logged: list[dict[str, Any]]) -> tuple[int, ...] | None:
-        labels = self.calibration.labels
-        if labels is None:
-            return None
-        scores = ([float(response[0]) for response in sample["filtered_resps"][: len(labels)]] for sample in logged)
-        # Of equal ones the first, as in lm-eval's own accuracy.
-        return tuple(one.index(max(one)) for one in scores)
+        return measured(logged, losses, self.calibration.labels)
 
     def _logged_samples(self) -> list[dict[str, Any]]:
         """What lm-eval logs of each example, in the order of the calibration set."""

@@ -1,0 +1,101 @@
+"""Greedy generation as ``lm_eval --model hf`` has it: when it is no more than that, and what it takes to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "transformers_version",
+        "_from_model_config",
+        "use_cache",
+        "cache_implementation",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "output_logits",
+        "return_dict_in_generate",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "do_sample",
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "typical_p",
+        "epsilon_cutoff",
+        "eta_cutoff",
+        "max_length",
+        "max_new_tokens",
+    }
+)
+"""Keys of a generation config that change nothing about the likeliest next token, or that are read here."""
+
+NEUTRAL: Mapping[str, Any] = {
+    "num_beams": 1,
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "length_penalty": 1.0,
+    "diversity_penalty": 0.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "min_length": 0,
+}
+
+
+@dataclass(frozen=True)
+class GreedyGeneration:
+    """How one request is continued.
+
+    Attributes:
+        room: how many tokens at most.
+        until: where the text is cut.
+        ends: tokens that end it.
+    """
+
+    room: int
+    until: tuple[str, ...]
+    ends: frozenset[int]
+
+    def finished(self, lm: Any, tokens: Sequence[int]) -> bool:
+        """Whether nothing that comes after these tokens would be looked at."""
+        if len(tokens) >= self.room or tokens[-1] in self.ends:
+            return True
+        text = lm.tok_decode(list(tokens))
+        return any(stop in text for stop in self.until if stop)
+
+    def text(self, lm: Any, tokens: Sequence[int]) -> str:
+        """What lm-eval makes of the tokens."""
+        decoded = lm.tok_decode(list(tokens))
+        text: str = postprocess_generated_text(decoded, stop=list(self.until), think_end_token=None)
+        return text
+
+
+def greedy_generation(lm: Any, arguments: Mapping[str, Any]) -> GreedyGeneration | None:
+    """How `lm` of `lm` continues a request with these generation arguments, or None if it is not plain greedy.
+
+    Args:
+        lm: a causal model.
+        arguments: the request's, as a task's ``generation_kwargs``.
+    """
+    wanted = dict(normalize_gen_kwargs(dict(arguments), lm.max_gen_toks))
+    room, sampled = int(wanted.pop("max_gen_toks")), bool(wanted.pop("do_sample", False))
+    eos = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+    until = handle_stop_sequences(wanted.pop("until", None), eos=eos)
+    wanted.pop("temperature", None)
+    if sampled or wanted or lm.think_end_token is not None or room >= lm.max_length:
+        return None
+    config = lm.model.generation_config
+    for key, value in config.to_diff_dict().items():
+        if key not in WITHOUT_EFFECT and value not in (None, False, NEUTRAL.get(key)):
+            return None
+    ends = config.eos_token_id
+    found = [ends] if isinstance(ends, int) else (ends or [])
+    return GreedyGeneration(room, tuple(until), frozenset(found))

@@ -1,0 +1,86 @@
+"""Collects what a model answers, and turns each example's answers into lm-eval's verdict once they are all there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from cti_edits.lm_eval_results import is_right
+from cti_edits.search.batches import ReadBatch
+from cti_edits.search.documents import Documents
+from cti_edits.search.measured import Measured, check_loss, measured
+from cti_edits.search.questions import Question
+
+Hopeless = Callable[[int, float], bool]
+"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
+
+
+class Answers:
+    """The answers to a set of questions.
+
+    Attributes:
+        responses: by example and number of its request, as an lm-eval model gives them.
+    """
+
+    def __init__(self, documents: Documents, questions: Sequence[Question]) -> None:
+        self.responses: dict[tuple[int, int], Any] = {}
+        self._documents = documents
+        self._questions = questions
+        self._gold: dict[int, float] = {}
+        self._samples: dict[int, dict[str, Any]] = {}
+        self._losses: dict[int, float] = {}
+
+    def score(self, batch: ReadBatch, logprobs: torch.Tensor) -> None:
+        """Take the likelihoods of a batch's scored answers.
+
+        Args:
+            batch: the batch.
+            logprobs: (places, vocabulary), log-probabilities at the batch's places.
+        """
+        if not batch.scored:
+            return
+        places, tokens = batch.scored_places.to(logprobs.device), batch.scored_tokens.to(logprobs.device)
+        found = logprobs[places, tokens].double().tolist()
+        greedy = (logprobs.argmax(dim=-1)[places] == tokens).tolist()
+        end = 0
+        for example, number in batch.scored:
+            begin, end = end, end + len(batch.reads[example, number])
+            likelihood = sum(found[begin:end])
+            question = self._questions[example]
+            if number < len(question.asked):
+                self.responses[example, number] = (likelihood, all(greedy[begin:end]))
+            else:
+                self._gold[example] = likelihood
+
+    def finish(self, examples: Iterable[int]) -> None:
+        """Have lm-eval judge those of the examples whose responses are all there.
+
+        Raises:
+            EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
+        """
+        for example in examples:
+            question = self._questions[example]
+            names = [(example, number) for number in range(len(question.asked))]
+            if example in self._samples or not all(name in self.responses for name in names):
+                continue
+            sample = self._documents.sample(example, [self.responses[name] for name in names])
+            if question.gold is None:
+                likelihood = float(sample["filtered_resps"][question.gold_index][0])
+            else:
+                likelihood = self._gold[example]
+            self._samples[example], self._losses[example] = sample, -likelihood / question.gold_tokens
+            check_loss(self._losses[example], question.doc_id)
+
+    def hopeless(self, hopeless: Hopeless) -> bool:
+        """Ask whether what is there so far decides it; not if all is there."""
+        if len(self._samples) == len(self._questions):
+            return False
+        wrong = sum(not is_right(sample) for sample in self._samples.values())
+        return hopeless(wrong, sum(self._losses.values()))
+
+    def measured(self, labels: Sequence[str] | None) -> Measured:
+        """All of them together, in the order of the questions."""
+        order = range(len(self._questions))
+        return measured([self._samples[i] for i in order], [self._losses[i] for i in order], labels)

@@ -1,0 +1,165 @@
+"""How questions lie in batches, the hidden states that each batch has reached, and how much goes in at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
+
+from cti_edits.errors import EditError
+from cti_edits.search.batches import ReadBatch, read_batches
+from cti_edits.search.packing import ROW_TOKENS
+from cti_edits.search.questions import Question, UnsupportedError, Written
+from cti_edits.search.replay import BlockReplay
+
+GAIN = 0.8
+"""A batch of twice the rows has to take less than this share of the time a token, or it is not worth its memory."""
+
+TIMED_BLOCKS = 4
+"""So many blocks are timed for it."""
+
+KEPT_BYTES = 1 << 30
+"""Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
+
+CLOSE = 1e-3
+CLOSE_IN_HALF = 0.25
+"""Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
+
+
+class Layout:
+    """The batches of a set of questions.
+
+    Attributes:
+        batches: what goes through the model together.
+        entering: of each batch, the hidden states that enter block ``block``; None for block 0.
+        kept: of each batch, the keys and values of the blocks before that; None where nothing is written, or where they
+            are too many to keep.
+        block: how far the batches have come.
+    """
+
+    batches: list[ReadBatch]
+    entering: list[torch.Tensor | None]
+    kept: list[Any] | None
+    block: int
+
+    def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question]) -> None:
+        """Find how many rows go into a batch.
+
+        Raises:
+            UnsupportedError: the model does not heed the masks of packed rows.
+        """
+        self._lm = lm
+        self._replay = replay
+        self._row_tokens = ROW_TOKENS
+        self._rows = 1
+        self.ask(questions)
+        self._check_packing()
+        self._rows = self._fastest_rows()
+        self.restart()
+
+    def ask(self, questions: Sequence[Question]) -> None:
+        """Lay out these questions."""
+        self.questions = questions
+        self._writes = any(isinstance(sequence, Written) for q in questions for sequence in q.asked)
+        self.restart()
+
+    def restart(self) -> None:
+        """Lay the questions out anew, at block 0."""
+        causal = self._lm.kind == "causal"
+        self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens)
+        self.block = 0
+        self.entering = [None] * len(self.batches)
+        self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes else None
+
+    def carry_on(self, block: int) -> None:
+        """Have the hidden states that enter ``block``. No block before it may be edited."""
+        if block < self.block:
+            self.restart()
+        if block == self.block:
+            return
+        carried: list[torch.Tensor | None] = []
+        for index, (batch, entering) in enumerate(zip(self.batches, self.entering, strict=True)):
+            kept = self.kept[index] if self.kept is not None else None
+            carried.append(self._replay.hidden(batch.packed, self.block, entering, block, kept))
+            if self.kept is not None and _bytes(self.kept) > KEPT_BYTES:
+                self.kept = None
+        self.entering, self.block = carried, block
+
+    def shrink(self) -> None:
+        """Make batches smaller, fewer rows first and then shorter ones, and start anew.
+
+        Raises:
+            EditError: each batch is a single example.
+        """
+        clear_torch_cache()
+        longest = max(sum(len(tokens) for tokens in {s.tokens for s in q.sequences}) for q in self.questions)
+        if self._rows > 1:
+            self._rows //= 2
+        elif self._row_tokens > longest:
+            self._row_tokens = max(longest, self._row_tokens // 2)
+        else:
+            raise EditError(
+                f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
+                "a narrower --dtype, another --device or a task with shorter examples may fit"
+            )
+        self.restart()
+
+    def _fastest_rows(self) -> int:
+        """Rows of a batch: doubled as long as that is worth it and fits."""
+        best, found = float("inf"), 1
+        while True:
+            try:
+                seconds = min(self._seconds_a_token() for _ in range(2))
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                break
+            if seconds > GAIN * best:
+                break
+            best, found = seconds, self._rows
+            if len(self.batches) == 1:
+                break
+            self._rows *= 2
+            self.restart()
+        clear_torch_cache()
+        return found
+
+    def _seconds_a_token(self) -> float:
+        packed = self.batches[0].packed
+        stop = min(TIMED_BLOCKS, self._replay.depth - 1)
+        if stop < 1:
+            return 0.0
+        begun = time.perf_counter()
+        with torch.no_grad():
+            # Reading a number waits for a GPU to be done.
+            float(self._replay.hidden(packed, 0, None, stop)[0, 0, 0])
+        return (time.perf_counter() - begun) / packed.tokens.numel()
+
+    def _check_packing(self) -> None:
+        """Compare packed sequences with the same ones by themselves: a model may not heed the masks of packed rows."""
+        batch = min(self.batches, key=lambda one: len(one.packed.tokens))
+        half = self._lm.model.dtype in (torch.float16, torch.bfloat16)
+        with torch.no_grad():
+            logits = self._replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+            packed = torch.log_softmax(logits.float(), dim=-1)
+            names = sorted(batch.reads, key=lambda name: len(self.questions[name[0]].sequences[name[1]].tokens))
+            for example, number in {names[0], names[-1]}:
+                sequence = self.questions[example].sequences[number]
+                tokens = torch.tensor([sequence.tokens], device=self._lm.device)
+                alone = self._lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+                expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
+                if not bool(torch.isfinite(expected).all()):
+                    continue
+                off = float((packed[batch.reads[example, number]] - expected).abs().max())
+                if not off <= (CLOSE_IN_HALF if half else CLOSE):
+                    raise UnsupportedError(
+                        f"{type(self._lm.model).__name__} gives other logits when sequences are packed (by {off:.2g})"
+                    )
+
+
+def _bytes(caches: Sequence[Any]) -> int:
+    return sum(layer.keys.nbytes + layer.values.nbytes for cache in caches for layer in cache.layers)

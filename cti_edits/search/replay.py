@@ -1,0 +1,258 @@
+"""Runs a transformers model from one of its blocks on, from the hidden states that enter it.
+
+Which module is which comes from the architecture's data file. What a model does around its blocks (embeddings,
+positions, the last norm, the head) is left to its own code: blocks that are not to run pass on what they are given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from cti_edits.apply import model_family
+from cti_edits.masked_lm import unused_positions
+from cti_edits.projection import projected_at
+from cti_edits.search.packing import PackedBatch
+
+OUTPUTS = ("U_in", "U_up", "U_out", "W_o")
+"""Matrices that work on each token by itself, after the attention has looked at the others."""
+
+
+class BlockReplay:
+    """A model whose blocks can be run in parts.
+
+    Attributes:
+        blocks: the model's blocks.
+        depth: how many there are.
+    """
+
+    def __init__(self, lm: Any) -> None:
+        """Take the model of ``lm``, one of `lm` or `masked_lm`."""
+        self._lm = lm
+        self._model = lm.model
+        family = model_family(self._model)
+        self._causal = family.kind == "causal"
+        self.blocks: Sequence[torch.nn.Module] = list(self._model.get_submodule(family.layers))
+        self.depth = len(self.blocks)
+        self._head = self._model.get_output_embeddings()
+        self._first_position = 0 if self._causal else unused_positions(self._model)
+        self._last = [self.blocks[-1].get_submodule(name) for name in _by_token(family.matrices)]
+        self._returned = self._block_output()
+
+    def hidden(
+        self, batch: PackedBatch, start: int, entering: torch.Tensor | None, stop: int, cache: Any = None
+    ) -> torch.Tensor:
+        """The hidden states that enter block ``stop``.
+
+        Args:
+            batch: the tokens.
+            start: the block to start at.
+            entering: the hidden states that enter it, (rows, width, model width); None from block 0 on.
+            stop: a block after ``start``.
+            cache: a transformers cache that takes the keys and values of the blocks that run.
+        """
+        found: list[torch.Tensor] = []
+
+        def keep(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            found.append(_hidden_argument(arguments, named))
+
+        nowhere = torch.zeros(0, dtype=torch.long)
+        handle = self.blocks[stop].register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            with self._skipped((*range(start), *range(stop, self.depth))), self._entering(start, entering):
+                self._call(batch.tokens, batch.positions, batch.visible, nowhere, nowhere, cache)
+        finally:
+            handle.remove()
+        return found[0]
+
+    @staticmethod
+    def empty_cache() -> Any:
+        """A transformers cache without keys and values."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def joined_cache(self, parts: Sequence[tuple[Any, Any]], start: int) -> Any:
+        """One cache of several batches' rows, padded on the right to the widest.
+
+        Args:
+            parts: for each batch, the cache of the blocks before ``start``, and that of the others.
+            start: a block.
+        """
+        joined = self.empty_cache()
+        for block in range(self.depth):
+            layers = [(before if block < start else after).layers[block] for before, after in parts]
+            width = max(layer.keys.shape[-2] for layer in layers)
+            sides = []
+            for tensors in ([layer.keys for layer in layers], [layer.values for layer in layers]):
+                padded = [torch.nn.functional.pad(t, (0, 0, 0, width - t.shape[-2])) for t in tensors]
+                sides.append(torch.cat(padded))
+            joined.update(sides[0], sides[1], block)
+        return joined
+
+    def logits(
+        self,
+        batch: PackedBatch,
+        start: int,
+        entering: torch.Tensor | None,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        cache: Any = None,
+    ) -> torch.Tensor:
+        """The logits at the places (rows, columns), (places, vocabulary), running from block ``start`` on.
+
+        Args:
+            batch: the tokens.
+            start: the block to start at.
+            entering: as in `hidden`.
+            rows: of each place.
+            columns: of each place.
+            cache: a transformers cache that takes the keys and values of the blocks that run.
+        """
+        with (
+            self._skipped(range(start)),
+            self._entering(start, entering),
+            _only_at(self._last, rows * batch.tokens.shape[1] + columns),
+        ):
+            return self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
+
+    def next_logits(
+        self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        """The logits at every one of some further tokens, (rows · tokens, vocabulary), running all blocks.
+
+        Args:
+            tokens: (rows, tokens).
+            positions: (rows, tokens).
+            visible: (rows, tokens, columns): which of the columns of ``cache``, and of these tokens, each may see.
+            cache: a transformers cache with every block's keys and values; these tokens' are added.
+        """
+        at = torch.cartesian_prod(torch.arange(tokens.shape[0]), torch.arange(tokens.shape[1]))
+        return self._call(tokens, positions, visible, at[:, 0], at[:, 1], cache)
+
+    def _call(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        visible: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        cache: Any = None,
+    ) -> torch.Tensor:
+        device, dtype = self._lm.device, self._model.dtype
+        # Every attention of transformers adds what is of the model's dtype; not all of them take booleans.
+        added = torch.zeros(visible.shape, dtype=dtype, device=device)
+        added.masked_fill_(~visible.to(device), torch.finfo(dtype).min)
+        arguments: dict[str, Any] = {
+            "input_ids": tokens.to(device),
+            "attention_mask": added[:, None],
+            "position_ids": positions.to(device) + self._first_position,
+        }
+        if self._causal:
+            arguments |= {"use_cache": cache is not None, "past_key_values": cache}
+        precision = self._lm.mixed_precision_dtype
+        with (
+            torch.autocast(torch.device(device).type, dtype=precision, enabled=precision is not None),
+            projected_at(self._head, rows, columns),
+        ):
+            logits: torch.Tensor = self._model(**arguments).logits
+        return logits[rows.to(logits.device), columns.to(logits.device)] if logits.ndim == 3 else logits
+
+    def _block_output(self) -> Callable[[torch.Tensor], Any]:
+        """How a block gives back its hidden states: alone, or first in a tuple."""
+        found: list[Any] = []
+        handle = self.blocks[0].register_forward_hook(lambda _, __, output: found.append(output))
+        try:
+            with torch.no_grad():
+                self._model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=self._lm.device))
+        finally:
+            handle.remove()
+        if isinstance(found[0], tuple):
+            rest = (None,) * (len(found[0]) - 1)
+            return lambda hidden: (hidden, *rest)
+        return lambda hidden: hidden
+
+    @contextlib.contextmanager
+    def _skipped(self, indices: Sequence[int]) -> Iterator[None]:
+        """Inside, these blocks give back what they are given."""
+
+        def passed_on(*arguments: Any, **named: Any) -> Any:
+            return self._returned(_hidden_argument(arguments, named))
+
+        with contextlib.ExitStack() as stack:
+            for index in indices:
+                stack.enter_context(replaced_forward(self.blocks[index], passed_on))
+            yield
+
+    @contextlib.contextmanager
+    def _entering(self, start: int, hidden: torch.Tensor | None) -> Iterator[None]:
+        """Inside, block ``start`` is given ``hidden``."""
+        if hidden is None:
+            yield
+            return
+
+        def give(
+            _: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            if arguments:
+                return (hidden, *arguments[1:]), named
+            return arguments, {**named, "hidden_states": hidden}
+
+        handle = self.blocks[start].register_forward_pre_hook(give, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _hidden_argument(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
+    hidden: torch.Tensor = arguments[0] if arguments else named["hidden_states"]
+    return hidden
+
+
+def _by_token(matrices: Any) -> list[str]:
+    """Modules of a block that work on each token by itself: the MLP whole, where it is a module, and the rest.
+
+    After the last block only some tokens are read, so that these modules need to see no others there.
+    """
+    names = [matrices[matrix] for matrix in OUTPUTS if matrix in matrices]
+    mlp = {matrices[matrix].rpartition(".")[0] for matrix in OUTPUTS[:3] if matrix in matrices}
+    if len(mlp) == 1 and (whole := mlp.pop()):
+        return [whole, *(name for name in names if not name.startswith(f"{whole}."))]
+    return names
+
+
+@contextlib.contextmanager
+def replaced_forward(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside, ``module`` runs ``forward``."""
+    former = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if former is None:
+            del module.forward
+        else:
+            module.forward = former
+
+
+@contextlib.contextmanager
+def _only_at(modules: Sequence[torch.nn.Module], indices: torch.Tensor) -> Iterator[None]:
+    """Inside, these modules work on these tokens, counted over all rows; what they give for the others is zero."""
+
+    def narrowed(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def run(hidden: torch.Tensor) -> torch.Tensor:
+            flat, at = hidden.flatten(0, -2), indices.to(hidden.device)
+            found = forward(flat[at][None])[0]
+            everywhere: torch.Tensor = found.new_zeros((len(flat), found.shape[-1])).index_copy(0, at, found)
+            return everywhere.view(*hidden.shape[:-1], -1)
+
+        return run
+
+    with contextlib.ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(replaced_forward(module, narrowed(module.forward)))
+        yield

@@ -1,0 +1,166 @@
+"""The fast evaluator: replays a model from the edited block on, on packed rows, and reads answers alone.
+
+Gives what `reference_evaluator.ReferenceEvaluator` gives: the same arithmetic on the same tokens in another order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+
+from cti_edits.calibration import CalibrationSet
+from cti_edits.search.answers import Answers, Hopeless
+from cti_edits.search.batches import ReadBatch
+from cti_edits.search.decoding import Unfinished, decode
+from cti_edits.search.documents import Documents
+from cti_edits.search.layout import Layout
+from cti_edits.search.measured import Measured
+from cti_edits.search.questions import Filled, Written, questions
+from cti_edits.search.replay import BlockReplay
+
+
+@dataclass
+class _Waiting:
+    """The texts of a batch that do not go as drafted, and the keys and values that they go on from."""
+
+    batch: int
+    cache: Any
+    texts: dict[tuple[int, int], Unfinished]
+
+
+class ReplayEvaluator:
+    """Evaluates a model on the calibration examples from a block on, given that no block before it is edited.
+
+    The hidden states that enter the block are kept from one call to the next, and carried on from there when a later
+    block is asked for: asked in the order of the blocks, each of them runs once. Batches start at what is fastest, and
+    halve whenever the memory is exhausted.
+    """
+
+    def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
+        """Prepare for ``calibration``; the model is unedited.
+
+        Raises:
+            UnsupportedError: the task or the model is one that only the reference evaluator can evaluate.
+            EditError: an answer has no tokens, or does not fit the model.
+        """
+        self._lm = lm
+        self._labels = calibration.labels
+        self._documents = Documents(calibration)
+        self._replay = BlockReplay(lm)
+        self._layout = Layout(lm, self._replay, questions(lm, calibration, self._documents))
+        self._writes = any(isinstance(sequence, Written) for q in self._layout.questions for sequence in q.asked)
+        self._drafted = not self._writes
+
+    def measure(self, start: int = 0, hopeless: Hopeless | None = None) -> Measured | None:
+        """Evaluate the model as it stands.
+
+        What it writes when it is first called, later calls expect, so that the unedited model comes first.
+
+        Args:
+            start: no block before this one is edited; 0 is always right.
+            hopeless: asked after each batch; if it says so, the rest is left out.
+
+        Returns:
+            None if the rest was left out.
+
+        Raises:
+            EditError: a loss is not finite, or a single example does not fit the memory.
+        """
+        while True:
+            try:
+                with torch.no_grad():
+                    return self._measure(start, hopeless)
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+            # Outside of the handler, which would keep the tensors of the frames that failed.
+            self._layout.shrink()
+
+    def _measure(self, start: int, hopeless: Hopeless | None) -> Measured | None:
+        layout = self._layout
+        layout.carry_on(start)
+        answers = Answers(self._documents, layout.questions)
+        written: dict[tuple[int, int], list[int]] = {}
+        waiting = []
+        for index, (batch, entering) in enumerate(zip(layout.batches, layout.entering, strict=True)):
+            cache = self._replay.empty_cache() if self._writes else None
+            logits = self._replay.logits(batch.packed, start, entering, batch.rows, batch.columns, cache)
+            answers.score(batch, self._lm.log_probabilities(logits))
+            if texts := self._read_texts(batch, logits.argmax(dim=-1).tolist(), answers, written):
+                waiting.append(_Waiting(index, cache, texts))
+            self._give_texts(written, answers)
+            answers.finish(batch.examples)
+            if hopeless is not None and answers.hopeless(hopeless):
+                return None
+        if waiting:
+            self._write_on(start, waiting)
+            written |= {name: text.written for group in waiting for name, text in group.texts.items()}
+            self._give_texts(written, answers)
+            answers.finish(range(len(layout.questions)))
+        if not self._drafted:
+            self._draft(written)
+        return answers.measured(self._labels)
+
+    def _read_texts(
+        self, batch: ReadBatch, likeliest: Sequence[int], answers: Answers, written: dict[tuple[int, int], list[int]]
+    ) -> dict[tuple[int, int], Unfinished]:
+        """Take what a masked model fills in and what is written as drafted; what goes another way is given back."""
+        waiting = {}
+        for name, places in batch.reads.items():
+            sequence = self._sequence(name)
+            tokens = [likeliest[place] for place in places]
+            if isinstance(sequence, Filled):
+                answers.responses[name] = sequence.text(self._lm, tokens)
+            elif isinstance(sequence, Written):
+                agreed = next((i for i, draft in enumerate(sequence.draft) if tokens[i] != draft), len(tokens) - 1)
+                finished = functools.partial(sequence.generation.finished, self._lm)
+                if finished(tokens[: agreed + 1]):
+                    written[name] = tokens[: agreed + 1]
+                    continue
+                row, path = batch.paths[name]
+                seen = len(sequence.prompt) + agreed
+                waiting[name] = Unfinished(row, list(path[:seen]), tokens[: agreed + 1], seen, finished)
+        return waiting
+
+    def _sequence(self, name: tuple[int, int]) -> Any:
+        return self._layout.questions[name[0]].sequences[name[1]]
+
+    def _give_texts(self, written: dict[tuple[int, int], list[int]], answers: Answers) -> None:
+        for name, tokens in written.items():
+            if name not in answers.responses:
+                answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
+
+    def _write_on(self, start: int, waiting: Sequence[_Waiting]) -> None:
+        """Continue the texts of all batches together."""
+        layout = self._layout
+        parts = []
+        first_row = 0
+        unfinished = []
+        for group in waiting:
+            batch = layout.batches[group.batch]
+            if start and layout.kept is None:
+                group.cache = self._replay.empty_cache()
+                self._replay.logits(batch.packed, 0, None, batch.rows, batch.columns, group.cache)
+            parts.append((layout.kept[group.batch] if layout.kept is not None else group.cache, group.cache))
+            for text in group.texts.values():
+                text.row += first_row
+                unfinished.append(text)
+            first_row += len(batch.packed.tokens)
+        cache = self._replay.joined_cache(parts, start)
+        width = max(layout.batches[group.batch].packed.tokens.shape[1] for group in waiting)
+        decode(self._replay, cache, first_row, width, unfinished)
+
+    def _draft(self, written: dict[tuple[int, int], list[int]]) -> None:
+        """Expect of later calls what was written now."""
+        self._layout.ask(
+            [
+                question.with_drafts([tuple(written.get((example, i), ())) for i in range(len(question.asked))])
+                for example, question in enumerate(self._layout.questions)
+            ]
+        )
+        self._drafted = True

@@ -1,0 +1,267 @@
+"""σ-gradients of every target matrix from one forward and backward pass, without ∂L/∂W.
+
+With x_t the input of a linear layer at token t and δ_t the gradient at its output, G = Σ_t δ_t x_tᵀ, so that
+
+    g_i = u_iᵀ G v_i = Σ_t (u_iᵀ δ_t)(v_iᵀ x_t).
+
+Neither G nor any weight's gradient is formed, and no weight requires one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
+from torch.utils.checkpoint import checkpoint
+
+from cti_edits.apply import TargetMatrix
+from cti_edits.calibration import GoldRequest
+from cti_edits.errors import EditError
+from cti_edits.search.batches import ReadBatch, read_batches
+from cti_edits.search.packing import ROW_TOKENS
+from cti_edits.search.questions import Question
+from cti_edits.search.replay import BlockReplay, replaced_forward
+
+
+class Directions(NamedTuple):
+    """Singular directions of one row block.
+
+    Attributes:
+        U: (m_k, directions).
+        V: (n, directions).
+    """
+
+    U: torch.Tensor
+    V: torch.Tensor
+
+
+Gradients = list[list[tuple[torch.Tensor, ...]]]
+"""For each target, for each way to cut it, for each block: a (directions,) float64 tensor on the CPU."""
+
+
+def loss_sigma_gradients(
+    lm: Any,
+    targets: Sequence[TargetMatrix],
+    directions: Sequence[Sequence[Sequence[Directions]]],
+    requests: Sequence[GoldRequest],
+    advance: Callable[[int], None] = lambda _: None,
+    rows: int = 1,
+) -> Gradients:
+    """g_i of directions of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
+
+    Args:
+        lm: a model of `lm` or `masked_lm`; left as it was found.
+        targets: the matrices.
+        directions: for each target and each way to cut it into row blocks, the directions of every block.
+        requests: the gold answers.
+        advance: told how many more examples are done.
+        rows: packed rows in one pass to begin with. They are halved whenever the memory is exhausted; where a single
+            example is too much, activations are computed twice rather than kept.
+
+    Raises:
+        EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
+            the matrix and the example.
+    """
+    precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
+    projections = [[_Projection(blocks, precision, lm.device) for blocks in ways] for ways in directions]
+    totals = [[torch.zeros(way.width, dtype=torch.float64) for way in ways] for ways in projections]
+    run = functools.partial(_batch_gradients, lm, BlockReplay(lm), targets, projections)
+    remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
+    size = _Size(rows)
+    while remaining:
+        done: set[int] = set()
+        for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
+            found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            if found is None:
+                size.shrink(batch, remaining, lm.device)
+                break
+            for ways, new in zip(totals, found, strict=True):
+                for total, contribution in zip(ways, new, strict=True):
+                    total += contribution
+            done.update(batch.examples)
+            advance(len(batch.examples))
+        remaining = [question for example, question in enumerate(remaining) if example not in done]
+    return [
+        [way.split(total / len(requests)) for way, total in zip(ways, sums, strict=True)]
+        for ways, sums in zip(projections, totals, strict=True)
+    ]
+
+
+class _Size:
+    """How much goes through the model at once."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.row_tokens = ROW_TOKENS
+        self.checkpointed = False
+
+    def shrink(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
+        """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
+
+        Raises:
+            EditError: it is one example, whose activations are not kept.
+        """
+        clear_torch_cache()
+        if self.rows > 1:
+            self.rows //= 2
+        elif len(batch.examples) > 1:
+            self.row_tokens = max(1, self.row_tokens // 2)
+        elif not self.checkpointed:
+            self.checkpointed = True
+        else:
+            raise EditError(
+                f"the memory of {device} does not hold the gradients of row {questions[batch.examples[0]].doc_id} "
+                "beside the model; a narrower --dtype, another --device or a task with shorter examples may fit"
+            )
+
+
+def _if_it_fits(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+    return None
+
+
+class _Projection:
+    """The directions of all row blocks of one matrix, laid out for few large products."""
+
+    def __init__(self, blocks: Sequence[Directions], dtype: torch.dtype, device: Any) -> None:
+        self.widths = [block.U.shape[1] for block in blocks]
+        self.width = sum(self.widths)
+        self._U = [block.U.to(device, dtype) for block in blocks]
+        self._V = torch.cat([block.V.to(device, dtype) for block in blocks], dim=1)
+
+    def contribution(self, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+        """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
+        x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
+        parts = torch.split(delta, [u.shape[0] for u in self._U], dim=1)
+        outputs = torch.cat([part @ u for part, u in zip(parts, self._U, strict=True)], dim=1)
+        return (outputs * (x @ self._V)).sum(dim=0).double().cpu()
+
+    def split(self, total: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A number for each direction, block by block."""
+        return torch.split(total, self.widths)
+
+
+def _batch_gradients(
+    lm: Any,
+    replay: BlockReplay,
+    targets: Sequence[TargetMatrix],
+    projections: Sequence[Sequence[_Projection]],
+    batch: ReadBatch,
+    questions: Sequence[Question],
+    checkpointed: bool,
+) -> list[list[torch.Tensor]]:
+    """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) over one batch, of every direction of every target, for the sum of the losses."""
+    found: list[list[torch.Tensor]] = [[] for _ in targets]
+
+    def take(index: int, x: torch.Tensor, delta: torch.Tensor) -> None:
+        x, delta = x.flatten(0, -2), delta.flatten(0, -2)
+        found[index] = [projection.contribution(x, delta) for projection in projections[index]]
+        if not all(bool(torch.isfinite(contribution).all()) for contribution in found[index]):
+            wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
+            rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
+            raise EditError(
+                f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
+                "a wider dtype (--dtype float32) may help"
+            )
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(_without_weight_gradients(lm.model))
+        stack.enter_context(_gradients_from(replay.blocks[min(target.layer for target in targets)]))
+        if checkpointed:
+            # Not the last: it runs on the places that are read, which a second run would know nothing of.
+            for block in replay.blocks[:-1]:
+                again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+                stack.enter_context(replaced_forward(block, again))
+        stack.enter_context(_watched([lm.model.get_submodule(target.module) for target in targets], take))
+        logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+        # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
+        _loss_sum(logits, batch, questions).backward()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Question]) -> torch.Tensor:
+    """Sum over the examples of the mean NLL of the gold answer's tokens; in half precision it would lose digits."""
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    places, tokens = batch.scored_places.to(wide.device), batch.scored_tokens.to(wide.device)
+    answers = [questions[example].sequences[number] for example, number in batch.scored]
+    losses = [
+        part.mean()
+        for part in torch.split(
+            torch.nn.functional.cross_entropy(wide[places], tokens, reduction="none"), [len(a.places) for a in answers]
+        )
+    ]
+    stacked = torch.stack(losses)
+    for (example, _), loss in zip(batch.scored, stacked.tolist(), strict=True):
+        if not -float("inf") < loss < float("inf"):
+            raise EditError(
+                f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
+                "a wider dtype (--dtype float32) may help"
+            )
+    return stacked.sum()
+
+
+def _doc_ids(batch: ReadBatch, questions: Sequence[Question], tokens: Sequence[int], count: int) -> str:
+    """The rows that have the first of these tokens, which count over all places of the batch or over those read."""
+    if count == batch.packed.tokens.numel():
+        row, column = divmod(tokens[0], batch.packed.tokens.shape[1])
+    else:
+        row, column = int(batch.rows[tokens[0]]), int(batch.columns[tokens[0]])
+    having = {example for (example, _), (where, path) in batch.paths.items() if where == row and column in path}
+    return " or ".join(str(questions[example].doc_id) for example in sorted(having))
+
+
+@contextlib.contextmanager
+def _without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
+    former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in former:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, required in former:
+            parameter.requires_grad_(required)
+
+
+@contextlib.contextmanager
+def _gradients_from(block: torch.nn.Module) -> Iterator[None]:
+    """Inside, gradients reach back to what enters this block, and no further."""
+
+    def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if arguments:
+            return (arguments[0].detach().requires_grad_(), *arguments[1:]), named
+        return arguments, {**named, "hidden_states": named["hidden_states"].detach().requires_grad_()}
+
+    handle = block.register_forward_pre_hook(leaf, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _watched(
+    modules: Sequence[torch.nn.Module], take: Callable[[int, torch.Tensor, torch.Tensor], None]
+) -> Iterator[None]:
+    """Inside, ``take`` is given each module's number, its input and the gradient at its output."""
+
+    def watch(index: int, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if output.requires_grad:
+            x = inputs[0].detach()
+            output.register_hook(lambda delta: take(index, x, delta))  # type: ignore[no-untyped-call]
+
+    handles = [module.register_forward_hook(functools.partial(watch, index)) for index, module in enumerate(modules)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
