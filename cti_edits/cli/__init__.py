@@ -8,7 +8,21 @@ from typing import NoReturn
 
 import typer
 
-from cti_edits.cli import compare, cost, demo_model, evaluate, list_edits, presets, search, show, tasks_path, validate
+from cti_edits.cli import (
+    compare,
+    compose,
+    cost,
+    demo_model,
+    diff,
+    evaluate,
+    export,
+    list_edits,
+    presets,
+    search,
+    show,
+    tasks_path,
+    validate,
+)
 from cti_edits.errors import EditError
 
 app = typer.Typer(
@@ -29,6 +43,9 @@ app.command(
     "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("compose")(compose.compose)
+app.command("diff")(diff.diff)
+app.command("export")(export.export)
 app.command("tasks-path")(tasks_path.tasks_path)
 app.command("demo-model")(demo_model.demo_model)
 
