@@ -124,7 +124,8 @@ def test_a_newer_version_is_named_before_its_unknown_keys() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "not JSON: Expecting value (line 1, column 1)"),
+        (b"", "not JSON: the file is empty"),
+        ("{}".encode("utf-16-le"), "not JSON: a NUL byte (byte 1), as UTF-16 has; save it as UTF-8"),
         (b"{", "not JSON: "),
         (b"{}x", "not JSON: Extra data (line 1, column 3)"),
         (b"\xef\xbb\xbf{}", "starts with a byte order mark"),
@@ -824,6 +825,60 @@ def test_a_process_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> N
     EMPTY.write(path)
     assert cut_short(path, "SIG_DFL").returncode == -signal.SIGXFSZ
     assert load(path) == EMPTY
+
+
+AT_EVERY_LINE = """
+import os, signal, sys
+from pathlib import Path
+from cti_edits import manifest
+
+old, new = (manifest.load(file) for file in sys.argv[1:3])
+path = Path(sys.argv[3])
+new.write(path)  # imports what is imported late
+
+def writes_until(line):
+    lines = 0
+    def trace(frame, event, _):
+        nonlocal lines
+        if event in ("line", "return") and frame.f_code.co_filename == manifest.__file__:
+            lines += 1
+            if lines == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+    new.write(path)
+    os._exit(0)
+
+line = 0
+while True:
+    line += 1
+    old.write(path)
+    child = os.fork()
+    if child == 0:
+        writes_until(line)
+    _, status = os.waitpid(child, 0)
+    found = manifest.load(path)
+    assert found in (old, new), line
+    if status == 0:
+        break
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    print("old" if found == old else "new")
+"""
+
+
+def test_a_process_killed_at_any_line_of_the_write_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-c",
+        AT_EVERY_LINE,
+        *(str(FIXTURES / f"{name}.json") for name in ("empty", "two_matrices")),
+    ]
+    done = subprocess.run([*words, str(tmp_path / "edit.json")], capture_output=True, text=True, check=True)
+    ends = done.stdout.split()
+    changed = ends.index("new")
+    assert changed > 20
+    assert set(ends[:changed]) == {"old"}
+    assert set(ends[changed:]) == {"new"}
 
 
 FOR_EVER = """
