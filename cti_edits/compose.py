@@ -11,6 +11,7 @@ from pathlib import Path
 from cti_edits import __version__
 from cti_edits.errors import EditError, printable
 from cti_edits.manifest import MAX_SHOWN_PATH, BaseModel, Edit, Factors, load, write_atomically
+from cti_edits.references import manifest_path
 
 MAX_NAME = 100
 MAX_DESCRIPTION = 2000
@@ -73,7 +74,7 @@ def compose_files(paths: Iterable[str | os.PathLike[str]], target: Path, name: s
         EditError: see `compose`; a manifest cannot be read or written, ``target`` is one of ``paths``, a factor file is
             missing or is not the one that its manifest names, or another file has its name already.
     """
-    sources = [Source(Path(path), load(path)) for path in paths]
+    sources = [Source(path, load(path)) for path in map(manifest_path, paths)]
     for source in sources:
         if target.exists() and target.samefile(source.path):
             raise EditError(
@@ -83,7 +84,7 @@ def compose_files(paths: Iterable[str | os.PathLike[str]], target: Path, name: s
     for source in sources:
         for one in source.edit.edits:
             if one.factors is not None:
-                _bring_factors(source, one.factors, target.parent)
+                bring_factors(source.path, one.factors, target.parent)
     composed.write(target)
     return composed
 
@@ -123,12 +124,19 @@ def _description(parts: Sequence[tuple[str, str]]) -> str:
     return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
 
 
-def _bring_factors(source: Source, factors: Factors, folder: Path) -> None:
-    """Copy a factor file into ``folder``, unless it is there."""
-    there, wanted = source.path.parent / factors.file, folder / factors.file
+def bring_factors(manifest: Path, factors: Factors, folder: Path) -> None:
+    """Copy a file of factors that ``manifest`` names into ``folder``, unless it is there.
+
+    Raises:
+        EditError: it is missing, a link, or another one by size or sha256; or another file is in its place.
+    """
+    there, wanted = manifest.parent / factors.file, folder / factors.file
     shown = printable(there, MAX_SHOWN_PATH)
     if not _is(there, factors):
-        raise EditError(f"{shown}: expected the factor file that {source.shown} names, by its size and sha256")
+        raise EditError(
+            f"{shown}: expected the factor file that {printable(manifest, MAX_SHOWN_PATH)} names, "
+            "by its size and sha256"
+        )
     if wanted.exists() or wanted.is_symlink():
         if not _is(wanted, factors):
             raise EditError(

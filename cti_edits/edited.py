@@ -19,7 +19,8 @@ from cti_edits.architectures import Kind, families
 from cti_edits.benchmark_rows import first_line, quiet_hub
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
-from cti_edits.manifest import Edit, load
+from cti_edits.manifest import Edit
+from cti_edits.references import load_edit
 from cti_edits.resources import folder
 
 
@@ -27,7 +28,8 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
 
     Arguments:
-        edit: path of an edit manifest; none gives the base model, so that both runs go the same way.
+        edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; none gives the
+            base model, so that both runs go the same way.
         pretrained: the base model; the manifest's if left out.
         revision: hub revision of the base model; the manifest's if neither it nor ``pretrained`` is given.
         dtype: the manifest's if the edit has one and this is left out, else lm-eval's default.
@@ -177,12 +179,13 @@ def _our_tasks() -> frozenset[str]:
 
 
 def read_edit(edit: str | Edit | None) -> Edit | None:
-    """The edit that the argument ``edit`` stands for: itself, or the manifest at that path.
+    """The edit that the argument ``edit`` stands for: itself, or the manifest that it names, here or on the hub.
 
     Raises:
         ManifestError: the manifest is not valid.
+        EditError: the hub cannot give it.
     """
-    return edit if isinstance(edit, Edit) or edit is None else load(str(edit))
+    return edit if isinstance(edit, Edit) or edit is None else load_edit(str(edit))
 
 
 def check_device(device: str | None) -> str:

@@ -18,6 +18,8 @@ from cti_edits.cli import (
     export,
     list_edits,
     presets,
+    pull,
+    push,
     search,
     show,
     tasks_path,
@@ -46,6 +48,8 @@ app.command("compare")(compare.compare)
 app.command("compose")(compose.compose)
 app.command("diff")(diff.diff)
 app.command("export")(export.export)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("tasks-path")(tasks_path.tasks_path)
 app.command("demo-model")(demo_model.demo_model)
 

@@ -12,14 +12,14 @@ from cti_edits.cli.listing import print_columns
 
 
 def diff(
-    left: Annotated[str, typer.Argument(metavar="A", help="An edit manifest.", show_default=False)],
+    left: Annotated[str, typer.Argument(metavar="A", help="An edit: file, folder or owner/name.", show_default=False)],
     right: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
 ) -> None:
     """Show in which fields two edits differ. Exit code 1 if they apply something else, 0 if not."""
     from cti_edits.differences import differences
-    from cti_edits.manifest import load
+    from cti_edits.references import load_edit
 
-    found = differences(load(left), load(right))
+    found = differences(load_edit(left), load_edit(right))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if not found:

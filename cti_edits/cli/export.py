@@ -15,7 +15,9 @@ Option = typer.Option
 
 
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manifest.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+    ],
     out: Annotated[Path, Option(help="A new folder, or an empty one.", show_default=False)],
     model: Annotated[
         str | None, Option(help="Checkpoint folder or hub id of the base model.", show_default="the edit's")
@@ -29,9 +31,9 @@ def export(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     from cti_edits.export import export as write
     from cti_edits.hub import checkpoint_folder
-    from cti_edits.manifest import load
+    from cti_edits.references import load_edit
 
-    edit = load(file)
+    edit = load_edit(file)
     if model is None:
         model, revision = edit.base_model.id, revision or edit.base_model.revision
     done = write(edit, checkpoint_folder(model, revision), out, verify)

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from cti_edits.errors import printable
-from cti_edits.manifest import Edit, MatrixEdit, load
+from cti_edits.manifest import Edit, MatrixEdit
 from cti_edits.ranks import K_SUBSPACES, full_ranks, kept_parameters
+from cti_edits.references import load_edit
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
@@ -23,9 +24,13 @@ Line = tuple[str, object]
 """A key and its value. A key alone is a heading, the keys below it are indented."""
 
 
-def show(file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manifest.", show_default=False)]) -> None:
+def show(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+    ],
+) -> None:
     """Show an edit: what it changes, what it keeps, where it came from, what it measured."""
-    edit = load(file)
+    edit = load_edit(file)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     # A terminal gets lines of its width; a pipe gets each field on one line.
