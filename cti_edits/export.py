@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from cti_edits import __version__
 from cti_edits.apply import TargetMatrix, target_matrix, tensor_sha256
-from cti_edits.checkpoint import Checkpoint, open_checkpoint, read_json
+from cti_edits.checkpoint_files import CheckpointFiles, checkpoint_files, read_json
 from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import MAX_SHOWN_PATH, Edit, MatrixEdit
@@ -64,7 +64,7 @@ def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Expor
         FitError: the edit does not fit the checkpoint, or a matrix is tied to another one.
         BaseMismatchError: a hash differs.
     """
-    checkpoint = open_checkpoint(source)
+    checkpoint = checkpoint_files(source)
     places = _places(edit, checkpoint)
     verified = verify and all(one.sha256 is not None for one in edit.edits)
     if edit.edits and not verified:
@@ -92,7 +92,7 @@ class _Place:
     target: TargetMatrix
 
 
-def _places(edit: Edit, checkpoint: Checkpoint) -> list[_Place]:
+def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
     """Find every matrix of ``edit`` by the checkpoint's config alone."""
     if edit.method != "block-svd":
         raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
@@ -156,7 +156,7 @@ def _empty_model(edit: Edit, folder: Path) -> Any:
         raise EditError(f"{printable(folder)}: cannot make the model of its config.json: {_line(error)}") from None
 
 
-def _tensor_name(target: TargetMatrix, checkpoint: Checkpoint, where: str) -> str:
+def _tensor_name(target: TargetMatrix, checkpoint: CheckpointFiles, where: str) -> str:
     """The stored name: the module's, or that without the first part, where a checkpoint is of the bare base model."""
     whole = f"{target.module}.weight"
     names = (whole, whole.split(".", 1)[1])
@@ -169,10 +169,10 @@ def _tensor_name(target: TargetMatrix, checkpoint: Checkpoint, where: str) -> st
 
 
 def _write_edited(
-    edit: Edit, one: MatrixEdit, place: _Place, checkpoint: Checkpoint, folder: Path, verify: bool, where: str
+    edit: Edit, one: MatrixEdit, place: _Place, checkpoint: CheckpointFiles, folder: Path, verify: bool, where: str
 ) -> bool:
     """Write the edited matrix over the former one in the copy; whether the edit's dtype had to be rounded for that."""
-    stored = checkpoint.stored(place.tensor, folder)
+    stored = checkpoint.place_of(place.tensor, folder)
     with safe_open(folder / stored.file, framework="pt") as file:
         tensor = file.get_tensor(place.tensor)
     if tensor.shape != place.target.parameter.shape or not tensor.is_floating_point():

@@ -76,7 +76,7 @@ def checkpoint_folder(model: str, revision: str | None = None) -> Path:
     Raises:
         EditError: there is no such folder, and the hub cannot give it.
     """
-    from cti_edits.checkpoint import HUB_FILES
+    from cti_edits.checkpoint_files import HUB_FILES
 
     if Path(model).is_dir():
         return Path(model)

@@ -409,7 +409,7 @@ def peak():
     lines = open("/proc/self/status") if sys.platform == "linux" else []
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 edit = load(sys.argv[1])
-cti_edits.export._places(edit, cti_edits.export.open_checkpoint(Path(sys.argv[2])))
+cti_edits.export._places(edit, cti_edits.export.checkpoint_files(Path(sys.argv[2])))
 before = peak()
 export(edit, Path(sys.argv[2]), Path(sys.argv[3]))
 print(peak() - before)

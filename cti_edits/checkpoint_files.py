@@ -1,4 +1,4 @@
-"""A checkpoint folder on disk: its safetensors files, what lies where in them, and which files belong to the model."""
+"""The files of a checkpoint folder: where each tensor's bytes are, and which files beside them belong to the model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HUB_FILES = (WEIGHTS, INDEX, "model-*.safetensors", *COMPANIONS)
 
 
 @dataclass(frozen=True)
-class StoredTensor:
+class TensorPlace:
     """A tensor in a safetensors file: its name, the file's name, where its bytes start in it and how many there are."""
 
     name: str
@@ -42,7 +42,7 @@ class StoredTensor:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointFiles:
     """The weights of a folder.
 
     Attributes:
@@ -63,7 +63,7 @@ class Checkpoint:
         left_out = {path for pattern in NOT_COMPANIONS for path in self.folder.glob(pattern)}
         return sorted(path.relative_to(self.folder) for path in found - left_out)
 
-    def stored(self, name: str, folder: Path | None = None) -> StoredTensor:
+    def place_of(self, name: str, folder: Path | None = None) -> TensorPlace:
         """Where the bytes of the tensor ``name`` are.
 
         Args:
@@ -81,10 +81,10 @@ class Checkpoint:
         if name not in header:
             raise EditError(f"{printable(path)}: expected the tensor {printable(name)}, which {INDEX} has there")
         start, end = header[name]["data_offsets"]
-        return StoredTensor(name, file, 8 + length + start, end - start)
+        return TensorPlace(name, file, 8 + length + start, end - start)
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def checkpoint_files(folder: Path) -> CheckpointFiles:
     """The checkpoint in ``folder``. Reads headers, no weights.
 
     Raises:
@@ -113,7 +113,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         for name, file in claimed.items():
             if tensors.get(name) != file:
                 raise EditError(f"{printable(folder / INDEX)}: {printable(name)} is not in {printable(file)}")
-    return Checkpoint(folder, tuple(files), index, tensors)
+    return CheckpointFiles(folder, tuple(files), index, tensors)
 
 
 def _shards(index: Path, claimed: Any) -> list[str]:
