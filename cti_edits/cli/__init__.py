@@ -8,7 +8,20 @@ from typing import NoReturn
 
 import typer
 
-from cti_edits.cli import compare, cost, demo_model, evaluate, list_edits, presets, search, show, tasks_path, validate
+from cti_edits.cli import (
+    compare,
+    cost,
+    demo_model,
+    evaluate,
+    list_edits,
+    pack,
+    presets,
+    search,
+    show,
+    tasks_path,
+    validate,
+    verify,
+)
 from cti_edits.errors import EditError
 
 app = typer.Typer(
@@ -25,6 +38,9 @@ app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
 app.command("validate")(validate.validate)
+app.command("verify")(verify.verify)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.command(
     "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(evaluate.evaluate)
