@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
     from cti_edits.factors import Block
+
+FILE_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}\.safetensors"
+"""As the schema has it; an edit made in Python has met no schema."""
 
 DTYPES = {"factors": ("torch.float32", "torch.float64"),
           "dense": ("torch.float32", "torch.float16", "torch.bfloat16", "torch.float64")}  # fmt: skip
@@ -70,8 +74,8 @@ def _tensors(factors: Factors, manifest: Path | None, where: str) -> dict[str, t
 
     if manifest is None:
         raise FactorsError(f"{where}: the edit was read from no file, so that there is no folder to find them in")
-    if Path(factors.file).name != factors.file or "\\" in factors.file:
-        raise FactorsError(f"{where}.file: expected a name without folders, got {printable(factors.file)!r}")
+    if not re.fullmatch(FILE_NAME, factors.file):
+        raise FactorsError(f"{where}.file: expected text that matches {FILE_NAME}, got {printable(factors.file)!r}")
     file = manifest.parent / factors.file
     content = _content(file, factors, where)
     try:
@@ -90,10 +94,11 @@ def _content(file: Path, factors: Factors, where: str) -> bytes:
     except OSError as error:
         why = "is a link" if file.is_symlink() else error.strerror or str(error)
         raise FactorsError(f"{where}: {shown}: cannot be read: {why}") from None
+    status = os.fstat(opened)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(opened)
+        raise FactorsError(f"{where}: {shown}: expected a regular file")
     with os.fdopen(opened, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise FactorsError(f"{where}: {shown}: expected a regular file")
         if status.st_size != factors.size:
             raise FactorsError(f"{where}.size: {shown}: expected {factors.size:,} bytes, found {status.st_size:,}")
         content = stream.read(factors.size + 1)

@@ -19,7 +19,7 @@ from cti_edits import checkpoint as checkpoint_module
 from cti_edits.apply import applied, apply, target_matrix
 from cti_edits.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.errors import BaseMismatchError, CheckpointError
-from cti_edits.identity import checkpoint_of, identity_of, tensor_sha256
+from cti_edits.identity import DTYPE_NAMES, checkpoint_of, identity_of, tensor_sha256
 from cti_edits.manifest import BaseModel, Edit
 from tests.edits import matrix_edit
 from tests.tiny_models import save_checkpoint, tiny_model
@@ -162,9 +162,7 @@ def test_a_recorded_edit_verifies_in_whatever_dtype_its_checkpoint_is_loaded(
     found = open_checkpoint(str(folder)).find(NAME)
     assert found is not None
     assert (edit.edits[0].sha256, edit.edits[0].tensor) == (found.sha256(), NAME)
-    assert (
-        edit.edits[0].dtype == found.dtype == {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}[str(stored)[6:]]
-    )
+    assert edit.edits[0].dtype == found.dtype == DTYPE_NAMES[stored]
     assert edit.edits[0].frobenius_norm == pytest.approx(found.frobenius_norm(), rel=1e-11)
     assert apply(edit, loaded(folder, as_loaded)).verified
 
@@ -202,9 +200,7 @@ def test_a_checkpoint_that_is_gone_leaves_what_memory_holds(tmp_path: Path) -> N
         with applied(edit, models[dtype]) as in_force:
             assert in_force.verified
     for dtype in (torch.float16, torch.bfloat16):
-        with pytest.raises(
-            BaseMismatchError, match=f"it is loaded as {str(dtype)[6:]}, the edit was made for dtype=float32"
-        ):
+        with pytest.raises(BaseMismatchError, match=f"loaded as {str(dtype)[6:]}, the edit was made for dtype=float32"):
             apply(edit, models[dtype])
 
 

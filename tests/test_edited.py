@@ -137,7 +137,7 @@ def test_something_has_to_be_loaded() -> None:
 def test_a_switch_is_true_or_false(name: str, tmp_path: Path) -> None:
     folder = config_only(tmp_path, "gpt2", ["GPT2LMHeadModel"])
     with pytest.raises(EditError, match=f"{name}: expected true or false, got 'maybe'"):
-        EditedLM(pretrained=folder, **{name: "maybe"})
+        EditedLM.create_from_arg_obj({"pretrained": folder, name: "maybe"})
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", *MASKED])

@@ -665,7 +665,8 @@ def test_what_was_measured_of_a_matrix_edit_does_not_change_the_digest(field: st
     """Another machine measures other last digits of the same edit."""
     first = TWO.edits[0]
     assert getattr(first, field) is not None
-    other = dataclasses.replace(TWO, edits=(dataclasses.replace(first, **{field: None}), *TWO.edits[1:]))
+    changes: dict[str, Any] = {field: None}
+    other = dataclasses.replace(TWO, edits=(dataclasses.replace(first, **changes), *TWO.edits[1:]))
     assert other.to_json() != TWO.to_json()
     assert other.digest() == TWO.digest()
 
