@@ -14,7 +14,7 @@ ABSENT = "not there"
 SHOWN = 60
 """Characters of a value."""
 
-NOT_APPLIED = ("rho", "frobenius_norm", "retained_energy", "factors.file", "factors.size")
+NOT_APPLIED = ("rho", "tensor", "frobenius_norm", "retained_energy", "tied_blocks", "factors.file", "factors.size")
 """Fields of a matrix edit that change no weight: ρ was asked for, the block ranks are what is applied."""
 
 

@@ -6,12 +6,9 @@ byte for byte, and memory holds one matrix at a time.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,17 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from cti_edits import __version__
-from cti_edits.apply import TargetMatrix, target_matrix, tensor_sha256
+from cti_edits.appearing_folder import appearing
+from cti_edits.apply import TargetMatrix, target_matrix
 from cti_edits.checkpoint_files import CheckpointFiles, checkpoint_files, read_json
 from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
+from cti_edits.export_readme import export_readme
+from cti_edits.factor_file import read_factors
+from cti_edits.factors import Block, assembled, members
+from cti_edits.identity import DTYPES, tensor_sha256
 from cti_edits.lowrank import truncate
-from cti_edits.manifest import MAX_SHOWN_PATH, Edit, MatrixEdit
+from cti_edits.manifest import Edit, MatrixEdit
+from cti_edits.ranks import partition_rows
 
 logger = logging.getLogger("cti_edits")
 
@@ -62,26 +64,28 @@ def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Expor
     Raises:
         EditError: ``source`` is no such checkpoint, or ``target`` has files or cannot be written.
         FitError: the edit does not fit the checkpoint, or a matrix is tied to another one.
+        FactorsError: the file of factors is not the edit's.
         BaseMismatchError: a hash differs.
     """
     checkpoint = checkpoint_files(source)
     places = _places(edit, checkpoint)
+    packed = read_factors(edit)
     verified = verify and all(one.sha256 is not None for one in edit.edits)
     if edit.edits and not verified:
         logger.warning("%s: its base is not verified", edit.name)
-    with _appearing(target) as folder:
+    with appearing(target) as folder:
         for name in [Path(file) for file in checkpoint.files] + checkpoint.companions():
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
         if checkpoint.index is not None:
             shutil.copyfile(source / checkpoint.index, folder / checkpoint.index)
-        rounded = set()
+        rounded = 0
         for index, (one, place) in enumerate(zip(edit.edits, places, strict=True)):
             where = f"{edit.name}: edits[{index}]"
-            if _write_edited(edit, one, place, checkpoint, folder, verify, where):
-                rounded.add(place.tensor)
-        (folder / "README.md").write_text(_readme(edit, places, verified, rounded), encoding="utf-8")
-    return Export(target, checkpoint.files, tuple(place.tensor for place in places), verified)
+            rounded += _write_edited(edit, one, place, packed.get(one.module), checkpoint, folder, verify, where)
+        tensors = tuple(place.tensor for place in places)
+        (folder / "README.md").write_text(export_readme(edit, tensors, verified, bool(rounded)), encoding="utf-8")
+    return Export(target, checkpoint.files, tensors, verified)
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,6 @@ def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
     places = []
     for index, one in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
-        if one.factors is not None:
-            raise FitError(f"{where}.factors: this version of cti-edits does not read factor files; upgrade cti-edits")
         try:
             target = target_matrix(model, one.matrix, one.layer)
         except FitError as error:
@@ -157,19 +159,28 @@ def _empty_model(edit: Edit, folder: Path) -> Any:
 
 
 def _tensor_name(target: TargetMatrix, checkpoint: CheckpointFiles, where: str) -> str:
-    """The stored name: the module's, or that without the first part, where a checkpoint is of the bare base model."""
+    """The stored name: the module's, or one with a part more or less in front, where a checkpoint has another head."""
     whole = f"{target.module}.weight"
     names = (whole, whole.split(".", 1)[1])
-    for name in names:
-        if name in checkpoint.tensors:
-            return name
+    if whole in checkpoint.tensors:
+        return whole
+    near = [one for one in checkpoint.tensors if one == names[1] or one.partition(".")[2] == whole]
+    if len(near) == 1:
+        return near[0]
     raise FitError(
         f"{where}.module: {printable(checkpoint.folder)} stores neither {names[0]} nor {names[1]}; is it quantized?"
     )
 
 
 def _write_edited(
-    edit: Edit, one: MatrixEdit, place: _Place, checkpoint: CheckpointFiles, folder: Path, verify: bool, where: str
+    edit: Edit,
+    one: MatrixEdit,
+    place: _Place,
+    packed: Sequence[Block | None] | None,
+    checkpoint: CheckpointFiles,
+    folder: Path,
+    verify: bool,
+    where: str,
 ) -> bool:
     """Write the edited matrix over the former one in the copy; whether the edit's dtype had to be rounded for that."""
     stored = checkpoint.place_of(place.tensor, folder)
@@ -181,17 +192,14 @@ def _write_edited(
             f"{printable(checkpoint.folder)} stores {list(tensor.shape)} of {str(tensor.dtype)[6:]}"
         )
     dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else tensor.dtype
-    if verify and one.sha256 is not None and (found := tensor_sha256(tensor, dtype)) != one.sha256:
-        raise BaseMismatchError(
-            f"{where}.sha256: {place.tensor} is not the tensor that this edit was made for "
-            f"(expected {one.sha256}, found {found}); --no-verify exports it all the same"
-        )
+    if verify and one.sha256 is not None:
+        _check_hash(one, place.tensor, tensor, dtype, where)
     # Where the stored dtype holds every value of the edit's, the weights are those of the model loaded in the latter.
     exact = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
     weight = place.target.oriented(tensor.to(dtype) if exact else tensor)
     if not bool(torch.isfinite(weight).all()):
         raise FitError(f"{where}.module: {place.tensor} holds NaN or infinite values")
-    edited = place.target.oriented(truncate(weight, one.block_ranks, partition=one.partition)).to(tensor.dtype)
+    edited = place.target.oriented(_edited(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
     assert content.nbytes == stored.size
     with (folder / stored.file).open("r+b") as stream:
@@ -200,83 +208,28 @@ def _write_edited(
     return not exact
 
 
-@contextlib.contextmanager
-def _appearing(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target``, which becomes it if all goes well and is gone if not."""
-    shown = printable(target, MAX_SHOWN_PATH)
-    temporary = target.parent / f".cti-edits-{secrets.token_hex(8)}.tmp"
-    try:
-        if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-            raise EditError(f"{shown}: expected a folder that is not there yet, or is empty")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        yield temporary
-        for path in [*(one for one in temporary.rglob("*") if one.is_file()), temporary]:
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        # On an empty folder too; one that got files meanwhile is an error.
-        temporary.rename(target)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise EditError(f"{shown}: cannot write here: {printable(reason)}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _check_hash(one: MatrixEdit, name: str, tensor: torch.Tensor, loaded_as: torch.dtype, where: str) -> None:
+    """The hash is over what the checkpoint stored; in manifests that do not say its dtype, over what was loaded."""
+    recorded = loaded_as if one.dtype is None else DTYPES[one.dtype]
+    found = tensor_sha256(tensor, recorded)
+    # Another base that is stored in a wider dtype must not pass by rounding to it.
+    same = one.dtype is None or bool(torch.equal(tensor.to(recorded).to(tensor.dtype), tensor))
+    if found != one.sha256 or not same:
+        raise BaseMismatchError(
+            f"{where}.sha256: {name} is not the tensor that this edit was made for "
+            f"(expected {one.sha256}, found {found}); --no-verify exports it all the same"
+        )
+
+
+def _edited(weight: torch.Tensor, one: MatrixEdit, packed: Sequence[Block | None] | None) -> torch.Tensor:
+    """Ŵ (m, n) in the weight's dtype: from a file of factors, or from the decomposition."""
+    if packed is None:
+        return truncate(weight, one.block_ranks, partition=one.partition)
+    rows = partition_rows(one.shape[0], one.clusters, one.partition)
+    blocks = [weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)]
+    return assembled(blocks, one.shape[0], weight.dtype, one.partition)
 
 
 def _line(error: Exception) -> str:
     said = str(error).strip().splitlines()
     return printable(said[0], 300) if said else type(error).__name__
-
-
-def _readme(edit: Edit, places: list[_Place], verified: bool, rounded: set[str]) -> str:
-    base = edit.base_model
-    lines = [
-        "---",
-        f"base_model: {_quoted(base.id)}",
-        "library_name: transformers",
-        "tags:",
-        "- cti-edits",
-        "---",
-        "",
-        f"# {edit.name}",
-        "",
-        f"The checkpoint {_code(base.id)}" + (f" (revision {_code(base.revision)})" if base.revision else "") + " with "
-        f"the edit `{edit.name}` applied by cti-edits {__version__}. Digest of the edit: `{edit.digest()}`.",
-        "",
-    ]
-    if places:
-        lines += [
-            "Its singular values were cut in these tensors; every other tensor is the base model's, byte for byte:",
-            "",
-            "| tensor | row blocks | share of the rank that is kept |",
-            "| --- | ---: | ---: |",
-            *(
-                f"| `{place.tensor}` | {one.clusters} | {one.rho:.12g} |"
-                for place, one in zip(places, edit.edits, strict=True)
-            ),
-            "",
-            "The base was verified by the hashes in the edit."
-            if verified
-            else "The base was **not verified** against the edit.",
-        ]
-    else:
-        lines.append("The edit is empty: every tensor is the base model's, byte for byte.")
-    if rounded:
-        lines += ["", "The edited weights are rounded to the dtype in which the checkpoint stores them."]
-    lines += ["", "The model is as large and as fast as its base. The base model's licence and limits hold for it."]
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A YAML string; JSON is one."""
-    import json
-
-    return json.dumps(text)
-
-
-def _code(text: str) -> str:
-    """``text`` as inline code in Markdown, on one line."""
-    return "`" + printable(text, 1000).replace("`", "'") + "`"

@@ -16,10 +16,12 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from cti_edits.apply import apply, target_matrix, tensor_sha256
-from cti_edits.errors import BaseMismatchError, EditError, FitError
+from cti_edits.apply import apply, target_matrix
+from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.export import export
-from cti_edits.manifest import Edit, Factors
+from cti_edits.identity import tensor_sha256
+from cti_edits.manifest import Edit, load
+from cti_edits.packing import pack
 from tests.conftest import heed_interrupts
 from tests.edits import edit_of
 from tests.tiny_models import EVERY, save_checkpoint, tiny_model
@@ -160,6 +162,33 @@ def test_the_dtype_of_the_edit_and_of_the_checkpoint(
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+def test_an_edit_with_factors_is_exported_from_them(tmp_path: Path) -> None:
+    model = tiny_model("gpt2")
+    model.save_pretrained(tmp_path / "source")
+    file = edit_of(model, ("U_in", 1, 2, 0.25), ("W_o", 0, 1, 1.0)).write(tmp_path / "edit.json")
+    pack(file, str(tmp_path / "source"))
+    edit = load(file)
+    assert edit.edits[0].factors is not None
+    export(edit, tmp_path / "source", tmp_path / "target")
+    apply(edit, model)
+    loaded = reload(tmp_path / "target", model)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    (tmp_path / edit.edits[0].factors.file).unlink()
+    refused(edit, tmp_path / "source", tmp_path / "second", FactorsError)
+
+
+def test_a_hash_of_the_stored_bytes_is_not_met_by_rounding(tmp_path: Path) -> None:
+    """The edit was made for a float16 checkpoint; this one is float32, and rounds to it."""
+    model = tiny_model("gptj")
+    model.save_pretrained(tmp_path / "wider")
+    made_for = edit_of(tiny_model("gptj").half(), ("U_in", 1, 2, 0.25))
+    stored_half = changed(made_for, dtype="F16")
+    refused(stored_half, tmp_path / "wider", tmp_path / "target", BaseMismatchError)
+    model.half().float().save_pretrained(tmp_path / "same")
+    assert export(stored_half, tmp_path / "same", tmp_path / "target").verified
+
+
 def test_the_files_beside_the_weights_are_copies_and_no_pickle_or_code_comes_along(tmp_path: Path) -> None:
     blobs, source, target = tmp_path / "blobs", tmp_path / "source", tmp_path / "target"
     save_checkpoint(blobs, "llama")
@@ -235,7 +264,6 @@ def test_an_edit_that_does_not_fit(tmp_path: Path, sharded: Path) -> None:
         ({"matrix": "U_xx"}, "test: edits[0].matrix: the gpt2 family has no matrix 'U_xx'"),
         ({"module": "transformer.h.0.mlp.c_fc"}, "test: edits[0].module: U_in of layer 1 is transformer.h.1.mlp.c_fc"),
         ({"shape": (32, 48)}, "test: edits[0].shape: the edit is for [32, 48] (rows, columns)"),
-        ({"factors": Factors("f.safetensors", "0" * 64, 1)}, "test: edits[0].factors: "),
     ):
         assert refused(changed(edit, **changes), sharded, target).startswith(expected)
     base = dataclasses.replace(edit.base_model, architecture="LlamaForCausalLM")
@@ -402,6 +430,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from cti_edits.export import export
+from cti_edits.identity import tensor_sha256
 from cti_edits.manifest import load
 import cti_edits.export, torch, transformers
 def peak():

@@ -13,21 +13,26 @@ from pathlib import Path
 import pytest
 
 from cti_edits.apply import bind
-from cti_edits.errors import FitError, ManifestError
+from cti_edits.errors import FactorsError, FitError, ManifestError
+from cti_edits.factor_file import read_factors
 from cti_edits.manifest import load
 from tests.tiny_models import tiny_model
 
 DATA = Path(__file__).parent / "data"
 FILES = DATA / "hostile"
-# "reader" names the files that no one reads, "model" those that do not fit a tiny Llama.
+# "reader" names the files that no one reads, "model" those that do not fit a tiny Llama, "factors" those whose file of
+# factors is wrong.
 MESSAGES: dict[str, dict[str, str]] = json.loads((DATA / "hostile.json").read_text(encoding="utf-8"))
 GOOD = DATA / "edit-1" / "two_matrices.json"
 
 
 def test_every_file_has_a_message_of_its_own() -> None:
     names = [name for messages in MESSAGES.values() for name in messages]
-    assert sorted(names) == sorted(file.name for file in FILES.iterdir())
-    assert len(names) > 90
+    assert sorted(names) == sorted(file.name for file in FILES.glob("*.json"))
+    beside = {file.stem for file in FILES.glob("*.safetensors")}
+    assert {Path(name).stem for name in MESSAGES["factors"]} - beside == {"factors_that_are_not_there"}
+    assert {file.suffix for file in FILES.iterdir()} == {".json", ".safetensors"}
+    assert len(names) > 100
     assert len({message for messages in MESSAGES.values() for message in messages.values()}) == len(names)
 
 
@@ -44,6 +49,37 @@ def test_an_edit_that_fits_no_model_is_refused_with_its_message(name: str) -> No
     with pytest.raises(FitError) as caught:
         bind(load(FILES / name), tiny_model("llama"))
     assert str(caught.value) == MESSAGES["model"][name]
+
+
+@pytest.mark.parametrize("name", MESSAGES["factors"])
+def test_a_hostile_file_of_factors_is_refused_with_its_message(name: str) -> None:
+    edit = load(FILES / name)
+    with pytest.raises(FactorsError) as caught:
+        read_factors(edit)
+    message, wanted = str(caught.value).replace(str(FILES), "FOLDER"), MESSAGES["factors"][name]
+    # What follows is the safetensors library's.
+    assert message.startswith(wanted) if wanted.endswith(": ") else message == wanted
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "link to a device"])
+def test_factors_that_are_no_file(kind: str, tmp_path: Path) -> None:
+    """The manifest is that of factors whose tensors alone are wrong, so that only their kind is."""
+    name = "factors_with_nan"
+    (tmp_path / "edit.json").write_bytes((FILES / f"{name}.json").read_bytes())
+    file = tmp_path / f"{name}.safetensors"
+    if kind == "link":
+        file.symlink_to(FILES / file.name)
+    elif kind == "link to a device":
+        file.symlink_to("/dev/zero")
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        os.mkfifo(file)
+    with pytest.raises(FactorsError) as caught:
+        read_factors(load(tmp_path / "edit.json"))
+    why = "cannot be read: is a link" if kind.startswith("link") else "expected a regular file"
+    assert str(caught.value) == f"hostile: edits[0].factors: {file}: {why}"
 
 
 def test_the_command_shows_every_refusal_on_one_line_and_goes_on() -> None:

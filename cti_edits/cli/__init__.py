@@ -17,6 +17,7 @@ from cti_edits.cli import (
     evaluate,
     export,
     list_edits,
+    pack,
     presets,
     pull,
     push,
@@ -24,6 +25,7 @@ from cti_edits.cli import (
     show,
     tasks_path,
     validate,
+    verify,
 )
 from cti_edits.errors import EditError
 
@@ -41,6 +43,9 @@ app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
 app.command("validate")(validate.validate)
+app.command("verify")(verify.verify)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.command(
     "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(evaluate.evaluate)

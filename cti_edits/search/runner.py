@@ -15,9 +15,12 @@ from typing import Any, Protocol
 import torch
 
 from cti_edits import __version__
-from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
+from cti_edits.apply import TargetMatrix, applied, target_matrices
 from cti_edits.calibration import CalibrationSet
+from cti_edits.checkpoint import Checkpoint
+from cti_edits.energy import retained_energy
 from cti_edits.errors import EditError, FitError
+from cti_edits.identity import checkpoint_of, identity_of
 from cti_edits.lowrank import decompose, truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters, row_block_sizes
@@ -244,10 +247,13 @@ def _manifest(
     tried: int,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
+    checkpoint = checkpoint_of(lm.model, lm.revision)
     edits: tuple[MatrixEdit, ...] = ()
     if best.candidate is not None:
-        edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition),)
+        edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)
     revision = None if lm.revision in (None, "main") else str(lm.revision)
+    if checkpoint is not None and checkpoint.commit is not None:
+        revision = checkpoint.commit
     found = "no candidate beat the unedited model"
     if edits:
         found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {edits[0].rho:g}, K = {edits[0].clusters}"
@@ -297,8 +303,13 @@ def _manifest(
     )
 
 
-def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> MatrixEdit:
+def _matrix_edit(
+    target: TargetMatrix, candidate: Candidate, partition: str, checkpoint: Checkpoint | None
+) -> MatrixEdit:
     shape = _shape(target)
+    ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
+    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    edited = truncate(target.weight, ranks, partition=partition)
     return MatrixEdit(
         matrix=target.matrix,
         layer=target.layer,
@@ -306,8 +317,11 @@ def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> 
         shape=shape,
         rho=candidate.rho,
         clusters=candidate.clusters,
-        block_ranks=block_ranks(shape, candidate.clusters, candidate.rho, partition),
+        block_ranks=ranks,
         partition=partition,
-        sha256=tensor_sha256(target.parameter),
-        frobenius_norm=float(torch.linalg.vector_norm(target.weight.double())),
+        sha256=identity.sha256,
+        frobenius_norm=identity.frobenius_norm,
+        dtype=identity.dtype,
+        tensor=identity.tensor,
+        retained_energy=retained_energy(target.weight, edited, candidate.clusters, partition),
     )
