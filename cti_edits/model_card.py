@@ -105,7 +105,10 @@ def _body(edit: Edit, reference: str) -> Iterator[str]:
     yield from _measured(edit)
     yield "## Mind"
     yield ""
-    yield "- The edited model is as large and as fast as its base: the edited matrices are written back dense."
+    yield (
+        "- The edited model is as large and as fast as its base: the edited matrices are written back dense, "
+        "unless it is run with `factorize=true`."
+    )
     if all(one.sha256 is not None for one in edit.edits):
         yield "- The base is verified by the hashes of its matrices; another one is refused."
     else:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from cti_edits.apply import apply, target_matrix
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.export import export
+from cti_edits.hub import checkpoint_folder
 from cti_edits.identity import tensor_sha256
 from cti_edits.manifest import Edit, load
 from cti_edits.packing import pack
@@ -386,12 +387,23 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Pa
     assert json.loads((tmp_path / "target" / "config.json").read_text())["model_type"] == "gpt2"
     for words, expected in (
         (["--out", str(tmp_path / "target")], f"{tmp_path}/target: expected a folder that is not there yet"),
-        (["--out", str(tmp_path / "x"), "--model", "./no/such/folder"], "./no/such/folder: expected a file or folder"),
-        (["--out", str(tmp_path / "x"), "--model", "no/such"], "no/such: not in the hub's cache, and HF_HUB_OFFLINE"),
     ):
         done = run(*words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
         assert done.stderr.startswith(f"cti-edits: error: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("./no/such/folder", "./no/such/folder: expected a file or folder"),
+        ("no/such", "no/such: not in the hub's cache, and HF_HUB_OFFLINE"),
+    ],
+)
+def test_a_base_model_that_is_not_there(model: str, expected: str) -> None:
+    with pytest.raises(EditError) as caught:
+        checkpoint_folder(model)
+    assert str(caught.value).startswith(expected)
 
 
 SLOW = """
@@ -430,6 +442,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from cti_edits.export import export
+from cti_edits.hub import checkpoint_folder
 from cti_edits.identity import tensor_sha256
 from cti_edits.manifest import load
 import cti_edits.export, torch, transformers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cti_edits.apply import bind
 from cti_edits.errors import FactorsError, FitError, ManifestError
@@ -80,6 +83,36 @@ def test_factors_that_are_no_file(kind: str, tmp_path: Path) -> None:
         read_factors(load(tmp_path / "edit.json"))
     why = "cannot be read: is a link" if kind.startswith("link") else "expected a regular file"
     assert str(caught.value) == f"hostile: edits[0].factors: {file}: {why}"
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_any_bytes_as_factors_are_blocks_or_a_refusal(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A stranger writes the hash in the manifest too."""
+    folder = tmp_path_factory.getbasetemp()
+    name = data.draw(st.sampled_from(sorted(MESSAGES["factors"].keys() - {"factors_that_are_not_there.json"})))
+    content = bytearray((FILES / name).with_suffix(".safetensors").read_bytes())
+    for _ in range(data.draw(st.integers(0, 3))):
+        # Mostly in the header, which has the lies.
+        start = data.draw(st.integers(0, min(len(content), 600)))
+        content[start : start + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    if not content:
+        return
+    document = json.loads((FILES / name).read_text(encoding="utf-8"))
+    named = {"file": "f.safetensors", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    document["edits"][0]["factors"] = named
+    (folder / "edit.json").write_text(json.dumps(document))
+    (folder / "f.safetensors").write_bytes(content)
+    try:
+        ((_, blocks),) = read_factors(load(folder / "edit.json")).items()
+    except FactorsError as error:
+        message = str(error)
+    else:
+        assert len(blocks) == 2
+        return
+    assert message.isprintable()
 
 
 def test_the_command_shows_every_refusal_on_one_line_and_goes_on() -> None:
