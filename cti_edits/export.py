@@ -147,7 +147,7 @@ def _empty_model(edit: Edit, folder: Path) -> Any:
         )
     model_class = getattr(transformers, wanted, None)
     try:
-        config = transformers.AutoConfig.from_pretrained(str(folder))
+        config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         if model_class is None or not isinstance(config, model_class.config_class):
             raise FitError(f"{edit.name}: base_model.architecture: transformers has no {wanted} for this checkpoint")
         with torch.device("meta"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from cti_edits.compose import bring_factors
 from cti_edits.errors import EditError, printable
 from cti_edits.manifest import MAX_BYTES, MAX_SHOWN_PATH, Edit, load, write_atomically
 from cti_edits.references import MANIFEST, HubReference, is_hub_id, only_manifest
@@ -127,8 +128,6 @@ def prepare(edit: Edit, manifest: Path, card: str, folder: Path) -> list[Path]:
     Raises:
         EditError: a file of factors is not the one that the edit names, or ``folder`` cannot be written to.
     """
-    from cti_edits.compose import bring_factors
-
     for one in edit.edits:
         if one.factors is not None:
             bring_factors(manifest, one.factors, folder)
@@ -164,8 +163,6 @@ def pull(reference: HubReference, target: Path | None = None) -> tuple[Edit, Pat
         EditError: the hub cannot give it, another file is there, or it cannot be written.
         ManifestError: the manifest is not valid.
     """
-    from cti_edits.compose import bring_factors
-
     source = fetch(reference)
     edit = load(source)
     target = target or Path(f"{edit.name}.json")
@@ -219,7 +216,8 @@ def _explain(error: Exception, revision: str | None) -> str:
 
     answer = getattr(error, "response", None)
     status = getattr(answer, "status_code", None)
-    if isinstance(error, (errors.HFValidationError, errors.HfUriError)):
+    # The second by its name: the client has it since version 2 only.
+    if isinstance(error, errors.HFValidationError) or type(error).__name__ == "HfUriError":
         return "expected a file or folder that is there, or a hub id such as owner/name"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"the hub has no revision {printable(revision or 'main')!r} of it"

@@ -352,6 +352,16 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, sharded: Path) -> None:
     assert message(source, FitError).endswith(f"SOURCE stores neither {name} nor h.1.mlp.c_fc.weight; is it quantized?")
 
 
+def test_code_in_a_checkpoint_is_not_run_nor_asked_about(tmp_path: Path, sharded: Path) -> None:
+    edit = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25))
+    source = broken(tmp_path / "source", sharded)
+    config = {"architectures": ["GPT2LMHeadModel"], "model_type": "mine", "auto_map": {"AutoConfig": "code.Config"}}
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "code.py").write_text("raise SystemExit('ran')")
+    message = refused(edit, source, tmp_path / "target", EditError)
+    assert message.startswith(f"{source}: cannot make the model of its config.json: ")
+
+
 def test_a_target_that_is_in_the_way(tmp_path: Path, sharded: Path) -> None:
     edit = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25))
     (tmp_path / "full").mkdir()
