@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from cti_edits.architectures import Family, family_of
 from cti_edits.errors import BaseMismatchError, EditError, FitError
+from cti_edits.factor_file import read_factors
+from cti_edits.factors import Block, assembled, factored, members
+from cti_edits.identity import checkpoint_of, difference
+from cti_edits.layers import FactoredLinear
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import Edit, MatrixEdit
+from cti_edits.ranks import kept_parameters, partition_rows
 
 logger = logging.getLogger("cti_edits")
-
-DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
-"""Names of dtypes as safetensors writes them."""
 
 
 @dataclass(frozen=True)
@@ -99,44 +101,52 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
     return [target_matrix(model, matrix, layer) for layer in range(layers) for matrix in matrices]
 
 
-def tensor_sha256(parameter: torch.Tensor, dtype: torch.dtype | None = None) -> str:
-    """Hash of a tensor as it is stored: sha256 of "F32 [2, 3]", a line feed, and its bytes in memory order.
-
-    Args:
-        parameter: the tensor in its stored orientation.
-        dtype: hash the values as this dtype; the tensor's own if None.
-    """
-    tensor = parameter.detach().to(device="cpu", dtype=dtype or parameter.dtype).contiguous()
-    head = f"{DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))} {list(tensor.shape)}\n"
-    digest = hashlib.sha256(head.encode())
-    if tensor.numel():
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 @dataclass
 class AppliedEdit:
-    """An edit in force on a model. `revert` puts the former weights back, bit for bit."""
+    """An edit in force on a model. `revert` puts the former weights back, bit for bit.
+
+    Attributes:
+        edit: what is in force.
+        verified: whether the base was found to be the one that the edit was made for.
+        factorized: names of the modules that run as factors.
+    """
 
     edit: Edit
     verified: bool
-    _former: list[tuple[torch.nn.Parameter, torch.Tensor]]
+    factorized: tuple[str, ...]
+    _model: torch.nn.Module | None
+    _weights: list[tuple[torch.nn.Parameter, torch.Tensor]]
+    _modules: list[tuple[str, torch.nn.Module]]
 
     def revert(self) -> None:
-        """Restore the weights from before the edit. A second call changes nothing."""
+        """Restore the weights from before the edit. A second call changes nothing.
+
+        Raises:
+            EditError: they were dropped, see `forget`.
+        """
+        if self._model is None:
+            raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
         with torch.no_grad():
-            for parameter, former in self._former:
+            for parameter, former in self._weights:
                 parameter.copy_(former)
-        self._former = []
+        for name, module in self._modules:
+            self._model.set_submodule(name, module)
+        self._weights, self._modules = [], []
+
+    def forget(self) -> None:
+        """Drop the former weights, which take as much memory as the edited matrices; `revert` is refused afterwards."""
+        self._model, self._weights, self._modules = None, [], []
 
 
-def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[TargetMatrix]:
+def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str | None = None) -> list[TargetMatrix]:
     """Find and check every matrix that ``edit`` names, without changing anything.
 
     Args:
         edit: what to apply.
         model: a transformers model.
-        verify: refuse a matrix whose hash differs from the manifest's.
+        verify: refuse a matrix whose hash differs from the manifest's. The tensor in memory is hashed where it holds
+            the stored values, else the checkpoint's bytes; see `identity.difference`.
+        revision: hub revision that the model was loaded from; the edit's if None.
 
     Raises:
         FitError: architecture, module, layer or shape differ, or a weight is not finite or not loaded (meta device).
@@ -153,11 +163,10 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
             model_family(model)
         except FitError as error:
             raise FitError(f"{edit.name}: base_model.architecture: {error}") from None
+    checkpoint = cache(lambda: checkpoint_of(model, revision or edit.base_model.revision))
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
-        if matrix_edit.factors is not None:
-            raise FitError(f"{where}.factors: this version of cti-edits does not read factor files; upgrade cti-edits")
         try:
             target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
         except FitError as error:
@@ -178,68 +187,94 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True) -> list[Target
                 "load the model with its weights"
             )
         if verify and matrix_edit.sha256 is not None:
-            _check_hash(edit, matrix_edit, target, where)
+            name = matrix_edit.tensor or f"{target.module}.weight"
+            dtypes = (matrix_edit.dtype, edit.base_model.dtype)
+            if how := difference(target.parameter, name, matrix_edit.sha256, *dtypes, checkpoint):
+                raise BaseMismatchError(
+                    f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for ({how}); "
+                    "verify=false applies it all the same"
+                )
         if not bool(torch.isfinite(target.weight).all()):
             raise FitError(f"{where}.module: the weight of {target.module} holds NaN or infinite values")
         targets.append(target)
     return targets
 
 
-def _check_hash(edit: Edit, matrix_edit: MatrixEdit, target: TargetMatrix, where: str) -> None:
-    """A base loaded in a wider dtype than the edit was made in still verifies; one in a narrower dtype cannot."""
-    dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else target.parameter.dtype
-    found = tensor_sha256(target.parameter, dtype)
-    # A wider tensor has to hold the narrower one's very values, or another base could pass by rounding to it.
-    same = target.parameter.dtype == dtype or bool(
-        torch.equal(target.parameter.detach().to(dtype).to(target.parameter.dtype), target.parameter.detach())
-    )
-    if found == matrix_edit.sha256 and same:
-        return
-    hint = ""
-    if target.parameter.dtype != dtype:
-        hint = (
-            f"; it is loaded as {str(target.parameter.dtype)[6:]}, the edit was made for dtype={edit.base_model.dtype}"
-            + ("" if same else ", which does not hold all of its values")
-        )
-    raise BaseMismatchError(
-        f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for "
-        f"(expected {matrix_edit.sha256}, found {found}{hint}); verify=false applies it all the same"
-    )
-
-
-def apply(edit: Edit, model: torch.nn.Module, verify: bool = True) -> AppliedEdit:
+def apply(
+    edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False, revision: str | None = None
+) -> AppliedEdit:
     """Apply ``edit`` to ``model`` in place. Everything is checked and computed before the first weight changes.
+
+    Args:
+        edit: what to apply. With a file of factors (see `packing.pack`) nothing is decomposed.
+        model: a transformers model.
+        verify: see `bind`.
+        factorize: put a `layers.FactoredLinear` in the place of each layer whose factors have fewer numbers than its
+            matrix.
+        revision: see `bind`.
 
     Raises:
         FitError: the edit does not fit; the model is as it was. See `bind`.
         BaseMismatchError: the base is another one; the model is as it was.
+        FactorsError: the file of factors is not the edit's; the model is as it was.
     """
     if edit.method != "block-svd":
         raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
-    targets = bind(edit, model, verify)
+    targets = bind(edit, model, verify, revision)
+    packed = read_factors(edit)
     unverified = [m.module for m in edit.edits if m.sha256 is None]
     if unverified:
         logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, ", ".join(unverified))
     elif not verify and edit.edits:
         logger.warning("%s: applied without verifying its base (verify=false)", edit.name)
-    edited = [
-        truncate(t.weight, m.block_ranks, partition=m.partition) for t, m in zip(targets, edit.edits, strict=True)
-    ]
-    former = [(target.parameter, target.parameter.detach().clone()) for target in targets]
+    weights: list[tuple[TargetMatrix, torch.Tensor]] = []
+    layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
+    for target, one in zip(targets, edit.edits, strict=True):
+        fewer = kept_parameters(one.shape, one.block_ranks, one.partition) < target.parameter.numel()
+        blocks: Sequence[Block] | None = None
+        if one.module in packed:
+            blocks = _with_base(packed[one.module], target, one)
+        elif factorize and fewer:
+            blocks = factored(target.weight, one.block_ranks, one.partition)
+        if blocks is not None and factorize and fewer:
+            module = model.get_submodule(target.module)
+            layers.append((target.module, module, FactoredLinear(blocks, one.partition, module)))
+        elif blocks is not None:
+            weights.append((target, assembled(blocks, one.shape[0], target.parameter.dtype, one.partition)))
+        else:
+            weights.append((target, truncate(target.weight, one.block_ranks, partition=one.partition)))
+    former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights]
     with torch.no_grad():
-        for target, weight in zip(targets, edited, strict=True):
+        for target, weight in weights:
             target.weight.copy_(weight)
-    return AppliedEdit(edit, verified=verify and not unverified, _former=former)
+    for name, _, layer in layers:
+        model.set_submodule(name, layer)
+    return AppliedEdit(
+        edit,
+        verified=verify and not unverified,
+        factorized=tuple(name for name, _, _ in layers),
+        _model=model,
+        _weights=former,
+        _modules=[(name, module) for name, module, _ in layers],
+    )
+
+
+def _with_base(packed: tuple[Block | None, ...], target: TargetMatrix, one: MatrixEdit) -> list[Block]:
+    """The blocks of a file of factors, with the base's own rows where a block keeps all of its ranks."""
+    rows = partition_rows(one.shape[0], one.clusters, one.partition)
+    return [
+        target.weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)
+    ]
 
 
 @contextlib.contextmanager
-def applied(edit: Edit, model: torch.nn.Module, verify: bool = True) -> Iterator[AppliedEdit]:
-    """Keep an edit in force inside a ``with`` block; the former bits are back after it.
+def applied(edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False) -> Iterator[AppliedEdit]:
+    """Keep an edit in force inside a ``with`` block; the former bits are back after it. Arguments as `apply` has them.
 
     Raises:
         FitError: see `apply`.
     """
-    in_force = apply(edit, model, verify)
+    in_force = apply(edit, model, verify, factorize)
     try:
         yield in_force
     finally:

@@ -19,8 +19,9 @@ from cti_edits.apply import AppliedEdit, apply
 from cti_edits.architectures import Kind, families
 from cti_edits.benchmark_rows import first_line, quiet_hub
 from cti_edits.calibration import GoldRequest
-from cti_edits.errors import EditError, FitError, one_line_in_command, printable
-from cti_edits.manifest import Edit, load
+from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
+from cti_edits.manifest import Edit
+from cti_edits.references import load_edit
 from cti_edits.resources import folder
 
 
@@ -43,12 +44,15 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
 
     Arguments:
-        edit: path of an edit manifest; none gives the base model, so that both runs go the same way.
+        edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; none gives the
+            base model, so that both runs go the same way.
         pretrained: the base model; the manifest's if left out.
         revision: hub revision of the base model; the manifest's if neither it nor ``pretrained`` is given.
         dtype: the manifest's if the edit has one and this is left out, else lm-eval's default.
         device: a GPU if there is one, else the CPU, if left out (HFLM's own default fails without a GPU).
         verify: false applies the edit to a base whose hash differs; recorded in the results.
+        factorize: true runs the factors of each edited layer instead of its matrix, where they have fewer numbers, and
+            drops the matrix; recorded in the results.
 
     Every other argument goes to lm-eval's ``HFLM``.
 
@@ -73,10 +77,12 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         dtype: Any = None,
         device: str | None = None,
         verify: bool = True,
+        factorize: bool = False,
         **arguments: Any,
     ) -> None:
-        if not isinstance(verify, bool):
-            raise EditError(f"verify: expected true or false, got {printable(verify)!r}")
+        for name, value in (("verify", verify), ("factorize", factorize)):
+            if not isinstance(value, bool):
+                raise EditError(f"{name}: expected true or false, got {printable(value)!r}")
         self.edit = read_edit(edit)
         pretrained, revision = base_of(self.edit, pretrained, revision)
         if dtype is None:
@@ -91,12 +97,15 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             )
         super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
         self.applied_edit = None
+        self.factorize = factorize
         if self.edit is not None:
             model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             try:
-                self.applied_edit = apply(self.edit, model, verify)
-            except FitError as error:
+                self.applied_edit = apply(self.edit, model, verify, factorize, revision)
+            except (FitError, FactorsError) as error:
                 raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
+            if factorize:
+                self.applied_edit.forget()
 
     @abstractmethod
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
@@ -143,6 +152,8 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 "base_model_revision": self.edit.base_model.revision,
                 "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
                 "verified": self.applied_edit.verified,
+                "factorize": self.factorize,
+                "factorized": list(self.applied_edit.factorized),
             }
         return info
 
@@ -159,7 +170,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             return
         from sqlitedict import SqliteDict
 
-        identity = hashlib.sha256(f"{self.edit.digest()} {self.pretrained} {self.revision}".encode()).hexdigest()
+        # Factors round otherwise than their product.
+        ran = f"{self.edit.digest()} {self.pretrained} {self.revision}{' factorized' if self.factorize else ''}"
+        identity = hashlib.sha256(ran.encode()).hexdigest()
         SqliteDict(responses.filename, tablename=f"cti_{identity}", autocommit=True).close()
         responses.tablename = f"cti_{identity}"
 
@@ -179,7 +192,9 @@ def loading(what: object) -> Iterator[None]:
         said = first_line(error)
         hint = ""
         if unknown := re.search(r"unexpected keyword argument '(\w+)'", said):
-            near = difflib.get_close_matches(unknown[1], ("edit", "verify", "pretrained", "revision", "dtype"), 1)
+            near = difflib.get_close_matches(
+                unknown[1], ("edit", "verify", "factorize", "pretrained", "revision", "dtype"), 1
+            )
             hint = f"; did you mean {near[0]}?" if near else ""
         raise EditError(f"cannot load the model {printable(what)!r}: {printable(said, 300)}{hint}") from error
 
@@ -208,12 +223,13 @@ def _our_tasks() -> frozenset[str]:
 
 
 def read_edit(edit: str | Edit | None) -> Edit | None:
-    """The edit that the argument ``edit`` stands for: itself, or the manifest at that path.
+    """The edit that the argument ``edit`` stands for: itself, or the manifest that it names, here or on the hub.
 
     Raises:
         ManifestError: the manifest is not valid.
+        EditError: the hub cannot give it.
     """
-    return edit if isinstance(edit, Edit) or edit is None else load(str(edit))
+    return edit if isinstance(edit, Edit) or edit is None else load_edit(str(edit))
 
 
 def check_device(device: str | None) -> str:

@@ -23,6 +23,14 @@ class BaseMismatchError(FitError):
     """The model's weights are not those that the edit was made for (their hash differs)."""
 
 
+class CheckpointError(EditError):
+    """A checkpoint's tensors cannot be read: no safetensors files, a damaged one, or no such model."""
+
+
+class FactorsError(EditError):
+    """A file of factors is missing, is not the one that the manifest names, or does not fit the edit."""
+
+
 def printable(text: object, limit: int = 200) -> str:
     """``text`` on one line with control characters escaped, cut to ``limit`` characters.
 

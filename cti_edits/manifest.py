@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,6 +43,12 @@ KEYS = (
 """The keys of a manifest, in the order in which they are written."""
 
 NOT_IN_DIGEST = ("provenance", "results", "metadata")
+
+OPTIONAL = ("dtype", "tensor", "retained_energy", "tied_blocks")
+"""Keys of a matrix edit that are left out where they are None."""
+
+MEASURED = ("retained_energy", "tied_blocks")
+"""Keys of a matrix edit that say what came of it and change nothing of it: not in the digest."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,13 @@ class MatrixEdit:
         clusters: K.
         block_ranks: j_k, the ranks that are kept and applied.
         partition: how rows are assigned to blocks; see `ranks.partition_rows`.
-        sha256: hash of the tensor that was edited (see `apply.tensor_sha256`), or None.
+        sha256: hash of W as the checkpoint stores it (see `identity.tensor_sha256`), or None.
         frobenius_norm: ‖W‖_F, or None.
         factors: where the factors are, or None.
+        dtype: the dtype that ``sha256`` is over, "F16"; None: ``base_model.dtype``.
+        tensor: name of W in the checkpoint; None: ``module`` and ".weight".
+        retained_energy: ‖Ŵ_k‖²_F / ‖W_k‖²_F, one a block, or None.
+        tied_blocks: indices of blocks whose singular values tie at the cut, or None.
     """
 
     matrix: str
@@ -100,11 +110,19 @@ class MatrixEdit:
     sha256: str | None = None
     frobenius_norm: float | None = None
     factors: Factors | None = None
+    dtype: str | None = None
+    tensor: str | None = None
+    retained_energy: tuple[float, ...] | None = None
+    tied_blocks: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What a manifest holds: zero or more matrix edits and where they came from. `schemas/` describes each field."""
+    """What a manifest holds: zero or more matrix edits and where they came from. `schemas/` describes each field.
+
+    ``path`` is no field of the manifest: the file that it was read from, whose folder has the factors; None for an
+    edit made in Python.
+    """
 
     name: str
     description: str
@@ -119,6 +137,7 @@ class Edit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     method: str = "block-svd"
     schema_version: int = SCHEMA_VERSION
+    path: Path | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values, in the order of the schema.
@@ -133,13 +152,24 @@ class Edit:
             document: dict[str, Any] = plain({key: getattr(self, key) for key in KEYS if key not in without})
         except NotStrictError as error:
             raise ManifestError(f"{printable(source, MAX_SHOWN_PATH)}: {error}") from None
+        for entry in document["edits"]:
+            for key in OPTIONAL:
+                if entry[key] is None:
+                    del entry[key]
         return document
 
     def digest(self) -> str:
-        """The edit's identity: sha256 of its canonical JSON (RFC 8785) without provenance, results and metadata."""
+        """The edit's identity: sha256 of its canonical JSON (RFC 8785) without what was only measured.
+
+        That is `NOT_IN_DIGEST` and, of each matrix edit, `MEASURED`.
+        """
         import rfc8785
 
-        return hashlib.sha256(rfc8785.dumps(self._to_json(self.name, without=NOT_IN_DIGEST))).hexdigest()
+        document = self._to_json(self.name, without=NOT_IN_DIGEST)
+        for entry in document["edits"]:
+            for key in MEASURED:
+                entry.pop(key, None)
+        return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the manifest to ``path``, whole or not at all, and return the path.
@@ -221,7 +251,7 @@ def load(path: str | os.PathLike[str]) -> Edit:
         raise ManifestError(f"{shown}: cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise ManifestError(f"{shown}: not a file name") from None
-    return parse(content, source=str(file))
+    return replace(parse(content, source=str(file)), path=file)
 
 
 def parse(content: bytes, source: str = "manifest") -> Edit:
@@ -292,8 +322,19 @@ def _to_edit(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> Edi
             if place in places:
                 refuse(f"{where}: edits the same matrix as edits[{places[place]}]")
             places[place] = index
-        factors = Factors(**entry["factors"]) if entry["factors"] else None
-        edits.append(MatrixEdit(**{**entry, "shape": shape, "block_ranks": ranks, "factors": factors}))
+        energy, tied = entry.get("retained_energy"), entry.get("tied_blocks")
+        if energy is not None and len(energy) != clusters:
+            refuse(f"{where}.retained_energy: expected {clusters} numbers, one a row block, got {len(energy)}")
+        if tied is not None and (sorted(set(tied)) != tied or tied[-1] >= clusters):
+            refuse(f"{where}.tied_blocks: expected ascending block numbers from 0 to {clusters - 1}, got {tied[:20]}")
+        parts: dict[str, Any] = {
+            "shape": shape,
+            "block_ranks": ranks,
+            "factors": Factors(**entry["factors"]) if entry["factors"] else None,
+            "retained_energy": None if energy is None else tuple(energy),
+            "tied_blocks": None if tied is None else tuple(tied),
+        }
+        edits.append(MatrixEdit(**{**entry, **parts}))
     for part in ("calibration", "test"):
         interval = (document["results"][part] or {}).get("ci95")
         if interval is not None and interval[0] > interval[1]:

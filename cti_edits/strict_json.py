@@ -35,6 +35,10 @@ def strict_json(content: bytes) -> Any:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotStrictError(f"not UTF-8 text (byte {error.start})") from None
+    if not text:
+        raise NotStrictError("not JSON: the file is empty")
+    if "\0" in text:
+        raise NotStrictError(f"not JSON: a NUL byte (byte {content.index(0)}), as UTF-16 has; save it as UTF-8")
     _check_depth(text)
     # A surrogate can come by an escape only: the bytes were UTF-8.
     suspect = re.search(r"\\u[dD][89a-fA-F]", text) is not None

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from cti_edits.apply import target_matrix, tensor_sha256
+from cti_edits.apply import target_matrix
+from cti_edits.identity import tensor_sha256
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.ranks import block_ranks
 

@@ -17,9 +17,9 @@ from cti_edits.apply import (
     model_family,
     target_matrices,
     target_matrix,
-    tensor_sha256,
 )
-from cti_edits.errors import BaseMismatchError, EditError, FitError
+from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
+from cti_edits.identity import tensor_sha256
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import BaseModel, Edit, Factors, MatrixEdit
 from tests.edits import matrix_edit
@@ -527,9 +527,8 @@ def test_a_wider_base_with_other_values_is_not_verified() -> None:
         apply(edit, wide)
 
 
-def test_factors_are_refused_until_they_are_read() -> None:
+def test_factors_without_a_folder_to_find_them_in_leave_all_untouched() -> None:
     model = tiny_model("llama")
-    edit = edit_of(model, matrix_edit(model, "U_in", 1))
-    one = dataclasses.replace(edit.edits[0], factors=Factors("a.safetensors", "0" * 64, 8))
-    with pytest.raises(FitError, match=r"edits\[0\]\.factors: this version of cti-edits does not read factor files"):
-        apply(dataclasses.replace(edit, edits=(one,)), model)
+    edit = edit_of(model, matrix_edit(model, "U_out", 0), matrix_edit(model, "U_in", 1))
+    edit = changed(edit, 1, factors=Factors("a.safetensors", "0" * 64, 8))
+    assert refused(edit, model, FactorsError).startswith("edits[1].factors: the edit was read from no file")

@@ -34,7 +34,7 @@ def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[s
 
 
 def full() -> dict[str, Any]:
-    return dict(json.loads((FIXTURES / "two_matrices.json").read_text(encoding="utf-8")))
+    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
 
 
 def written(path: Path, document: object) -> Path:
@@ -156,11 +156,17 @@ def test_show_tells_what_is_cut_and_what_is_kept(tmp_path: Path) -> None:
         ["ranks", "kept   4 x 3 of 2 x 13 + 2 x 12"],
     ]
     # Factors of rank 3: 3·(13 + 32)·2 + 3·(12 + 32)·2 = 534 numbers of 1600.
-    assert lines[start + 6].split() == ["parameters", "33.4", "%", "kept"]
-    assert lines[start + 7].split() == ["base", "hash", full()["edits"][0]["sha256"]]
-    assert lines[start + 8].split(maxsplit=1) == ["factors", "two-matrices.safetensors, 4,096 bytes"]
+    assert [line[2:].split(maxsplit=1) for line in lines[start + 6 : start + 13]] == [
+        ["parameters", "33.4 % kept with factorize=true, 534 of 1,600"],
+        ["memory", "1,068 of 3,200 bytes in bfloat16"],
+        ["energy", "50 to 100 % of each block's squared norm is retained"],
+        ["tie", "singular values tie at the cut of blocks 1, 3: the truncation is not unique"],
+        ["base", f"hash    {full()['edits'][0]['sha256']}"],
+        ["of", "layers.0.mlp.gate_proj.weight, F32"],
+        ["factors", "two-matrices.safetensors, 4,096 bytes"],
+    ]
     assert "edit of U_out, layer 2" in lines
-    assert f"digest         {load(FIXTURES / 'two_matrices.json').digest()}" in lines
+    assert f"digest         {load(FIXTURES / 'every_field.json').digest()}" in lines
 
 
 def test_show_says_when_the_base_is_not_verified(tmp_path: Path) -> None:

@@ -133,10 +133,11 @@ def test_something_has_to_be_loaded() -> None:
         EditedLM.create_from_arg_obj({}, CPU)
 
 
-def test_verify_is_true_or_false(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["verify", "factorize"])
+def test_a_switch_is_true_or_false(name: str, tmp_path: Path) -> None:
     folder = config_only(tmp_path, "gpt2", ["GPT2LMHeadModel"])
-    with pytest.raises(EditError, match="verify: expected true or false, got 'maybe'"):
-        EditedLM(pretrained=folder, verify="maybe")  # type: ignore[arg-type]
+    with pytest.raises(EditError, match=f"{name}: expected true or false, got 'maybe'"):
+        EditedLM.create_from_arg_obj({"pretrained": folder, name: "maybe"})
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", *MASKED])
@@ -149,7 +150,7 @@ def test_the_manifest_gives_base_revision_and_dtype_where_they_are_left_out(mode
     assert str(info["model_dtype"]) == "torch.float64"
     assert info["edit"] == {
         "name": "none", "digest": edit.digest(), "base_model": str(folder), "base_model_revision": "v1",
-        "applied_to": str(folder), "verified": True,
+        "applied_to": str(folder), "verified": True, "factorize": False, "factorized": [],
     }  # fmt: skip
     base = EditedLM.for_checkpoint(pretrained=str(folder), **CPU).get_model_info()
     assert EditedLM.for_checkpoint(edit=edit, pretrained=str(folder), **CPU).revision == "main"

@@ -114,6 +114,8 @@ def test_the_results_name_edit_digest_and_base(llama: Path, tmp_path: Path) -> N
         "base_model_revision": None,
         "applied_to": str(llama),
         "verified": True,
+        "factorize": False,
+        "factorized": [],
     }
     assert evaluate("cti", limit=2, pretrained=str(llama))["config"]["edit"] is None
 

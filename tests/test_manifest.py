@@ -21,23 +21,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.errors import ManifestError
-from cti_edits.manifest import MAX_BYTES, BaseModel, Edit, Factors, MatrixEdit, check_writable, load, parse
+from cti_edits.manifest import MAX_BYTES, MEASURED, BaseModel, Edit, Factors, MatrixEdit, check_writable, load, parse
 from cti_edits.ranks import block_ranks
 from cti_edits.strict_json import MAX_DEPTH
 
 FIXTURES = Path(__file__).parent / "data" / "edit-1"
 
-# The fixtures are version 1 of the format as it was first written. They and their digests never change.
+# The fixtures are version 1 of the format. They and their digests never change.
 DIGESTS = {
     "empty.json": "25f1ed7cbb5e439f5212d14794b18cfb15e2a23651e53511bfa4b8f9b96b563f",
     "one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
     "two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
+    "every_field.json": "6785512b8fc1210cd5a7a45fcec289867a9fbb2ada9b6932472a9920f030bdc2",
 }
 
 
 def full() -> dict[str, Any]:
     """A fresh copy of the manifest that has every field."""
-    return dict(json.loads((FIXTURES / "two_matrices.json").read_text(encoding="utf-8")))
+    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
 
 
 def refusal(content: bytes | str | dict[str, Any]) -> str:
@@ -124,7 +125,8 @@ def test_a_newer_version_is_named_before_its_unknown_keys() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "not JSON: Expecting value (line 1, column 1)"),
+        (b"", "not JSON: the file is empty"),
+        ("{}".encode("utf-16-le"), "not JSON: a NUL byte (byte 1), as UTF-16 has; save it as UTF-8"),
         (b"{", "not JSON: "),
         (b"{}x", "not JSON: Extra data (line 1, column 3)"),
         (b"\xef\xbb\xbf{}", "starts with a byte order mark"),
@@ -441,6 +443,10 @@ HASH = st.binary(min_size=32, max_size=32).map(bytes.hex)
 SHARE = st.floats(0, 1)
 
 
+def ascending(numbers: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(numbers))
+
+
 @st.composite
 def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
     made = []
@@ -459,6 +465,10 @@ def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
                 sha256=draw(st.none() | HASH),
                 frobenius_norm=draw(st.none() | st.floats(0, allow_infinity=False)),
                 factors=draw(st.none() | st.builds(Factors, st.just("f.safetensors"), HASH, st.integers(1, 10**9))),
+                dtype=draw(st.sampled_from([None, "F64", "F32", "F16", "BF16"])),
+                tensor=draw(st.none() | st.just("fc.weight")),
+                retained_energy=draw(st.none() | st.tuples(*[SHARE] * clusters)),
+                tied_blocks=draw(st.none() | st.sets(st.integers(0, clusters - 1), min_size=1).map(ascending)),
             )
         )
     return tuple(made)
@@ -593,7 +603,7 @@ def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit
     assert same.digest() == edit.digest()
 
 
-TWO = load(FIXTURES / "two_matrices.json")
+TWO = load(FIXTURES / "every_field.json")
 CHANGED: dict[str, dict[str, Any]] = {
     "edit": {
         "name": "another",
@@ -617,6 +627,8 @@ CHANGED: dict[str, dict[str, Any]] = {
         "sha256": None,
         "frobenius_norm": 12.6,
         "factors": None,
+        "dtype": None,
+        "tensor": None,
     },
     "factors": {"file": "another.safetensors", "sha256": "0" * 64, "size": 4097},
 }
@@ -639,14 +651,46 @@ def test_every_field_that_says_what_is_applied_changes_the_digest(part: str, fie
 
 
 def test_no_field_is_left_out_of_the_test_above() -> None:
-    unhashed = {"results", "provenance", "metadata"}
+    unhashed = {"results", "provenance", "metadata", "path"}
     for part, kind, beyond in (
         ("edit", Edit, unhashed | {"base_model"}),
         ("base_model", BaseModel, set()),
-        ("matrix_edit", MatrixEdit, set()),
+        ("matrix_edit", MatrixEdit, set(MEASURED)),
         ("factors", Factors, set()),
     ):
         assert set(CHANGED[part]) | beyond == {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("field", MEASURED)
+def test_what_was_measured_of_a_matrix_edit_does_not_change_the_digest(field: str) -> None:
+    """Another machine measures other last digits of the same edit."""
+    first = TWO.edits[0]
+    assert getattr(first, field) is not None
+    changes: dict[str, Any] = {field: None}
+    other = dataclasses.replace(TWO, edits=(dataclasses.replace(first, **changes), *TWO.edits[1:]))
+    assert other.to_json() != TWO.to_json()
+    assert other.digest() == TWO.digest()
+
+
+def test_the_folder_that_an_edit_was_read_from_is_none_of_its_identity(tmp_path: Path) -> None:
+    moved = load(TWO.write(tmp_path / "edit.json"))
+    assert (moved, moved.digest()) == (TWO, TWO.digest())
+    assert (moved.path, parse(json.dumps(full()).encode()).path) == (tmp_path / "edit.json", None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("retained_energy", [0.5], "edits[0].retained_energy: expected 4 numbers, one a row block, got 1"),
+        ("tied_blocks", [4], "edits[0].tied_blocks: expected ascending block numbers from 0 to 3, got [4]"),
+        ("tied_blocks", [1, 0], "edits[0].tied_blocks: expected ascending block numbers from 0 to 3, got [1, 0]"),
+        ("tied_blocks", [1, 1], "edits[0].tied_blocks: expected ascending block numbers from 0 to 3, got [1, 1]"),
+    ],
+)
+def test_what_is_said_of_blocks_has_to_agree_with_their_number(key: str, value: list[Any], expected: str) -> None:
+    document = full()
+    document["edits"][0][key] = value
+    assert refusal(document) == expected
 
 
 def test_the_order_of_matrix_edits_is_part_of_the_digest() -> None:
@@ -826,6 +870,60 @@ def test_a_process_killed_in_the_middle_leaves_the_old_file(tmp_path: Path) -> N
     assert load(path) == EMPTY
 
 
+AT_EVERY_LINE = """
+import os, signal, sys
+from pathlib import Path
+from cti_edits import manifest
+
+old, new = (manifest.load(file) for file in sys.argv[1:3])
+path = Path(sys.argv[3])
+new.write(path)  # imports what is imported late
+
+def writes_until(line):
+    lines = 0
+    def trace(frame, event, _):
+        nonlocal lines
+        if event in ("line", "return") and frame.f_code.co_filename == manifest.__file__:
+            lines += 1
+            if lines == line:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+    new.write(path)
+    os._exit(0)
+
+line = 0
+while True:
+    line += 1
+    old.write(path)
+    child = os.fork()
+    if child == 0:
+        writes_until(line)
+    _, status = os.waitpid(child, 0)
+    found = manifest.load(path)
+    assert found in (old, new), line
+    if status == 0:
+        break
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    print("old" if found == old else "new")
+"""
+
+
+def test_a_process_killed_at_any_line_of_the_write_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-c",
+        AT_EVERY_LINE,
+        *(str(FIXTURES / f"{name}.json") for name in ("empty", "two_matrices")),
+    ]
+    done = subprocess.run([*words, str(tmp_path / "edit.json")], capture_output=True, text=True, check=True)
+    ends = done.stdout.split()
+    changed = ends.index("new")
+    assert changed > 20
+    assert set(ends[:changed]) == {"old"}
+    assert set(ends[changed:]) == {"new"}
+
+
 FOR_EVER = """
 import sys
 from cti_edits.manifest import load
@@ -839,7 +937,7 @@ while True:
 
 def test_a_process_killed_at_any_moment_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "edit.json"
-    words = [sys.executable, "-c", FOR_EVER, *(str(FIXTURES / f"{name}.json") for name in ("empty", "two_matrices"))]
+    words = [sys.executable, "-c", FOR_EVER, *(str(FIXTURES / f"{name}.json") for name in ("empty", "every_field"))]
     for _ in range(4):
         with subprocess.Popen([*words, str(path)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+import rfc8785
 
 from cti_edits import manifest, strict_json
 from cti_edits.errors import ManifestError
+from cti_edits.manifest_schema import SCHEMA_VERSION
 from cti_edits.resources import folder
 
 SCHEMA: dict[str, Any] = json.loads((folder("schemas") / "edit-1.schema.json").read_text(encoding="utf-8"))
 FIXTURES = Path(__file__).parent / "data" / "edit-1"
-FULL: dict[str, Any] = json.loads((FIXTURES / "two_matrices.json").read_text(encoding="utf-8"))
+FULL: dict[str, Any] = json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8"))
 
 Place = tuple[str | int, ...]
 
@@ -121,7 +124,8 @@ def test_every_choice_is_null_or_one_other_kind() -> None:
 def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None:
     properties, matrix_edit = SCHEMA["properties"], SCHEMA["$defs"]["matrix_edit"]["properties"]
     assert list(manifest.KEYS) == list(properties)
-    assert {field.name for field in dataclasses.fields(manifest.Edit)} == set(properties)
+    # Where it was read from is no field of a manifest.
+    assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path"} == set(properties)
     for kind, rule in (
         (manifest.BaseModel, properties["base_model"]["properties"]),
         (manifest.MatrixEdit, matrix_edit),
@@ -303,3 +307,62 @@ def test_a_value_at_its_limit_is_taken(path: Place, value: Any) -> None:
 )
 def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str) -> None:
     assert refusal(with_value(("edits", 0, "factors", "file"), file)).startswith("edits[0].factors.file: ")
+
+
+# A schema that changes. schemas/README.md says what to do then.
+
+RULES = {1: "25317b027be0ccac495dcf6b80ccd58a39099f68f5b4f4d82d7cf369a0577866"}
+"""For each version, the sha256 of the schema's rules, which are the schema without its texts."""
+
+
+def rules_sha256(version: int) -> str:
+    """A description may be put better; anything else changes which manifests are valid, or what they mean."""
+
+    def without_texts(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {
+                key: without_texts(inner)
+                for key, inner in part.items()
+                if not (key in ("title", "description") and isinstance(inner, str))
+            }
+        return [without_texts(inner) for inner in part] if isinstance(part, list) else part
+
+    schema = json.loads((folder("schemas") / f"edit-{version}.schema.json").read_text(encoding="utf-8"))
+    return hashlib.sha256(rfc8785.dumps(without_texts(schema))).hexdigest()
+
+
+@pytest.mark.parametrize("version", RULES)
+def test_a_schema_s_rules_do_not_change_in_silence(version: int) -> None:
+    assert rules_sha256(version) == RULES[version], "read 'Changing the schema' in schemas/README.md"
+
+
+def test_every_version_has_a_schema_a_way_on_and_fixtures() -> None:
+    versions = list(range(1, SCHEMA_VERSION + 1))
+    assert list(RULES) == versions
+    assert sorted(path.name for path in folder("schemas").glob("edit-*.json")) == [
+        f"edit-{version}.schema.json" for version in versions
+    ]
+    assert sorted(manifest.MIGRATIONS) == versions[:-1]
+    for version in versions:
+        files = sorted((FIXTURES.parent / f"edit-{version}").glob("*.json"))
+        assert files
+        for file in files:
+            assert json.loads(file.read_text(encoding="utf-8"))["schema_version"] == version
+            assert manifest.load(file).schema_version == SCHEMA_VERSION
+
+
+def test_an_older_manifest_goes_through_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a version 2 will need it: the steps are pure, and run in order."""
+
+    def from_minus_1(document: dict[str, Any]) -> dict[str, Any]:
+        return {**document, "schema_version": 0, "metadata": {"steps": [-1]}}
+
+    def from_0(document: dict[str, Any]) -> dict[str, Any]:
+        return {**document, "schema_version": 1, "metadata": {"steps": [*document["metadata"]["steps"], 0]}}
+
+    monkeypatch.setattr(manifest, "MIGRATIONS", {-1: from_minus_1, 0: from_0})
+    old = {**FULL, "schema_version": -1}
+    edit = manifest.parse(json.dumps(old).encode())
+    assert edit.metadata == {"steps": [-1, 0]}
+    assert edit.schema_version == 1
+    assert old["schema_version"] == -1

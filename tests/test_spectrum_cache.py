@@ -20,7 +20,7 @@ from safetensors.torch import load, save_file
 
 from cti_edits import spectrum_cache as module
 from cti_edits import spectrum_files
-from cti_edits.apply import tensor_sha256
+from cti_edits.identity import tensor_sha256
 from cti_edits.block_spectra import BlockSpectrum, block_spectra, truncate_with
 from cti_edits.block_tails import BlockTail, block_tails
 from cti_edits.errors import EditError
@@ -309,7 +309,7 @@ def test_what_killed_processes_left_goes_and_what_others_write_stays(tmp_path: P
 WORK = """
 import logging, sys, torch
 from pathlib import Path
-from cti_edits.apply import tensor_sha256
+from cti_edits.identity import tensor_sha256
 from cti_edits.block_spectra import block_spectra
 from cti_edits.block_tails import block_tails
 from cti_edits.spectrum_cache import SpectrumCache

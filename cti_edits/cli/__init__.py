@@ -11,15 +11,22 @@ import typer
 from cti_edits.cli import (
     cache,
     compare,
+    compose,
     cost,
     demo_model,
+    diff,
     evaluate,
+    export,
     list_edits,
+    pack,
     presets,
+    pull,
+    push,
     search,
     show,
     tasks_path,
     validate,
+    verify,
 )
 from cti_edits.errors import EditError
 
@@ -37,10 +44,18 @@ app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
 app.command("validate")(validate.validate)
+app.command("verify")(verify.verify)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
 app.command(
     "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("compose")(compose.compose)
+app.command("diff")(diff.diff)
+app.command("export")(export.export)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("tasks-path")(tasks_path.tasks_path)
 app.command("demo-model")(demo_model.demo_model)
 app.add_typer(cache.cache, name="cache")

@@ -13,8 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from cti_edits.errors import printable
-from cti_edits.manifest import Edit, MatrixEdit, load
-from cti_edits.ranks import K_SUBSPACES, full_ranks, kept_parameters
+from cti_edits.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
+from cti_edits.manifest import Edit, MatrixEdit
+from cti_edits.ranks import K_SUBSPACES, full_ranks
+from cti_edits.references import load_edit
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
@@ -23,14 +25,30 @@ Line = tuple[str, object]
 """A key and its value. A key alone is a heading, the keys below it are indented."""
 
 
-def show(file: Annotated[str, typer.Argument(metavar="FILE", help="An edit manifest.", show_default=False)]) -> None:
+def show(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint folder, or hub id in the cache: parameters and memory of that model too.",
+            show_default=False,
+        ),
+    ] = None,
+    measure_time: Annotated[
+        bool,
+        typer.Option("--time", help="Time the layers on this CPU, and with --model the model, which is loaded then."),
+    ] = False,
+) -> None:
     """Show an edit: what it changes, what it keeps, where it came from, what it measured."""
-    edit = load(file)
+    edit = load_edit(file)
+    measured = list(_model_lines(edit, model, measure_time))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     # A terminal gets lines of its width; a pipe gets each field on one line.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for key, value in _lines(edit):
+    for key, value in itertools.chain(_lines(edit), measured):
         # Anyone may have written this text.
         print(laid_out(key, printable(value, sys.maxsize), width))
 
@@ -58,7 +76,7 @@ def _lines(edit: Edit) -> Iterator[Line]:
         yield "edits", "none: the base model as it is"
     for one in edit.edits:
         yield "", ""
-        yield from _matrix_lines(one)
+        yield from _matrix_lines(one, base.dtype)
     yield "", ""
     yield from _origin_lines(edit)
     for part in ("calibration", "test"):
@@ -75,9 +93,50 @@ def _lines(edit: Edit) -> Iterator[Line]:
         yield "  majority", "share of the most frequent answer not given"
 
 
-def _matrix_lines(one: MatrixEdit) -> Iterator[Line]:
+def _model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[Line]:
+    """What is asked for on top of what the manifest says: of the whole model, and measured here."""
+    if model is not None:
+        from cti_edits.verify import base_checkpoint
+
+        checkpoint = base_checkpoint(edit, model, None, local=True)
+        numbers, stored = model_size(edit, checkpoint)
+        yield "", ""
+        yield f"model {model}", ""
+        yield "  parameters", f"{100 * numbers.share:.1f} % kept with factorize=true, {_of(numbers)}"
+        yield "  memory", f"{_bytes_of(stored, 1)} as stored"
+    if measure_time and edit.edits:
+        import torch
+
+        yield "", ""
+        yield f"time on this CPU, {torch.get_num_threads()} threads: factors, dense, ratio", ""
+        for one in edit.edits:
+            for row in layer_seconds(one, edit.base_model.dtype or "float32"):
+                yield f"  {row.tokens} token{'s' if row.tokens > 1 else ''}", f"{_times(row)}: {one.module}, random"
+        if model is not None:
+            for row in model_seconds(edit, model, checkpoint.commit):
+                yield f"  {row.tokens} token{'s' if row.tokens > 1 else ''}", f"{_times(row)}: the whole model"
+
+
+def _times(row: Seconds) -> str:
+    return f"{1000 * row.factored:.3g} ms, {1000 * row.dense:.3g} ms, {row.dense / row.factored:.1f}"
+
+
+def _of(size: Size) -> str:
+    return f"{size.factored:,} of {size.dense:,}"
+
+
+def _bytes_of(size: Size, each: int) -> str:
+    """Both in the unit that suits the larger one."""
+    unit, name = next(
+        (unit, name) for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes")) if size.dense * each >= unit
+    )
+    digits = 0 if unit == 1 else 1
+    return f"{size.factored * each / unit:,.{digits}f} of {size.dense * each / unit:,.{digits}f} {name}"
+
+
+def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
     rows, columns = one.shape
-    kept = kept_parameters(one.shape, one.block_ranks, one.partition) / (rows * columns)
+    size = layer_size(one)
     yield f"edit of {one.matrix}, layer {one.layer}", ""
     yield "  module", one.module
     yield "  shape", f"{rows} rows x {columns} columns"
@@ -85,8 +144,19 @@ def _matrix_lines(one: MatrixEdit) -> Iterator[Line]:
     assigned = ", rows assigned by k-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
     yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}{assigned}"
     yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters, one.partition))}"
-    yield "  parameters", f"{100 * kept:.1f} % kept"
+    yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
+    if dtype is not None:
+        yield "  memory", f"{_bytes_of(size, DTYPE_BYTES[dtype])} in {dtype}"
+    if one.retained_energy is not None:
+        lowest, highest = min(one.retained_energy), max(one.retained_energy)
+        yield "  energy", f"{100 * lowest:.4g} to {100 * highest:.4g} % of each block's squared norm is retained"
+    if one.tied_blocks:
+        plural = "s" if len(one.tied_blocks) > 1 else ""
+        numbers = ", ".join(map(str, one.tied_blocks))
+        yield "  tie", f"singular values tie at the cut of block{plural} {numbers}: the truncation is not unique"
     yield "  base hash", one.sha256 or "none: base not verified"
+    if one.tensor is not None:
+        yield "  of", f"{one.tensor}, {one.dtype or 'dtype not given'}"
     if one.factors is not None:
         yield "  factors", f"{one.factors.file}, {one.factors.size:,} bytes"
 

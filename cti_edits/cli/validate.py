@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.errors import ManifestError, printable
-from cti_edits.manifest import MAX_SHOWN_PATH, load
+from cti_edits.errors import EditError, printable
+from cti_edits.manifest import MAX_SHOWN_PATH
+from cti_edits.references import load_edit
 
 
 def validate(
@@ -21,8 +22,8 @@ def validate(
     wrong = 0
     for file in files:
         try:
-            edit = load(file)
-        except ManifestError as error:
+            edit = load_edit(file)
+        except EditError as error:
             wrong += 1
             print(f"cti-edits: error: {error}", file=sys.stderr)
         else:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.apply import TargetMatrix, tensor_sha256
+from cti_edits.apply import TargetMatrix
 from cti_edits.block_spectra import truncate_with
+from cti_edits.identity import tensor_sha256
 from cti_edits.lowrank import truncate
 from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters
 from cti_edits.search.answers import Hopeless

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 from cti_edits import __version__
-from cti_edits.apply import TargetMatrix, applied, target_matrices, tensor_sha256
+from cti_edits.apply import TargetMatrix, applied, target_matrices
+from cti_edits.block_spectra import tied_blocks
 from cti_edits.calibration import CalibrationSet
+from cti_edits.checkpoint import Checkpoint
+from cti_edits.energy import retained_energy
+from cti_edits.identity import checkpoint_of, identity_of
+from cti_edits.lowrank import truncate
 from cti_edits.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.ranks import block_ranks, row_block_sizes
 from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
@@ -141,10 +144,13 @@ def _manifest(
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
     unedited, best = evaluated.unedited, evaluated.best
+    checkpoint = checkpoint_of(lm.model, lm.revision)
     edits: tuple[MatrixEdit, ...] = ()
     if best.candidate is not None:
-        edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition),)
+        edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)
     revision = None if lm.revision in (None, "main") else str(lm.revision)
+    if checkpoint is not None and checkpoint.commit is not None:
+        revision = checkpoint.commit
     found = "no candidate beat the unedited model"
     if edits:
         found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {edits[0].rho:g}, K = {edits[0].clusters}"
@@ -195,8 +201,13 @@ def _manifest(
     )
 
 
-def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> MatrixEdit:
+def _matrix_edit(
+    target: TargetMatrix, candidate: Candidate, partition: str, checkpoint: Checkpoint | None
+) -> MatrixEdit:
     shape = shape_of(target)
+    ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
+    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    edited = truncate(target.weight, ranks, partition=partition)
     return MatrixEdit(
         matrix=target.matrix,
         layer=target.layer,
@@ -204,8 +215,12 @@ def _matrix_edit(target: TargetMatrix, candidate: Candidate, partition: str) -> 
         shape=shape,
         rho=candidate.rho,
         clusters=candidate.clusters,
-        block_ranks=block_ranks(shape, candidate.clusters, candidate.rho, partition),
+        block_ranks=ranks,
         partition=partition,
-        sha256=tensor_sha256(target.parameter),
-        frobenius_norm=float(torch.linalg.vector_norm(target.weight.double())),
+        sha256=identity.sha256,
+        frobenius_norm=identity.frobenius_norm,
+        dtype=identity.dtype,
+        tensor=identity.tensor,
+        tied_blocks=tied_blocks(target.weight, ranks, partition) or None,
+        retained_energy=retained_energy(target.weight, edited, candidate.clusters, partition),
     )

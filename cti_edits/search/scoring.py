@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from cti_edits.apply import TargetMatrix, tensor_sha256
+from cti_edits.apply import TargetMatrix
 from cti_edits.block_tails import BlockTail
 from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
+from cti_edits.identity import tensor_sha256
 from cti_edits.search.progress import Progress
 from cti_edits.search.sigma_gradients import Directions, loss_sigma_gradients
 from cti_edits.search.space import MatrixId, SearchSettings, keep_best

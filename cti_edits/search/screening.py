@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from cti_edits.apply import tensor_sha256
 from cti_edits.block_spectra import sigma_triplets
 from cti_edits.calibration import CalibrationSet
+from cti_edits.identity import tensor_sha256
 from cti_edits.ranks import ROW_BLOCKS
 from cti_edits.search.evaluations import EditedWeights, Group
 from cti_edits.search.gradients import loss_gradients

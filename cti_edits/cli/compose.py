@@ -1,0 +1,24 @@
+"""``cti-edits compose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cti_edits.errors import printable
+
+
+def compose(
+    files: Annotated[list[str], typer.Argument(metavar="A B...", help="Edit manifests.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the edit goes.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Its name.", show_default="made of theirs")] = None,
+) -> None:
+    """Write one edit that does what several do. They must be of one base and of different matrices."""
+    from cti_edits.compose import compose_files
+
+    composed = compose_files(files, output, name)
+    matrices = len(composed.edits)
+    print(f"{printable(output)}: {composed.name}, {matrices} {'matrix' if matrices == 1 else 'matrices'}", end=", ")
+    print(f"digest {composed.digest()}")

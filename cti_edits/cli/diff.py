@@ -1,0 +1,34 @@
+"""``cti-edits diff``."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from cti_edits.cli.listing import print_columns
+
+
+def diff(
+    left: Annotated[str, typer.Argument(metavar="A", help="An edit: file, folder or owner/name.", show_default=False)],
+    right: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+) -> None:
+    """Show in which fields two edits differ. Exit code 1 if they apply something else, 0 if not."""
+    from cti_edits.differences import differences
+    from cti_edits.references import load_edit
+
+    found = differences(load_edit(left), load_edit(right))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if not found:
+        print("the same in every field")
+    for applied, heading in ((True, "what is applied"), (False, "the rest")):
+        rows = [(f"  {one.field}", one.left, one.right) for one in found if one.applied == applied]
+        if rows:
+            print_columns((heading, "A", "B"), rows)
+        elif found:
+            print(f"{heading}: the same")
+    if any(one.applied for one in found):
+        raise typer.Exit(1)

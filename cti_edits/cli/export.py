@@ -1,0 +1,41 @@
+"""``cti-edits export``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cti_edits.errors import printable
+
+Option = typer.Option
+
+
+def export(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+    ],
+    out: Annotated[Path, Option(help="A new folder, or an empty one.", show_default=False)],
+    model: Annotated[
+        str | None, Option(help="Checkpoint folder or hub id of the base model.", show_default="the edit's")
+    ] = None,
+    revision: Annotated[str | None, Option(help="Of the base model, on the hub.", show_default="the edit's")] = None,
+    verify: Annotated[bool, Option(help="Refuse a base whose hash differs.")] = True,
+) -> None:
+    """Write a checkpoint folder with the edit applied, for any engine that loads safetensors."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # What is half written goes away on a polite kill too.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    from cti_edits.export import export as write
+    from cti_edits.hub import checkpoint_folder
+    from cti_edits.references import load_edit
+
+    edit = load_edit(file)
+    if model is None:
+        model, revision = edit.base_model.id, revision or edit.base_model.revision
+    done = write(edit, checkpoint_folder(model, revision), out, verify)
+    how = "verified" if done.verified else "base not verified"
+    print(f"{printable(out)}: {len(done.files)} safetensors files, {len(done.edited)} tensors edited, {how}")

@@ -1,0 +1,43 @@
+"""``cti-edits verify``."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from cti_edits.errors import printable
+
+
+def verify(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Checkpoint folder or hub id.", show_default="the edit's base model"),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of the model on the hub.", show_default=False)] = None,
+) -> None:
+    """Check that MODEL is the base that the edit was made for; a line for each matrix.
+
+    Reads the matrices concerned and loads no model. Exit code 0: it is; 1: it is not; 2: that cannot be told.
+    """
+    from cti_edits.references import load_edit
+    from cti_edits.verify import base_checkpoint, exit_code
+    from cti_edits.verify import verify as findings_of
+
+    edit = load_edit(file)
+    checkpoint = base_checkpoint(edit, model, revision)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    findings = []
+    for finding in findings_of(edit, checkpoint):
+        findings.append(finding)
+        print(f"{finding.matrix_edit.module}: {finding.verdict}: {printable(finding.why, 2000)}", flush=True)
+    if not findings:
+        print("ok: the edit changes no matrix and fits any base")
+    if code := exit_code(findings):
+        raise typer.Exit(code)
