@@ -32,7 +32,7 @@ DIGESTS = {
     "empty.json": "25f1ed7cbb5e439f5212d14794b18cfb15e2a23651e53511bfa4b8f9b96b563f",
     "one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
     "two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
-    "every_field.json": "6785512b8fc1210cd5a7a45fcec289867a9fbb2ada9b6932472a9920f030bdc2",
+    "every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
 }
 
 

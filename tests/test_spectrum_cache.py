@@ -20,10 +20,10 @@ from safetensors.torch import load, save_file
 
 from cti_edits import spectrum_cache as module
 from cti_edits import spectrum_files
-from cti_edits.identity import tensor_sha256
 from cti_edits.block_spectra import BlockSpectrum, block_spectra, truncate_with
 from cti_edits.block_tails import BlockTail, block_tails
 from cti_edits.errors import EditError
+from cti_edits.identity import tensor_sha256
 from cti_edits.spectrum_cache import SpectrumCache
 from cti_edits.spectrum_files import LIMIT, EntryKey, default_folder, default_limit, entries
 from tests.conftest import ROOT

@@ -60,8 +60,8 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final:
     """What the search costs here.
 
     One gradient pass serves every K. ``--final`` measures the base model on the same test rows as the winner, which
-    the paper's count leaves out; without it no test row is looked at. A pass counts as one however little of the model it
-    runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
+    the paper's count leaves out; without it no test row is looked at. A pass counts as one however little of the model
+    it runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
     """
     every = layers * len(MATRICES)
     kept = every if preset.top_q[kind] is None else min(preset.top_q[kind] or 0, every)
