@@ -102,6 +102,22 @@ def test_no_partial_sum_of_slices_rounds(rank: int) -> None:
     assert Fraction(float(product(left, right)[0, 0])) == rank * Fraction(largest) ** 2
 
 
+@pytest.mark.parametrize("rank", [2, 64, 512])
+def test_sums_near_the_largest_are_the_same_in_any_order(rank: int) -> None:
+    """All of one sign, so that one more bit in a slice would make partial sums round."""
+    generator = torch.Generator().manual_seed(0)
+    left = torch.rand(40, rank, generator=generator, dtype=torch.float64) / 8 + 0.875
+    right = torch.rand(rank, 40, generator=generator, dtype=torch.float64) / 8 + 0.875
+    found = product(left, right)
+    one_by_one = torch.zeros_like(found)
+    for _ in range(5):
+        order = torch.randperm(rank, generator=generator)
+        assert torch.equal(product(left[:, order], right[order]), found)
+    for number in range(rank):
+        one_by_one += left[:, number, None] * right[None, number]
+    torch.testing.assert_close(found, one_by_one, rtol=1e-13, atol=0)
+
+
 def test_a_row_of_zeros_and_the_smallest_numbers() -> None:
     left = torch.tensor([[0.0, 0.0], [1e-45, 1e-45], [-0.0, 3e38]])
     right = torch.tensor([[1e-45, 0.0], [1e-45, 3e38]])
