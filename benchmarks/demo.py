@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
 import statistics
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -46,6 +49,21 @@ def timed(function: Callable[[], Result]) -> tuple[float, Result]:
     begun = time.perf_counter()
     result = function()
     return time.perf_counter() - begun, result
+
+
+@contextlib.contextmanager
+def empty_cache() -> Iterator[Path]:
+    """Inside, nothing is cached yet, and what is goes into a folder that is gone afterwards."""
+    former = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if former is None:
+                del os.environ["XDG_CACHE_HOME"]
+            else:
+                os.environ["XDG_CACHE_HOME"] = former
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -1,0 +1,116 @@
+"""Replay against the reference evaluator: ``CTI_EDITS_DATA=../shared/data python -m benchmarks.evaluation``.
+
+For each task: the reference evaluator's best batch size; then every candidate of a few matrices (those with the best
+scores, and one of the first, a middle and the last layer) by both evaluators in turn, whose predictions have to be the
+same on every example; then one candidate of every layer by replaying alone. A layer's ratio is the median time of the
+reference evaluator, which does not depend on the layer, over the time of the replay with what it takes to get there
+from the layer before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+import sys
+from typing import Any
+
+from benchmarks.demo import TASKS, demo_lm, geometric_mean, machine, quiet, timed
+
+RATES = (0.6, 0.1)
+
+
+def main() -> None:
+    quiet()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--model", help="checkpoint folder of a model with two or more layers (the demo model)")
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--clusters", type=int, default=4, help="row blocks, K")
+    parser.add_argument("--batch-sizes", default="8,16,32", help="tried for the reference evaluator")
+    parser.add_argument("--repeats", type=int, default=3, help="replays of every layer")
+    parser.add_argument("--include-path", help="folder with more tasks")
+    options = parser.parse_args()
+    lm = demo_lm(options.model)
+    print(machine())
+    print(f"{options.samples} examples of each task, K = {options.clusters}")
+    ratios: list[float] = []
+    for name in options.tasks.split(","):
+        ratios += task_ratios(lm, name, options)
+    print(f"geometric mean over tasks and layers: {geometric_mean(ratios):.1f}")
+
+
+def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
+    """The ratio of every layer."""
+    from cti_edits.apply import target_matrices
+    from cti_edits.calibration import draw, load_task
+    from cti_edits.search.evaluations import EditedWeights, in_force
+    from cti_edits.search.reference_evaluator import ReferenceEvaluator
+    from cti_edits.search.replay_evaluator import ReplayEvaluator
+    from cti_edits.search.space import Candidate, MatrixId
+    from cti_edits.spectrum_cache import SpectrumCache
+
+    calibration = draw(load_task(name, options.include_path), options.samples, seed=0)
+    targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, ("U_in", "U_out"))}
+    cache = SpectrumCache()
+    weights = EditedWeights(targets, cache)
+    reference = ReferenceEvaluator(lm, calibration)
+    best_batch_size(lm, reference, [int(size) for size in options.batch_sizes.split(",")])
+    replay = ReplayEvaluator(lm, calibration)
+    replay.measure()
+    depth = 1 + max(target_id.layer for target_id in targets)
+    slow, off, compared = [], 0.0, 0
+    for target_id in chosen(lm, calibration, targets, cache, options.clusters, depth):
+        members = [Candidate(target_id, options.clusters, rho) for rho in RATES]
+        for candidate, _, edited in weights.of((target_id, options.clusters, members)):
+            with in_force(targets[target_id], edited):
+                fast = replay.measure(target_id.layer)
+                seconds, expected = timed(reference.measure)
+            slow.append(seconds)
+            if fast is None or fast.correct != expected.correct or fast.predicted != expected.predicted:
+                sys.exit(f"{name}: the two differ on {candidate}")
+            off, compared = max(off, abs(fast.nll - expected.nll)), compared + 1
+    if off > 1e-4:
+        sys.exit(f"{name}: mean log-probabilities differ by {off:.1e}")
+    seconds_of: dict[int, list[float]] = {layer: [] for layer in range(depth)}
+    for _ in range(options.repeats):
+        replay.measure(0)
+        for layer in range(depth):
+            target_id = MatrixId(layer, "U_in" if layer % 2 else "U_out")
+            ((_, _, edited),) = weights.of((target_id, options.clusters, [Candidate(target_id, options.clusters, 0.1)]))
+            with in_force(targets[target_id], edited):
+                seconds_of[layer].append(timed(functools.partial(replay.measure, layer))[0])
+    whole = statistics.median(slow)
+    ratios = [whole / statistics.median(seconds_of[layer]) for layer in range(depth)]
+    first, middle, last = (statistics.median(seconds_of[layer]) for layer in (0, depth // 2, depth - 1))
+    print(
+        f"{name}: same predictions for all of {compared} candidates, mean log-probabilities within {off:.0e}; "
+        f"reference {whole:.2f} s (batches of {lm.batch_size}); replay {first:.2f} s from the first layer, "
+        f"{middle:.2f} s from the middle, {last:.2f} s from the last; ratio {geometric_mean(ratios):.1f}",
+        flush=True,
+    )
+    return ratios
+
+
+def best_batch_size(lm: Any, reference: Any, sizes: list[int]) -> None:
+    """Give the reference evaluator the batch size that is fastest for it."""
+    seconds = {}
+    for size in sizes:
+        lm.batch_size_per_gpu = size
+        seconds[size], _ = timed(reference.measure)
+    lm.batch_size_per_gpu = min(seconds, key=lambda size: seconds[size])
+
+
+def chosen(lm: Any, calibration: Any, targets: Any, cache: Any, clusters: int, depth: int) -> list[Any]:
+    """The two matrices with the best scores, and one of the first, a middle and the last layer; by layer."""
+    from cti_edits.search.progress import Silent
+    from cti_edits.search.scoring import rank_matrices
+    from cti_edits.search.space import MatrixId, SearchSettings
+
+    settings = SearchSettings(clusters=(clusters,))
+    top = rank_matrices(lm, calibration, settings, 2, targets, cache, Silent())[clusters]
+    return sorted({*top, MatrixId(0, "U_in"), MatrixId(depth // 2, "U_out"), MatrixId(depth - 1, "U_in")})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Each benchmark runs, on a small input: what it compares agrees, and it prints its ratio."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"demo"}
+CAPITALS = ("--task", "capitals", "--samples", "10")
+RUNS: dict[str, tuple[tuple[str, ...], str]] = {
+    "apply": (("--rows", "96", "--columns", "64", "--repeats", "1"), r"ratio of the medians: [\d.]+"),
+    "decompositions": (("--rows", "64", "--columns", "96", "--repeats", "1"), r"ratio of the medians: [\d.]+"),
+    "evaluation": (
+        ("--tasks", "capitals", "--samples", "10", "--batch-sizes", "4,8", "--clusters", "2", "--repeats", "1"),
+        r"same predictions for all of \d+ candidates(.|\n)*geometric mean over tasks and layers: [\d.]+",
+    ),
+    "factored_layer": (("--rows", "256", "--columns", "128", "--seconds", "0.05"), r"[\d.]+"),
+    "gptj": (("--small",), r"the whole search: [\d.]+ s"),
+    "growth": ((*CAPITALS[:2], "--samples", "5,10", "--rates", "1,2", "--repeats", "1"), r"layer: 0: [\d.]+ s, 1: "),
+    "scoring": ((*CAPITALS, "--repeats", "1"), r"scores agree(.|\n)*ratio of the medians: [\d.]+"),
+    "screening": (
+        ("--tasks", "capitals", "--samples", "10", "--top-q", "2", "--clusters", "1"),
+        r"capitals: 18 candidates; rank correlation [+-][\d.]+",
+    ),
+    "search": (
+        (*CAPITALS, "--rates", "0.8,0.2", "--repeats", "1", "--laser-candidates", "2", "--laser-examples", "3"),
+        r"same edit(.|\n)*ratio [\d.]+(.|\n)*LASER(.|\n)*ratio \d+(.|\n)*peak memory of the whole process: [\d.]+ GiB",
+    ),
+    "startup": (("--pairs", "2"), r"[\d.]+ ms"),
+}
+WITH_MODEL = {"evaluation", "growth", "scoring", "screening", "search"}
+
+
+def test_every_benchmark_is_run_here() -> None:
+    assert set(RUNS) == SCRIPTS
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, tmp_path: Path) -> None:
+    words, expected = RUNS[name]
+    if name in WITH_MODEL:
+        words = (*words, "--model", str(llama))
+    if name == "growth":
+        words = (*words, "--picture", str(tmp_path / "growth.svg"))
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(expected, done.stdout), done.stdout
+    if name == "growth":
+        assert (tmp_path / "growth.svg").read_text(encoding="utf-8").startswith("<?xml")
