@@ -23,6 +23,7 @@ from cti_edits.apply import TargetMatrix
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError
 from cti_edits.search.batches import ReadBatch, read_batches
+from cti_edits.search.measured import NotFiniteError
 from cti_edits.search.packing import ROW_TOKENS
 from cti_edits.search.questions import Question
 from cti_edits.search.replay import BlockReplay, replaced_forward
@@ -76,7 +77,13 @@ def loss_sigma_gradients(
     while remaining:
         done: set[int] = set()
         for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
-            found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            try:
+                found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            except NotFiniteError:
+                # Of the examples of a row, it may be another one's.
+                if not size.separate():
+                    raise
+                break
             if found is None:
                 size.shrink(batch, remaining, lm.device)
                 break
@@ -100,6 +107,13 @@ class _Size:
         self.row_tokens = ROW_TOKENS
         self.checkpointed = False
 
+    def separate(self) -> bool:
+        """Have each example by itself; False if that is so already."""
+        if (self.rows, self.row_tokens) == (1, 1):
+            return False
+        self.rows = self.row_tokens = 1
+        return True
+
     def shrink(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
         """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
 
@@ -109,8 +123,8 @@ class _Size:
         clear_torch_cache()
         if self.rows > 1:
             self.rows //= 2
-        elif len(batch.examples) > 1:
-            self.row_tokens = max(1, self.row_tokens // 2)
+        elif len(batch.examples) > 1 and self.row_tokens > 1:
+            self.row_tokens //= 2
         elif not self.checkpointed:
             self.checkpointed = True
         else:
@@ -167,8 +181,11 @@ def _batch_gradients(
         found[index] = [projection.contribution(x, delta) for projection in projections[index]]
         if not all(bool(torch.isfinite(contribution).all()) for contribution in found[index]):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
+            if not bool(wrong.any()):
+                # Only what they are multiplied to is too large.
+                wrong = delta.abs().amax(dim=1) > 0
             rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
-            raise EditError(
+            raise NotFiniteError(
                 f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
                 "a wider dtype (--dtype float32) may help"
             )
@@ -203,7 +220,7 @@ def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Questi
     stacked = torch.stack(losses)
     for (example, _), loss in zip(batch.scored, stacked.tolist(), strict=True):
         if not -float("inf") < loss < float("inf"):
-            raise EditError(
+            raise NotFiniteError(
                 f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
                 "a wider dtype (--dtype float32) may help"
             )
