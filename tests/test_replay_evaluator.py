@@ -10,15 +10,19 @@ import torch
 
 from cti_edits.apply import target_matrix
 from cti_edits.calibration import CalibrationSet, draw, load_task
+from cti_edits.edited import ScoredTokens
 from cti_edits.errors import EditError
 from cti_edits.search import layout, replay_evaluator
+from cti_edits.search.batches import read_batches
 from cti_edits.search.decoding import decode
 from cti_edits.search.evaluations import in_force
 from cti_edits.search.evaluator import EvaluatorName, evaluator_of
 from cti_edits.search.measured import Measured
+from cti_edits.search.packing_check import check_packing
 from cti_edits.search.progress import Silent
-from cti_edits.search.questions import UnsupportedError
+from cti_edits.search.questions import Question, UnsupportedError
 from cti_edits.search.reference_evaluator import ReferenceEvaluator
+from cti_edits.search.replay import BlockReplay
 from cti_edits.search.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings
@@ -234,6 +238,35 @@ def test_a_model_that_ignores_masks_is_found_out(tmp_path: Path) -> None:
     lm.model.forward = careless
     with pytest.raises(UnsupportedError, match="GPTJForCausalLM gives other logits"):
         ReplayEvaluator(lm, choices(tmp_path))
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_2", "flex_attention"])
+def test_attention_that_takes_no_masks(attention: str) -> None:
+    lm = lm_of("llama")
+    replay = BlockReplay(lm)
+    lm.model.config._attn_implementation_internal = attention
+    with pytest.raises(UnsupportedError, match=f"^attention by {attention} does not take the masks of packed rows"):
+        check_packing(lm, replay, [], [])
+
+
+def test_rounding_in_half_precision_is_no_wrong_packing() -> None:
+    """Some of many logits about 20 are off by more than a quarter; a window of its own shows all the same."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = [tuple(torch.randint(5, 4999, (40,), generator=generator).tolist()) for _ in range(4)]
+    asked = [Question(i, (ScoredTokens(one, tuple(range(40)), one),), None, 0) for i, one in enumerate(drawn)]
+    batches = read_batches(asked, True, 1, 256)
+    size = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12, "head_dim": 128, "vocab_size": 5000}
+    for window in (None, 10):
+        model = tiny_model("mistral", spread=0.03, sliding_window=window, **size)
+        with torch.no_grad():
+            model.lm_head.weight.mul_(10)
+        lm = lm_of("mistral", model.to(torch.bfloat16), dtype="bfloat16")
+        replay = BlockReplay(lm)
+        if window is None:
+            check_packing(lm, replay, asked, batches)
+        else:
+            with pytest.raises(UnsupportedError):
+                check_packing(lm, replay, asked, batches)
 
 
 def test_mixed_precision_is_compared_with_mixed_precision(tmp_path: Path) -> None:

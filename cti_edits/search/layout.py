@@ -13,7 +13,8 @@ from lm_eval.models.utils_hf import clear_torch_cache
 from cti_edits.errors import EditError
 from cti_edits.search.batches import ReadBatch, read_batches
 from cti_edits.search.packing import ROW_TOKENS
-from cti_edits.search.questions import Question, UnsupportedError, Written
+from cti_edits.search.packing_check import check_packing
+from cti_edits.search.questions import Question, Written
 from cti_edits.search.replay import BlockReplay
 
 GAIN = 0.8
@@ -24,10 +25,6 @@ TIMED_BLOCKS = 4
 
 KEPT_BYTES = 1 << 30
 """Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
-
-CLOSE = 1e-3
-CLOSE_IN_HALF = 0.25
-"""Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
 
 
 class Layout:
@@ -163,47 +160,14 @@ class Layout:
         return True
 
     def _packing_checked(self) -> bool:
-        """Compare packed sequences with the same ones by themselves: a model may not heed the masks of packed rows.
-
-        Returns:
-            False if that does not fit the memory.
-        """
-        lengths = {
-            (example, number): len(sequence.tokens)
-            for example, question in enumerate(self.questions)
-            for number, sequence in enumerate(question.sequences)
-        }
-        # What a model does on its own account shows where a row holds much, or where a sequence is long.
-        fullest = sorted(max(self.batches, key=lambda batch: len(batch.reads)).reads, key=lambda name: lengths[name])
+        """Whether there was memory for `packing_check.check_packing`."""
         try:
-            with torch.no_grad():
-                for name in {fullest[0], fullest[-1], max(lengths, key=lambda name: lengths[name])}:
-                    self._check_packed(name)
+            check_packing(self._lm, self._replay, self.questions, self.batches)
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
             return False
         return True
-
-    def _check_packed(self, name: tuple[int, int]) -> None:
-        lm = self._lm
-        (batch,) = (batch for batch in self.batches if name in batch.reads)
-        sequence = self.questions[name[0]].sequences[name[1]]
-        tokens = torch.tensor([sequence.tokens], device=lm.device)
-        precision = lm.mixed_precision_dtype
-        with torch.autocast(torch.device(lm.device).type, dtype=precision, enabled=precision is not None):
-            alone = lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
-        expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
-        if not bool(torch.isfinite(expected).all()):
-            return
-        at = batch.reads[name]
-        found = self._replay.logits(batch.packed, 0, None, batch.rows[at], batch.columns[at])
-        off = float((torch.log_softmax(found.float(), dim=-1) - expected).abs().max())
-        half = {lm.model.dtype, precision} & {torch.float16, torch.bfloat16}
-        if not off <= (CLOSE_IN_HALF if half else CLOSE):
-            raise UnsupportedError(
-                f"{type(lm.model).__name__} gives other logits when sequences are packed (by {off:.2g})"
-            )
 
 
 def cache_bytes(caches: Sequence[Any]) -> int:

@@ -4,7 +4,7 @@ With x_t the input of a linear layer at token t and δ_t the gradient at its out
 
     g_i = u_iᵀ G v_i = Σ_t (u_iᵀ δ_t)(v_iᵀ x_t).
 
-Neither G nor any weight's gradient is formed, and no weight requires one.
+Neither G nor any weight's gradient is formed, and no weight requires one, unless the model cannot be given packed rows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from cti_edits.apply import TargetMatrix
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError
 from cti_edits.search.batches import ReadBatch, read_batches
+from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.measured import NotFiniteError
 from cti_edits.search.packing import ROW_TOKENS
-from cti_edits.search.questions import Question
+from cti_edits.search.packing_check import check_packing
+from cti_edits.search.questions import Question, UnsupportedError
 from cti_edits.search.replay import BlockReplay, replaced_forward
 
 
@@ -71,9 +73,12 @@ def loss_sigma_gradients(
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
     projections = [[_Projection(blocks, precision, lm.device) for blocks in ways] for ways in directions]
     totals = [[torch.zeros(way.width, dtype=torch.float64) for way in ways] for ways in projections]
-    run = functools.partial(_batch_gradients, lm, BlockReplay(lm), targets, projections)
+    replay = BlockReplay(lm)
+    run = functools.partial(_batch_gradients, lm, replay, targets, projections)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
     size = _Size(rows)
+    if not _packs(lm, replay, remaining, size):
+        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
     while remaining:
         done: set[int] = set()
         for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
@@ -97,6 +102,42 @@ def loss_sigma_gradients(
         [way.split(total / len(requests)) for way, total in zip(ways, sums, strict=True)]
         for ways, sums in zip(projections, totals, strict=True)
     ]
+
+
+def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _Size) -> bool:
+    """Whether packed rows give what the model gives; ``size`` shrinks where that does not fit."""
+    while True:
+        batches = read_batches(questions, lm.kind == "causal", size.rows, size.row_tokens)
+        try:
+            check_packing(lm, replay, questions, batches)
+        except UnsupportedError:
+            return False
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        else:
+            return True
+        size.shrink(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
+
+
+def _of_whole_gradients(
+    gradients: Sequence[torch.Tensor],
+    targets: Sequence[TargetMatrix],
+    directions: Sequence[Sequence[Sequence[Directions]]],
+) -> Gradients:
+    """diag(U_kᵀ G_k V_k), from G itself: for models that cannot be given packed rows."""
+    found: Gradients = []
+    for gradient, target, ways in zip(gradients, targets, directions, strict=True):
+        if not bool(torch.isfinite(gradient).all()):
+            raise NotFiniteError(
+                f"{target.module}: the gradient of the loss is not finite; a wider dtype (--dtype float32) may help"
+            )
+        found.append([])
+        for blocks in ways:
+            parts = torch.split(gradient.double(), [block.U.shape[0] for block in blocks])
+            pairs = zip(parts, ((block.U.cpu().double(), block.V.cpu().double()) for block in blocks), strict=True)
+            found[-1].append(tuple(((U.mT @ part) * V.mT).sum(dim=1) for part, (U, V) in pairs))
+    return found
 
 
 class _Size:
