@@ -211,8 +211,11 @@ def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type:
     assert result.unedited.nll == ReferenceEvaluator(lm, calibration).measure().nll
 
 
-def test_the_longest_sequence_is_compared_even_where_other_rows_are_longer(tmp_path: Path) -> None:
-    """Short sequences fill a row; one that is beyond the window has another, as far as the row's length goes."""
+def test_the_longest_sequence_is_compared_even_where_another_row_holds_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short sequences fill a row; the one that is beyond the window has another."""
+    monkeypatch.setattr(layout, "ROW_TOKENS", 130)
     more = """validation_split: validation
 doc_to_text: "{{text}}"
 doc_to_choice: !function ROWS.some
