@@ -17,8 +17,8 @@ HEEDING = ("eager", "sdpa")
 CLOSE = 1e-3
 """Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
 
-CLOSE_IN_HALF = 0.1
-"""In half precision: in the mean. Of a whole vocabulary's logits about 20, a few are further off than that."""
+CLOSE_IN_HALF = 0.25
+"""In half precision: in the mean. Some of many logits about 20 are further off, and with wrong masks most are."""
 
 
 def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch]) -> None:
