@@ -31,7 +31,6 @@ WITHOUT_EFFECT = frozenset(
         "epsilon_cutoff",
         "eta_cutoff",
         "max_length",
-        "max_new_tokens",
     }
 )
 """Keys of a generation config that change nothing about the likeliest next token, or that are read here."""

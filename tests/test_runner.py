@@ -23,8 +23,8 @@ from cti_edits.manifest import Edit, load
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.reference_evaluator import ReferenceEvaluator
-from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.space import MatrixId, SearchSettings
+from cti_edits.search.runner import SearchResult, _matrix_edit, run_search
+from cti_edits.search.space import Candidate, MatrixId, SearchSettings
 from cti_edits.subspaces import k_subspaces
 from tests.tiny_models import save_checkpoint
 
@@ -371,3 +371,17 @@ def test_every_override_reaches_the_search() -> None:
         settings = preset("cl-100g-100e", **{key: options[key] for key in chosen})
         assert all(getattr(settings, key) == options[key] for key in chosen)
         assert settings.preset is None
+
+
+def test_a_tie_at_the_cut_goes_into_the_manifest(lm: Any) -> None:
+    target, candidate = target_matrix(lm.model, "U_in", 1), Candidate(MatrixId(1, "U_in"), 2, 0.5)
+    assert _matrix_edit(target, candidate, "row-blocks", None).tied_blocks is None
+    former = target.weight.clone()
+    half = len(former) // 2
+    try:
+        with torch.no_grad():
+            target.weight[half:] = torch.eye(len(former) - half, former.shape[1])
+        assert _matrix_edit(target, candidate, "row-blocks", None).tied_blocks == (1,)
+    finally:
+        with torch.no_grad():
+            target.weight.copy_(former)

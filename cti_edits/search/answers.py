@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -44,10 +45,13 @@ class Answers:
         places, tokens = batch.scored_places.to(logprobs.device), batch.scored_tokens.to(logprobs.device)
         found = logprobs[places, tokens].double().tolist()
         greedy = (logprobs.argmax(dim=-1)[places] == tokens).tolist()
-        end = 0
-        for example, number in batch.scored:
-            begin, end = end, end + len(batch.reads[example, number])
-            likelihood = sum(found[begin:end])
+        bounds = [0, *itertools.accumulate(len(batch.reads[name]) for name in batch.scored)]
+        sums = torch.tensor([sum(found[a:b]) for a, b in itertools.pairwise(bounds)], dtype=torch.float64)
+        # In half precision lm-eval's sums, too, have few digits, and then choices are equal that were not.
+        rounded = sums.to(logprobs.dtype).tolist()
+        for (example, number), likelihood, (begin, end) in zip(
+            batch.scored, rounded, itertools.pairwise(bounds), strict=True
+        ):
             question = self._questions[example]
             if number < len(question.asked):
                 self.responses[example, number] = (likelihood, all(greedy[begin:end]))

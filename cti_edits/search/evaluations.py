@@ -10,6 +10,7 @@ import torch
 
 from cti_edits.apply import TargetMatrix
 from cti_edits.block_spectra import truncate_with
+from cti_edits.errors import EditError
 from cti_edits.identity import tensor_sha256
 from cti_edits.lowrank import truncate
 from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters
@@ -93,7 +94,7 @@ def evaluate(
         progress: told about it.
 
     Raises:
-        EditError: a loss or a weight is not finite.
+        EditError: a loss or a weight is not finite; the message names the candidate and the example.
     """
     found: dict[Candidate, Outcome] = {}
     with progress.phase("evaluations", 1 + sum(len(members) for _, _, members in groups)) as advance:
@@ -103,7 +104,7 @@ def evaluate(
         for group in sorted(groups, key=lambda group: group[0].layer):
             target = weights.targets[group[0]]
             for candidate, partition, edited in weights.of(group):
-                with in_force(target, edited):
+                with _named(candidate, target), in_force(target, edited):
                     measured = evaluator.measure(target.layer, _stop(best) if exact_stop else None)
                 if measured is not None:
                     found[candidate] = _outcome(candidate, measured, _added(weights, candidate, partition), partition)
@@ -132,6 +133,15 @@ def in_force(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
     finally:
         with torch.no_grad():
             target.weight.copy_(former)
+
+
+@contextlib.contextmanager
+def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
+    """Inside, errors say which candidate they are about."""
+    try:
+        yield
+    except EditError as error:
+        raise EditError(f"{target.module} at ρ = {candidate.rho:g}, K = {candidate.clusters}: {error}") from None
 
 
 def _stop(best: Outcome) -> Hopeless:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
 
 from cti_edits.apply import TargetMatrix
 from cti_edits.calibration import GoldRequest
@@ -25,14 +27,14 @@ def loss_gradients(
         lm: a model of `lm` or `masked_lm`; left as it was found.
         targets: the matrices.
         requests: the gold answers.
-        batch_size: examples a pass.
+        batch_size: examples a pass to begin with; halved whenever the memory is exhausted.
         advance: told how many more examples are done.
 
     Returns:
         One tensor a target, shaped and oriented as its ``weight``, float32 (float64 for a float64 model), on the CPU.
 
     Raises:
-        EditError: a loss is not finite; the message names the example.
+        EditError: a loss is not finite, or a single example does not fit the memory; the message names the example.
     """
     model = lm.model
     # Rows of like length share a batch, so that little is spent on padding.
@@ -46,21 +48,42 @@ def loss_gradients(
         for parameter in parameters:
             parameter.requires_grad_(True)
         with torch.enable_grad():
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                losses = lm.answer_losses([requests[index] for index in batch])
-                for index, loss in zip(batch, losses.tolist(), strict=True):
-                    if not -float("inf") < loss < float("inf"):
+            while order:
+                batch = [requests[index] for index in order[:batch_size]]
+                if (wide := _batch_gradients(lm, parameters, batch)) is None:
+                    clear_torch_cache()
+                    if len(batch) == 1:
                         raise EditError(
-                            f"the loss of the unedited model on row {requests[index].doc_id} is {loss}; "
-                            "a wider dtype (--dtype float32) may help"
+                            f"the memory of {lm.device} does not hold the gradients of row {batch[0].doc_id} beside "
+                            "the model; a narrower --dtype, another --device or a task with shorter examples may fit"
                         )
-                # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
-                gradients = torch.autograd.grad(losses.sum(), parameters)
-                wide = [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]
+                    batch_size = len(batch) // 2
+                    continue
                 sums = [a + b for a, b in zip(sums, wide, strict=True)] if sums else wide
                 advance(len(batch))
+                order = order[len(batch) :]
     finally:
         for parameter, required in former:
             parameter.requires_grad_(required)
     return [target.oriented(total / len(requests)) for target, total in zip(targets, sums, strict=True)]
+
+
+def _batch_gradients(
+    lm: Any, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest]
+) -> list[torch.Tensor] | None:
+    """Of the sum of a batch's losses, on the CPU; None where the memory is exhausted."""
+    try:
+        losses = lm.answer_losses(batch)
+        for request, loss in zip(batch, losses.tolist(), strict=True):
+            if not -float("inf") < loss < float("inf"):
+                raise EditError(
+                    f"the loss of the unedited model on row {request.doc_id} is {loss}; "
+                    "a wider dtype (--dtype float32) may help"
+                )
+        # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
+        gradients = torch.autograd.grad(losses.sum(), parameters)
+        return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        return None

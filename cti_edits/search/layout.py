@@ -13,7 +13,8 @@ from lm_eval.models.utils_hf import clear_torch_cache
 from cti_edits.errors import EditError
 from cti_edits.search.batches import ReadBatch, read_batches
 from cti_edits.search.packing import ROW_TOKENS
-from cti_edits.search.questions import Question, UnsupportedError, Written
+from cti_edits.search.packing_check import check_packing
+from cti_edits.search.questions import Question, Written
 from cti_edits.search.replay import BlockReplay
 
 GAIN = 0.8
@@ -25,10 +26,6 @@ TIMED_BLOCKS = 4
 KEPT_BYTES = 1 << 30
 """Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
 
-CLOSE = 1e-3
-CLOSE_IN_HALF = 0.25
-"""Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
-
 
 class Layout:
     """The batches of a set of questions.
@@ -38,12 +35,14 @@ class Layout:
         entering: of each batch, the hidden states that enter block ``block``; None for block 0.
         kept: of each batch, the keys and values of the blocks before that; None where nothing is written, or where they
             are too many to keep.
+        kept_bytes: how many bytes of keys and values may wait for texts to be continued.
         block: how far the batches have come.
     """
 
     batches: list[ReadBatch]
     entering: list[torch.Tensor | None]
     kept: list[Any] | None
+    kept_bytes: int
     block: int
 
     def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question]) -> None:
@@ -51,13 +50,16 @@ class Layout:
 
         Raises:
             UnsupportedError: the model does not heed the masks of packed rows.
+            EditError: a single example does not fit the memory.
         """
         self._lm = lm
         self._replay = replay
         self._row_tokens = ROW_TOKENS
         self._rows = 1
+        self.kept_bytes = KEPT_BYTES
         self.ask(questions)
-        self._check_packing()
+        while not self._packing_checked():
+            self.shrink()
         self._rows = self._fastest_rows()
         self.restart()
 
@@ -73,7 +75,7 @@ class Layout:
         self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens)
         self.block = 0
         self.entering = [None] * len(self.batches)
-        self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes else None
+        self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
 
     def carry_on(self, block: int) -> None:
         """Have the hidden states that enter ``block``. No block before it may be edited."""
@@ -81,32 +83,42 @@ class Layout:
             self.restart()
         if block == self.block:
             return
+        try:
+            self.entering, self.block = self._carried(block), block
+        except BaseException:
+            # Some of what is kept has come to the block, and some has not.
+            self.restart()
+            raise
+
+    def _carried(self, block: int) -> list[torch.Tensor | None]:
         carried: list[torch.Tensor | None] = []
         for index, (batch, entering) in enumerate(zip(self.batches, self.entering, strict=True)):
             kept = self.kept[index] if self.kept is not None else None
             carried.append(self._replay.hidden(batch.packed, self.block, entering, block, kept))
-            if self.kept is not None and _bytes(self.kept) > KEPT_BYTES:
+            if self.kept is not None and cache_bytes(self.kept) > self.kept_bytes:
                 self.kept = None
-        self.entering, self.block = carried, block
+        return carried
 
     def shrink(self) -> None:
-        """Make batches smaller, fewer rows first and then shorter ones, and start anew.
+        """Make batches smaller, fewer rows first and then shorter ones; at last keep nothing; and start anew.
 
         Raises:
-            EditError: each batch is a single example.
+            EditError: each batch is a single example, and nothing was kept.
         """
-        clear_torch_cache()
-        longest = max(sum(len(tokens) for tokens in {s.tokens for s in q.sequences}) for q in self.questions)
         if self._rows > 1:
             self._rows //= 2
-        elif self._row_tokens > longest:
-            self._row_tokens = max(longest, self._row_tokens // 2)
+        elif self._row_tokens > 1 and any(len(batch.examples) > 1 for batch in self.batches):
+            self._row_tokens //= 2
+        elif self._writes and self.kept_bytes:
+            self.kept_bytes = 0
         else:
+            longest = max(batch.packed.tokens.shape[1] for batch in self.batches)
             raise EditError(
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
                 "a narrower --dtype, another --device or a task with shorter examples may fit"
             )
         self.restart()
+        clear_torch_cache()
 
     def _fastest_rows(self) -> int:
         """Rows of a batch: doubled as long as that is worth it and fits."""
@@ -139,27 +151,27 @@ class Layout:
             float(self._replay.hidden(packed, 0, None, stop)[0, 0, 0])
         return (time.perf_counter() - begun) / packed.tokens.numel()
 
-    def _check_packing(self) -> None:
-        """Compare packed sequences with the same ones by themselves: a model may not heed the masks of packed rows."""
-        batch = min(self.batches, key=lambda one: len(one.packed.tokens))
-        half = self._lm.model.dtype in (torch.float16, torch.bfloat16)
-        with torch.no_grad():
-            logits = self._replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
-            packed = torch.log_softmax(logits.float(), dim=-1)
-            names = sorted(batch.reads, key=lambda name: len(self.questions[name[0]].sequences[name[1]].tokens))
-            for example, number in {names[0], names[-1]}:
-                sequence = self.questions[example].sequences[number]
-                tokens = torch.tensor([sequence.tokens], device=self._lm.device)
-                alone = self._lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
-                expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
-                if not bool(torch.isfinite(expected).all()):
-                    continue
-                off = float((packed[batch.reads[example, number]] - expected).abs().max())
-                if not off <= (CLOSE_IN_HALF if half else CLOSE):
-                    raise UnsupportedError(
-                        f"{type(self._lm.model).__name__} gives other logits when sequences are packed (by {off:.2g})"
-                    )
+    def separate(self) -> bool:
+        """Give each example a batch of its own, and start anew; False if that is so already."""
+        if (self._rows, self._row_tokens) == (1, 1):
+            return False
+        self._rows = self._row_tokens = 1
+        self.restart()
+        return True
+
+    def _packing_checked(self) -> bool:
+        """Whether there was memory for `packing_check.check_packing`."""
+        try:
+            check_packing(self._lm, self._replay, self.questions, self.batches)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            return False
+        return True
 
 
-def _bytes(caches: Sequence[Any]) -> int:
-    return sum(layer.keys.nbytes + layer.values.nbytes for cache in caches for layer in cache.layers)
+def cache_bytes(caches: Sequence[Any]) -> int:
+    """Bytes of the keys and values in transformers caches; blocks that did not run have none."""
+    return sum(
+        layer.keys.nbytes + layer.values.nbytes for cache in caches for layer in cache.layers if layer.keys is not None
+    )

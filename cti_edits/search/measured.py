@@ -12,6 +12,10 @@ from cti_edits.lm_eval_results import is_right
 from cti_edits.search.space import NLL_STEP
 
 
+class NotFiniteError(EditError):
+    """A loss or a gradient is not finite. Examples that share a packed row get that from each other."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What the model, as it stands, gave on the calibration examples.
@@ -58,10 +62,10 @@ def check_loss(loss: float, doc_id: int) -> None:
     """Refuse a loss that is not finite.
 
     Raises:
-        EditError: it is not; the message names the row.
+        NotFiniteError: it is not; the message names the row.
     """
     if not math.isfinite(loss):
-        raise EditError(
+        raise NotFiniteError(
             f"the log-likelihood of the gold answer on row {doc_id} is {-loss}; "
             "a wider dtype (--dtype float32) may help"
         )

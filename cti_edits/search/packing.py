@@ -32,10 +32,6 @@ class PackedBatch:
     visible: torch.Tensor
     paths: dict[int, tuple[int, tuple[int, ...]]]
 
-    def sequences_at(self, row: int, column: int) -> list[int]:
-        """The sequences that have the token at this place."""
-        return [number for number, (where, columns) in sorted(self.paths.items()) if where == row and column in columns]
-
 
 def pack(
     sequences: Sequence[tuple[int, ...]],

@@ -18,8 +18,8 @@ from cti_edits.search.answers import Answers, Hopeless
 from cti_edits.search.batches import ReadBatch
 from cti_edits.search.decoding import Unfinished, decode
 from cti_edits.search.documents import Documents
-from cti_edits.search.layout import Layout
-from cti_edits.search.measured import Measured
+from cti_edits.search.layout import Layout, cache_bytes
+from cti_edits.search.measured import Measured, NotFiniteError
 from cti_edits.search.questions import Filled, Written, questions
 from cti_edits.search.replay import BlockReplay
 
@@ -75,6 +75,11 @@ class ReplayEvaluator:
             try:
                 with torch.no_grad():
                     return self._measure(start, hopeless)
+            except NotFiniteError:
+                # Of the examples of a row, it may be another one's.
+                if not self._layout.separate():
+                    raise
+                continue
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
@@ -86,22 +91,24 @@ class ReplayEvaluator:
         layout.carry_on(start)
         answers = Answers(self._documents, layout.questions)
         written: dict[tuple[int, int], list[int]] = {}
-        waiting = []
+        waiting: list[_Waiting] = []
         for index, (batch, entering) in enumerate(zip(layout.batches, layout.entering, strict=True)):
             cache = self._replay.empty_cache() if self._writes else None
             logits = self._replay.logits(batch.packed, start, entering, batch.rows, batch.columns, cache)
             answers.score(batch, self._lm.log_probabilities(logits))
-            if texts := self._read_texts(batch, logits.argmax(dim=-1).tolist(), answers, written):
+            new: dict[tuple[int, int], list[int]] = {}
+            if texts := self._read_texts(batch, logits.argmax(dim=-1).tolist(), answers, new):
                 waiting.append(_Waiting(index, cache, texts))
-            self._give_texts(written, answers)
-            answers.finish(batch.examples)
+            last = index == len(layout.batches) - 1
+            if waiting and (last or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
+                self._write_on(start, waiting)
+                new |= {name: text.written for group in waiting for name, text in group.texts.items()}
+                waiting = []
+            self._give_texts(new, answers)
+            written |= new
+            answers.finish({*batch.examples, *(example for example, _ in new)})
             if hopeless is not None and answers.hopeless(hopeless):
                 return None
-        if waiting:
-            self._write_on(start, waiting)
-            written |= {name: text.written for group in waiting for name, text in group.texts.items()}
-            self._give_texts(written, answers)
-            answers.finish(range(len(layout.questions)))
         if not self._drafted:
             self._draft(written)
         return answers.measured(self._labels)
@@ -132,11 +139,10 @@ class ReplayEvaluator:
 
     def _give_texts(self, written: dict[tuple[int, int], list[int]], answers: Answers) -> None:
         for name, tokens in written.items():
-            if name not in answers.responses:
-                answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
+            answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
 
     def _write_on(self, start: int, waiting: Sequence[_Waiting]) -> None:
-        """Continue the texts of all batches together."""
+        """Continue the texts of these batches together."""
         layout = self._layout
         parts = []
         first_row = 0

@@ -14,6 +14,7 @@ import torch
 
 from cti_edits.block_spectra import sigma_triplets
 from cti_edits.calibration import CalibrationSet
+from cti_edits.errors import EditError
 from cti_edits.identity import tensor_sha256
 from cti_edits.ranks import ROW_BLOCKS
 from cti_edits.search.evaluations import EditedWeights, Group
@@ -53,7 +54,11 @@ def predicted_changes(
             target = weights.targets[target_id]
             spectra = weights.cache.spectra(target.weight, tensor_sha256(target.parameter), clusters)
             triplets = sigma_triplets(target.weight.cpu(), spectra)
-            parts = zip(triplets, sigma_gradients(triplets, gradients[target_id].double()), strict=True)
+            try:
+                slopes = sigma_gradients(triplets, gradients[target_id].double())
+            except EditError as error:
+                raise EditError(f"{target.module}: {error}; a wider dtype (--dtype float32) may help") from None
+            parts = zip(triplets, slopes, strict=True)
             # Σ_{i>j} σ_i g_i for every j at once, the last of them 0.
             tails = [torch.cat([(b.S * g).flip(0).cumsum(0).flip(0), g.new_zeros(1)]) for b, g in parts]
             for candidate in members:

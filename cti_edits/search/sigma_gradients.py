@@ -4,7 +4,7 @@ With x_t the input of a linear layer at token t and δ_t the gradient at its out
 
     g_i = u_iᵀ G v_i = Σ_t (u_iᵀ δ_t)(v_iᵀ x_t).
 
-Neither G nor any weight's gradient is formed, and no weight requires one.
+Neither G nor any weight's gradient is formed, and no weight requires one, unless the model cannot be given packed rows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from cti_edits.apply import TargetMatrix
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError
 from cti_edits.search.batches import ReadBatch, read_batches
+from cti_edits.search.gradients import loss_gradients
+from cti_edits.search.measured import NotFiniteError
 from cti_edits.search.packing import ROW_TOKENS
-from cti_edits.search.questions import Question
+from cti_edits.search.packing_check import check_packing
+from cti_edits.search.questions import Question, UnsupportedError
 from cti_edits.search.replay import BlockReplay, replaced_forward
 
 
@@ -70,13 +73,22 @@ def loss_sigma_gradients(
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
     projections = [[_Projection(blocks, precision, lm.device) for blocks in ways] for ways in directions]
     totals = [[torch.zeros(way.width, dtype=torch.float64) for way in ways] for ways in projections]
-    run = functools.partial(_batch_gradients, lm, BlockReplay(lm), targets, projections)
+    replay = BlockReplay(lm)
+    run = functools.partial(_batch_gradients, lm, replay, targets, projections)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
     size = _Size(rows)
+    if not _packs(lm, replay, remaining, size):
+        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
     while remaining:
         done: set[int] = set()
         for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
-            found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            try:
+                found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            except NotFiniteError:
+                # Of the examples of a row, it may be another one's.
+                if not size.separate():
+                    raise
+                break
             if found is None:
                 size.shrink(batch, remaining, lm.device)
                 break
@@ -92,6 +104,42 @@ def loss_sigma_gradients(
     ]
 
 
+def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _Size) -> bool:
+    """Whether packed rows give what the model gives; ``size`` shrinks where that does not fit."""
+    while True:
+        batches = read_batches(questions, lm.kind == "causal", size.rows, size.row_tokens)
+        try:
+            check_packing(lm, replay, questions, batches)
+        except UnsupportedError:
+            return False
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        else:
+            return True
+        size.shrink(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
+
+
+def _of_whole_gradients(
+    gradients: Sequence[torch.Tensor],
+    targets: Sequence[TargetMatrix],
+    directions: Sequence[Sequence[Sequence[Directions]]],
+) -> Gradients:
+    """diag(U_kᵀ G_k V_k), from G itself: for models that cannot be given packed rows."""
+    found: Gradients = []
+    for gradient, target, ways in zip(gradients, targets, directions, strict=True):
+        if not bool(torch.isfinite(gradient).all()):
+            raise NotFiniteError(
+                f"{target.module}: the gradient of the loss is not finite; a wider dtype (--dtype float32) may help"
+            )
+        found.append([])
+        for blocks in ways:
+            parts = torch.split(gradient.double(), [block.U.shape[0] for block in blocks])
+            pairs = zip(parts, ((block.U.cpu().double(), block.V.cpu().double()) for block in blocks), strict=True)
+            found[-1].append(tuple(((U.mT @ part) * V.mT).sum(dim=1) for part, (U, V) in pairs))
+    return found
+
+
 class _Size:
     """How much goes through the model at once."""
 
@@ -99,6 +147,13 @@ class _Size:
         self.rows = rows
         self.row_tokens = ROW_TOKENS
         self.checkpointed = False
+
+    def separate(self) -> bool:
+        """Have each example by itself; False if that is so already."""
+        if (self.rows, self.row_tokens) == (1, 1):
+            return False
+        self.rows = self.row_tokens = 1
+        return True
 
     def shrink(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
         """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
@@ -109,8 +164,8 @@ class _Size:
         clear_torch_cache()
         if self.rows > 1:
             self.rows //= 2
-        elif len(batch.examples) > 1:
-            self.row_tokens = max(1, self.row_tokens // 2)
+        elif len(batch.examples) > 1 and self.row_tokens > 1:
+            self.row_tokens //= 2
         elif not self.checkpointed:
             self.checkpointed = True
         else:
@@ -167,8 +222,11 @@ def _batch_gradients(
         found[index] = [projection.contribution(x, delta) for projection in projections[index]]
         if not all(bool(torch.isfinite(contribution).all()) for contribution in found[index]):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
+            if not bool(wrong.any()):
+                # Only what they are multiplied to is too large.
+                wrong = delta.abs().amax(dim=1) > 0
             rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
-            raise EditError(
+            raise NotFiniteError(
                 f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
                 "a wider dtype (--dtype float32) may help"
             )
@@ -203,7 +261,7 @@ def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Questi
     stacked = torch.stack(losses)
     for (example, _), loss in zip(batch.scored, stacked.tolist(), strict=True):
         if not -float("inf") < loss < float("inf"):
-            raise EditError(
+            raise NotFiniteError(
                 f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
                 "a wider dtype (--dtype float32) may help"
             )

@@ -1,0 +1,72 @@
+"""Whether a model heeds the masks of packed rows: some look at a window of their own, or have kernels without masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from cti_edits.search.batches import ReadBatch
+from cti_edits.search.questions import Question, UnsupportedError
+from cti_edits.search.replay import BlockReplay
+
+HEEDING = ("eager", "sdpa")
+"""Attention of transformers that takes any mask."""
+
+CLOSE = 1e-3
+"""Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
+
+CLOSE_IN_HALF = 0.25
+"""In half precision: in the mean. Some of many logits about 20 are further off, and with wrong masks most are."""
+
+
+def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch]) -> None:
+    """Compare packed sequences with the same ones by themselves.
+
+    Args:
+        lm: an unedited model of `lm` or `masked_lm`.
+        replay: of it.
+        questions: what is asked.
+        batches: of these.
+
+    Raises:
+        UnsupportedError: they differ.
+    """
+    attention = getattr(lm.model.config, "_attn_implementation", None)
+    if attention is not None and attention not in HEEDING:
+        raise UnsupportedError(f"attention by {attention} does not take the masks of packed rows")
+    lengths = {
+        (example, number): len(sequence.tokens)
+        for example, question in enumerate(questions)
+        for number, sequence in enumerate(question.sequences)
+    }
+    # What a model does on its own account shows where a row holds much, or where a sequence is long.
+    fullest = sorted(max(batches, key=lambda batch: len(batch.reads)).reads, key=lambda name: lengths[name])
+    with torch.no_grad():
+        for name in {fullest[0], fullest[-1], max(lengths, key=lambda name: lengths[name])}:
+            _check_sequence(lm, replay, questions, batches, name)
+
+
+def _check_sequence(
+    lm: Any, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch], name: tuple[int, int]
+) -> None:
+    (batch,) = (batch for batch in batches if name in batch.reads)
+    sequence = questions[name[0]].sequences[name[1]]
+    tokens = torch.tensor([sequence.tokens], device=lm.device)
+    precision = lm.mixed_precision_dtype
+    with torch.autocast(torch.device(lm.device).type, dtype=precision, enabled=precision is not None):
+        alone = lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+    expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
+    if not bool(torch.isfinite(expected).all()):
+        return
+    at = batch.reads[name]
+    found = replay.logits(batch.packed, 0, None, batch.rows[at], batch.columns[at])
+    if not bool(torch.isfinite(found).all()):
+        # Another sequence of the row has that; who evaluates it says so.
+        return
+    differences = (torch.log_softmax(found.float(), dim=-1) - expected).abs()
+    half = {lm.model.dtype, precision} & {torch.float16, torch.bfloat16}
+    off = float(differences.mean() if half else differences.max())
+    if not off <= (CLOSE_IN_HALF if half else CLOSE):
+        raise UnsupportedError(f"{type(lm.model).__name__} gives other logits when sequences are packed (by {off:.2g})")
