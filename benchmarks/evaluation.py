@@ -1,10 +1,10 @@
 """Replay against the reference evaluator: ``CTI_EDITS_DATA=../shared/data python -m benchmarks.evaluation``.
 
-For each task: the reference evaluator's best batch size; then every candidate of a few matrices (those with the best
-scores, and one of the first, a middle and the last layer) by both evaluators in turn, whose predictions have to be the
-same on every example; then one candidate of every layer by replaying alone. A layer's ratio is the median time of the
-reference evaluator, which does not depend on the layer, over the time of the replay with what it takes to get there
-from the layer before.
+For each task: the reference evaluator's best batch size, on a third of the examples; then every candidate of a few
+matrices (those with the best scores, and one of the first, a middle and the last layer) by both evaluators in turn,
+whose predictions have to be the same on every example; then one candidate of every layer by replaying alone. A layer's
+ratio is the median time of the reference evaluator, which does not depend on the layer, over the time of the replay
+with what it takes to get there from the layer before.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, ("U_in", "U_out"))}
     cache = SpectrumCache()
     weights = EditedWeights(targets, cache)
+    few = draw(load_task(name, options.include_path), max(1, options.samples // 3), seed=0)
+    best_batch_size(lm, ReferenceEvaluator(lm, few), [int(size) for size in options.batch_sizes.split(",")])
     reference = ReferenceEvaluator(lm, calibration)
-    best_batch_size(lm, reference, [int(size) for size in options.batch_sizes.split(",")])
     replay = ReplayEvaluator(lm, calibration)
     replay.measure()
     depth = 1 + max(target_id.layer for target_id in targets)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from cti_edits.apply import TargetMatrix
 from cti_edits.calibration import GoldRequest
 from cti_edits.errors import EditError
+from cti_edits.search.backward import gradients_from, watched, without_weight_gradients
 from cti_edits.search.batches import ReadBatch, read_batches
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.measured import NotFiniteError
@@ -233,14 +234,14 @@ def _batch_gradients(
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
-        stack.enter_context(_without_weight_gradients(lm.model))
-        stack.enter_context(_gradients_from(replay.blocks[min(target.layer for target in targets)]))
+        stack.enter_context(without_weight_gradients(lm.model))
+        stack.enter_context(gradients_from(replay.blocks[min(target.layer for target in targets)]))
         if checkpointed:
             # Not the last: it runs on the places that are read, which a second run would know nothing of.
             for block in replay.blocks[:-1]:
                 again = functools.partial(checkpoint, block.forward, use_reentrant=False)
                 stack.enter_context(replaced_forward(block, again))
-        stack.enter_context(_watched([lm.model.get_submodule(target.module) for target in targets], take))
+        stack.enter_context(watched([lm.model.get_submodule(target.module) for target in targets], take))
         logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
         # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
         _loss_sum(logits, batch, questions).backward()  # type: ignore[no-untyped-call]
@@ -276,50 +277,3 @@ def _doc_ids(batch: ReadBatch, questions: Sequence[Question], tokens: Sequence[i
         row, column = int(batch.rows[tokens[0]]), int(batch.columns[tokens[0]])
     having = {example for (example, _), (where, path) in batch.paths.items() if where == row and column in path}
     return " or ".join(str(questions[example].doc_id) for example in sorted(having))
-
-
-@contextlib.contextmanager
-def _without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
-    former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in former:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter, required in former:
-            parameter.requires_grad_(required)
-
-
-@contextlib.contextmanager
-def _gradients_from(block: torch.nn.Module) -> Iterator[None]:
-    """Inside, gradients reach back to what enters this block, and no further."""
-
-    def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if arguments:
-            return (arguments[0].detach().requires_grad_(), *arguments[1:]), named
-        return arguments, {**named, "hidden_states": named["hidden_states"].detach().requires_grad_()}
-
-    handle = block.register_forward_pre_hook(leaf, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextlib.contextmanager
-def _watched(
-    modules: Sequence[torch.nn.Module], take: Callable[[int, torch.Tensor, torch.Tensor], None]
-) -> Iterator[None]:
-    """Inside, ``take`` is given each module's number, its input and the gradient at its output."""
-
-    def watch(index: int, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if output.requires_grad:
-            x = inputs[0].detach()
-            output.register_hook(lambda delta: take(index, x, delta))  # type: ignore[no-untyped-call]
-
-    handles = [module.register_forward_hook(functools.partial(watch, index)) for index, module in enumerate(modules)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

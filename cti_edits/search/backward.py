@@ -1,0 +1,58 @@
+"""A backward pass that stops at a block, asks no weight for a gradient, and is watched at linear layers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+
+@contextlib.contextmanager
+def without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
+    """Inside, no weight requires a gradient; after it, those do that did."""
+    former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in former:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, required in former:
+            parameter.requires_grad_(required)
+
+
+@contextlib.contextmanager
+def gradients_from(block: torch.nn.Module) -> Iterator[None]:
+    """Inside, gradients reach back to what enters this block, and no further."""
+
+    def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if arguments:
+            return (arguments[0].detach().requires_grad_(), *arguments[1:]), named
+        return arguments, {**named, "hidden_states": named["hidden_states"].detach().requires_grad_()}
+
+    handle = block.register_forward_pre_hook(leaf, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def watched(
+    modules: Sequence[torch.nn.Module], take: Callable[[int, torch.Tensor, torch.Tensor], None]
+) -> Iterator[None]:
+    """Inside, ``take`` is given each module's number, its input and the gradient at its output."""
+
+    def watch(index: int, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if output.requires_grad:
+            x = inputs[0].detach()
+            output.register_hook(lambda delta: take(index, x, delta))  # type: ignore[no-untyped-call]
+
+    handles = [module.register_forward_hook(functools.partial(watch, index)) for index, module in enumerate(modules)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
