@@ -393,7 +393,7 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Pa
     done = run("--out", str(tmp_path / "target"))
     assert (done.returncode, done.stderr) == (0, "")
     count = len(list(sharded.glob("*.safetensors")))
-    assert done.stdout == f"{tmp_path}/target: {count} safetensors files, 1 tensors edited, verified\n"
+    assert done.stdout == f"{tmp_path}/target: safetensors files {count}, edited tensors 1, verified\n"
     assert json.loads((tmp_path / "target" / "config.json").read_text())["model_type"] == "gpt2"
     for words, expected in (
         (["--out", str(tmp_path / "target")], f"{tmp_path}/target: expected a folder that is not there yet"),

@@ -38,4 +38,4 @@ def export(
         model, revision = edit.base_model.id, revision or edit.base_model.revision
     done = write(edit, checkpoint_folder(model, revision), out, verify)
     how = "verified" if done.verified else "base not verified"
-    print(f"{printable(out)}: {len(done.files)} safetensors files, {len(done.edited)} tensors edited, {how}")
+    print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")
