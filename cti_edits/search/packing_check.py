@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cti_edits.search.batches import ReadBatch
-from cti_edits.search.questions import Question, UnsupportedError
+from cti_edits.search.questions import Asked, Question, UnsupportedError
 from cti_edits.search.replay import BlockReplay
 
 HEEDING = ("eager", "sdpa")
@@ -41,29 +41,28 @@ def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], b
         for example, question in enumerate(questions)
         for number, sequence in enumerate(question.sequences)
     }
-    # What a model does on its own account shows where a row holds much, or where a sequence is long.
-    fullest = sorted(max(batches, key=lambda batch: len(batch.reads)).reads, key=lambda name: lengths[name])
+    # What a model does on its own account shows where a sequence is long, or where a row holds much: in the row of the
+    # longest sequence, that and the one that comes last.
+    longest = max(lengths, key=lambda name: lengths[name])
+    (batch,) = (batch for batch in batches if longest in batch.reads)
+    last = max(
+        batch.reads, key=lambda name: (batch.paths[name][0] == batch.paths[longest][0], batch.paths[name][1][-1])
+    )
     with torch.no_grad():
-        for name in {fullest[0], fullest[-1], max(lengths, key=lambda name: lengths[name])}:
-            _check_sequence(lm, replay, questions, batches, name)
+        found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+        for name in {longest, last}:
+            _check_sequence(lm, questions[name[0]].sequences[name[1]], found[batch.reads[name]])
 
 
-def _check_sequence(
-    lm: Any, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch], name: tuple[int, int]
-) -> None:
-    (batch,) = (batch for batch in batches if name in batch.reads)
-    sequence = questions[name[0]].sequences[name[1]]
+def _check_sequence(lm: Any, sequence: Asked, found: torch.Tensor) -> None:
+    """Compare the logits at a sequence's places, (places, vocabulary), with those that it gives by itself."""
     tokens = torch.tensor([sequence.tokens], device=lm.device)
     precision = lm.mixed_precision_dtype
     with torch.autocast(torch.device(lm.device).type, dtype=precision, enabled=precision is not None):
         alone = lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
     expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
-    if not bool(torch.isfinite(expected).all()):
-        return
-    at = batch.reads[name]
-    found = replay.logits(batch.packed, 0, None, batch.rows[at], batch.columns[at])
-    if not bool(torch.isfinite(found).all()):
-        # Another sequence of the row has that; who evaluates it says so.
+    # What is not finite is said by who evaluates it; in a packed row, it may be another sequence's.
+    if not bool(torch.isfinite(expected).all()) or not bool(torch.isfinite(found).all()):
         return
     differences = (torch.log_softmax(found.float(), dim=-1) - expected).abs()
     half = {lm.model.dtype, precision} & {torch.float16, torch.bfloat16}
