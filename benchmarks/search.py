@@ -41,29 +41,42 @@ def main() -> None:
         return
     lm = demo_lm(options.model, options.batch_size)
     slow, expected = from_empty_cache(lm, options, "reference")
-    fast = []
+    fast, stopping = [], []
     for _ in range(options.repeats):
-        seconds, found = from_empty_cache(lm, options, "replay")
+        seconds, found = from_empty_cache(lm, options, "replay", exact_stop=False)
         fast.append(seconds)
+        check_same(found, expected)
+        seconds, found = from_empty_cache(lm, options, "replay")
+        stopping.append(seconds)
         if found.edit.digest() != expected.edit.digest() or found.best.correct != expected.best.correct:
             sys.exit("the two searches found different edits")
-    whole = statistics.median(fast)
+    whole, stopped = statistics.median(fast), statistics.median(stopping)
     print(machine())
     tried = len(found.outcomes) + len(found.stopped)
-    print(f"{options.task}, {tried} candidates, {options.samples} examples; same edit")
-    print(f"search, replay evaluator: {whole:.0f} s (median of {options.repeats})")
+    print(f"{options.task}, {tried} candidates, {options.samples} examples; same outcomes, same edit")
+    print(f"search, replay evaluator: {whole:.0f} s (median of {options.repeats}); with exact stop {stopped:.0f} s")
     print(f"search, reference evaluator, batches of {options.batch_size}: {slow:.0f} s; ratio {slow / whole:.1f}")
     print_laser(lm, options, whole)
     command = [sys.executable, "-m", "benchmarks.search", "--memory", *sys.argv[1:]]
     print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="")
 
 
-def from_empty_cache(lm: Any, options: argparse.Namespace, evaluator: Any) -> tuple[float, Any]:
+def check_same(found: Any, expected: Any) -> None:
+    """Every candidate has to have the same predictions, and the same loss but for rounding."""
+    for one, other in zip((found.unedited, *found.outcomes), (expected.unedited, *expected.outcomes), strict=True):
+        same = (one.candidate, one.correct, one.predicted) == (other.candidate, other.correct, other.predicted)
+        if not same or abs(one.nll - other.nll) > 1e-4:
+            sys.exit(f"the two evaluators differ on {one.candidate}")
+
+
+def from_empty_cache(
+    lm: Any, options: argparse.Namespace, evaluator: Any, exact_stop: bool = True
+) -> tuple[float, Any]:
     with empty_cache():
-        return timed(lambda: searched(lm, options, evaluator))
+        return timed(lambda: searched(lm, options, evaluator, exact_stop))
 
 
-def searched(lm: Any, options: argparse.Namespace, evaluator: Any) -> Any:
+def searched(lm: Any, options: argparse.Namespace, evaluator: Any, exact_stop: bool) -> Any:
     from cti_edits.calibration import draw, load_task
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.runner import run_search
@@ -73,7 +86,9 @@ def searched(lm: Any, options: argparse.Namespace, evaluator: Any) -> Any:
         overrides["rates"] = tuple(float(rate) for rate in options.rates.split(","))
     settings = with_overrides(find_preset("cl-100g-100e").settings(lm.kind), overrides)
     calibration = draw(load_task(options.task, options.include_path), options.samples, seed=0)
-    return run_search(lm, calibration, settings, "timed", "timed", options.batch_size, evaluator=evaluator)
+    return run_search(
+        lm, calibration, settings, "timed", "timed", options.batch_size, evaluator=evaluator, exact_stop=exact_stop
+    )
 
 
 def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
@@ -109,7 +124,7 @@ def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
 
 
 def print_memory(options: argparse.Namespace) -> None:
-    """Search in this process, and print how much its memory grew past the weights."""
+    """Search in this process, and print what it and the weights take."""
     lm = demo_lm(options.model, options.batch_size)
     weights = sum(parameter.nbytes for parameter in lm.model.parameters())
     from_empty_cache(lm, options, "replay")

@@ -93,7 +93,9 @@ def greedy_generation(lm: Any, arguments: Mapping[str, Any]) -> GreedyGeneration
         return None
     config = lm.model.generation_config
     for key, value in config.to_diff_dict().items():
-        if key not in WITHOUT_EFFECT and value not in (None, False, NEUTRAL.get(key)):
+        # 0 is not False here: it may be a token.
+        neutral = value is None or value is False or (key in NEUTRAL and value == NEUTRAL[key])
+        if key not in WITHOUT_EFFECT and not neutral:
             return None
     ends = config.eos_token_id
     found = [ends] if isinstance(ends, int) else (ends or [])

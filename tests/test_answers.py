@@ -28,7 +28,7 @@ def test_likelihoods_are_sums_in_the_precision_of_lm_eval(dtype: torch.dtype) ->
         for place, token, value in zip(batch.reads[0, number], SCORED[number].answer, values, strict=True):
             logprobs[place, token] = value
     answers = Answers(DOCUMENTS, questions)
-    answers.score(batch, logprobs)
+    answers.score(batch, logprobs, logprobs)
     expected = [(float(logprobs[batch.reads[0, n], list(SCORED[n].answer)].sum()), True) for n in range(len(SCORED))]
     assert [answers.responses[0, n] for n in range(len(SCORED))] == expected
     assert (expected[0][0] == expected[1][0]) == (dtype == torch.bfloat16)
@@ -44,5 +44,18 @@ def test_an_answer_is_greedy_if_each_of_its_tokens_is_likeliest() -> None:
             if index == likelier:
                 logprobs[place, 9] = -0.5
         answers = Answers(DOCUMENTS, questions)
-        answers.score(batch, logprobs)
+        answers.score(batch, logprobs, logprobs)
         assert answers.responses[0, 0] == (-2.0, likelier is None)
+
+
+def test_the_loss_of_a_gold_answer_that_is_not_asked_for_has_the_digits_of_float32() -> None:
+    """A generation's gold answer is not lm-eval's request: its loss is no sum of bfloat16."""
+    asked = Question(0, (), SCORED[0], 0)
+    (batch,) = read_batches([asked], True, 1, 256)
+    logits = torch.randn((len(batch.rows), 10), generator=torch.Generator().manual_seed(0)).bfloat16()
+    answers = Answers(DOCUMENTS, [asked])
+    answers.score(batch, logits, torch.log_softmax(logits, dim=-1))
+    wide = torch.log_softmax(logits.double(), dim=-1)
+    expected = float(wide[batch.reads[0, 0], list(SCORED[0].answer)].sum())
+    assert answers._gold[0] == pytest.approx(expected, abs=1e-5)
+    assert abs(float(torch.tensor(expected).bfloat16()) - expected) > 1e-4

@@ -68,6 +68,29 @@ def test_layers_in_any_order(layers: tuple[int, ...], tmp_path: Path) -> None:
     compare(lm_of("gptj"), choices(tmp_path), layers=layers)
 
 
+def test_examples_before_a_prompt_are_the_same_ones_each_time(tmp_path: Path) -> None:
+    """lm-eval's sampler goes on from call to call; the gold answers, replays and references have to see one draw."""
+    more = """validation_split: validation
+doc_to_text: "{{text}} says"
+doc_to_choice: ["moo", "woof"]
+doc_to_target: gold
+fewshot_split: test
+num_fewshot: 2
+"""
+    text = (tmp_path / f"{write_task(tmp_path, 'shots', more=more)}.yaml").read_text()
+    (tmp_path / "shots.yaml").write_text(text.replace("num_fewshot: 0\n", "", 1))
+    calibration = draw(load_task("shots", str(tmp_path)), 6, seed=0)
+    assert all(gold.context.count("says") == 3 for gold in calibration.gold)
+    lm = lm_of("llama")
+    reference = ReferenceEvaluator(lm, calibration)
+    first = reference.measure()
+    assert reference.measure() == first
+    replayed = ReplayEvaluator(lm, calibration).measure()
+    assert replayed is not None
+    assert (replayed.correct, replayed.predicted) == (first.correct, first.predicted)
+    assert replayed.nll == pytest.approx(first.nll, abs=1e-5)
+
+
 def test_likelihoods() -> None:
     compare(lm_of("gpt2"), draw(load_task("capitals"), 9, seed=0))
 

@@ -277,7 +277,7 @@ def test_a_preset_as_it_is_is_recorded(lm: Any, tasks: str) -> None:
     result = searched(lm, load_task("two_parts", tasks), preset("laser", seed=4))
     assert result.edit.search is not None
     assert result.edit.search["preset"] == "laser"
-    assert len(result.outcomes) == 6 * 9
+    assert len(result.outcomes) + len(result.stopped) == 6 * 9
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,16 @@ SHOWN = 5
 
 
 def print_report(result: SearchResult, calibration: CalibrationSet, target: Path) -> None:
-    """The best candidates beside the unedited model, and the path written."""
+    """The best of the candidates that were evaluated to the end beside the unedited model, and the path written."""
     n = len(calibration.doc_ids)
     name = printable(calibration.name)
     shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
     print(f"{name}: {n} calibration examples")
-    print_columns(HEADINGS, [_row(outcome, n, outcome is result.best) for outcome in shown], right=HEADINGS[1:-1])
+    print_columns(
+        HEADINGS,
+        [_row(outcome, n, outcome.candidate == result.best.candidate) for outcome in shown],
+        right=HEADINGS[1:-1],
+    )
     print("* the best of all that were tried")
     test = result.edit.results["test"]
     tried = len(result.outcomes) + len(result.stopped)
@@ -34,7 +38,10 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on the test part (--final).")
     )
-    for what, outcome in (("the unedited model", result.unedited), ("the best candidate", result.best)):
+    described = [("the unedited model", result.unedited)]
+    if result.best.candidate is not None:
+        described.append(("the best candidate", result.best))
+    for what, outcome in described:
         if line := _predictions(what, outcome, calibration):
             print(line)
     if result.best.candidate is None:

@@ -33,12 +33,13 @@ class Answers:
         self._samples: dict[int, dict[str, Any]] = {}
         self._losses: dict[int, float] = {}
 
-    def score(self, batch: ReadBatch, logprobs: torch.Tensor) -> None:
+    def score(self, batch: ReadBatch, logits: torch.Tensor, logprobs: torch.Tensor) -> None:
         """Take the likelihoods of a batch's scored answers.
 
         Args:
             batch: the batch.
-            logprobs: (places, vocabulary), log-probabilities at the batch's places.
+            logits: (places, vocabulary), at the batch's places.
+            logprobs: (places, vocabulary), what lm-eval makes of them.
         """
         if not batch.scored:
             return
@@ -49,14 +50,24 @@ class Answers:
         sums = torch.tensor([sum(found[a:b]) for a, b in itertools.pairwise(bounds)], dtype=torch.float64)
         # In half precision lm-eval's sums, too, have few digits, and then choices are equal that were not.
         rounded = sums.to(logprobs.dtype).tolist()
-        for (example, number), likelihood, (begin, end) in zip(
-            batch.scored, rounded, itertools.pairwise(bounds), strict=True
+        wide = self._wide_likelihoods(batch, logits, bounds)
+        for index, ((example, number), (begin, end)) in enumerate(
+            zip(batch.scored, itertools.pairwise(bounds), strict=True)
         ):
             question = self._questions[example]
             if number < len(question.asked):
-                self.responses[example, number] = (likelihood, all(greedy[begin:end]))
+                self.responses[example, number] = (rounded[index], all(greedy[begin:end]))
             else:
-                self._gold[example] = likelihood
+                self._gold[example] = wide[index]
+
+    def _wide_likelihoods(self, batch: ReadBatch, logits: torch.Tensor, bounds: Sequence[int]) -> list[float]:
+        """Of each scored answer, in float32 or wider: the gold answers that lm-eval does not ask for, as losses are."""
+        if all(number < len(self._questions[example].asked) for example, number in batch.scored):
+            return []
+        wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        places, tokens = batch.scored_places.to(wide.device), batch.scored_tokens.to(wide.device)
+        found = torch.log_softmax(wide, dim=-1)[places, tokens].double().tolist()
+        return [sum(found[a:b]) for a, b in itertools.pairwise(bounds)]
 
     def finish(self, examples: Iterable[int]) -> None:
         """Have lm-eval judge those of the examples whose responses are all there.

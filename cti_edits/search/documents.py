@@ -19,6 +19,8 @@ class Documents:
     def __init__(self, calibration: CalibrationSet) -> None:
         self.doc_ids = calibration.doc_ids
         self._task = calibration.task
+        # As for the gold answers in `calibration`: the sampler of few-shot examples goes on from call to call.
+        self._task.set_fewshot_seed(seed=1234)
         self._task.build_all_requests(samples=list(calibration.doc_ids), rank=0, world_size=1)
         found: dict[int, list[Any]] = {}
         for instance in self._task.instances:

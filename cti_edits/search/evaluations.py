@@ -64,9 +64,15 @@ class EditedWeights:
 
         Cut into row blocks, all of them come from one decomposition; `apply.apply` makes one for the edit alone. The
         two differ by rounding, where they differ at all.
+
+        Raises:
+            EditError: the weight is not finite.
         """
         target_id, clusters, members = group
-        weight = self.targets[target_id].weight
+        target = self.targets[target_id]
+        weight = target.weight
+        if not bool(torch.isfinite(weight).all()):
+            raise EditError(f"{target.module}: the weight holds NaN or infinite values")
         if self.partition != ROW_BLOCKS:
             for candidate in members:
                 partition = k_subspaces(weight, clusters, candidate.rho, self.seed)
@@ -90,7 +96,8 @@ def evaluate(
         evaluator: of the unedited model, which it was not asked about yet.
         weights: makes the edited weights.
         groups: the candidates.
-        exact_stop: whether to stop a candidate that provably cannot win any more. The winner is the same.
+        exact_stop: whether to stop a candidate that provably cannot win any more. The winner is the same; a
+            loss that is not finite goes unseen where it comes after the stop.
         progress: told about it.
 
     Raises:
@@ -111,10 +118,16 @@ def evaluate(
                     best = winner([best, found[candidate]])
                 advance(1)
     order = [candidate for _, _, members in groups for candidate in members]
-    outcomes = tuple(found[candidate] for candidate in order if candidate in found)
+    found = {candidate: found[candidate] for candidate in order if candidate in found}
     stopped = tuple(candidate for candidate in order if candidate not in found)
-    best = _as_applied(winner([unedited, *outcomes]), evaluator, weights)
-    return Evaluated(unedited, outcomes, stopped, best)
+    best = winner([unedited, *found.values()])
+    applied: set[Candidate | None] = set()
+    # Measured with the weight that is applied, a winner by a hair may be none any more.
+    while best.candidate is not None and best.candidate not in applied:
+        applied.add(best.candidate)
+        found[best.candidate] = _as_applied(best, best.candidate, evaluator, weights)
+        best = winner([unedited, *found.values()])
+    return Evaluated(unedited, tuple(found.values()), stopped, best)
 
 
 def shape_of(target: TargetMatrix) -> tuple[int, int]:
@@ -148,18 +161,18 @@ def _stop(best: Outcome) -> Hopeless:
     return lambda wrong, loss: cannot_win(best, wrong, loss)
 
 
-def _as_applied(best: Outcome, evaluator: Evaluator, weights: EditedWeights) -> Outcome:
-    """The winner's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
-    if best.candidate is None or best.partition != ROW_BLOCKS:
-        return best
-    target = weights.targets[best.candidate.target]
-    ((_, partition, tried),) = weights.of((best.candidate.target, best.candidate.clusters, [best.candidate]))
-    edited = truncate(target.weight, weights.ranks(best.candidate, partition), partition=partition)
+def _as_applied(outcome: Outcome, candidate: Candidate, evaluator: Evaluator, weights: EditedWeights) -> Outcome:
+    """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
+    if outcome.partition != ROW_BLOCKS:
+        return outcome
+    target = weights.targets[candidate.target]
+    ((_, partition, tried),) = weights.of((candidate.target, candidate.clusters, [candidate]))
+    edited = truncate(target.weight, weights.ranks(candidate, partition), partition=partition)
     if torch.equal(edited, tried):
-        return best
-    with in_force(target, edited):
+        return outcome
+    with _named(candidate, target), in_force(target, edited):
         measured = whole(evaluator.measure(target.layer))
-    return _outcome(best.candidate, measured, best.added_parameters, partition)
+    return _outcome(candidate, measured, outcome.added_parameters, partition)
 
 
 def _added(weights: EditedWeights, candidate: Candidate, partition: str) -> int:
@@ -168,7 +181,11 @@ def _added(weights: EditedWeights, candidate: Candidate, partition: str) -> int:
 
 
 def whole(measured: Measured | None) -> Measured:
-    """What a measurement gave that nothing could stop."""
+    """What a measurement gave that nothing could stop.
+
+    Raises:
+        ValueError: it was stopped.
+    """
     if measured is None:
         raise ValueError("an evaluation that nothing can stop was stopped")
     return measured

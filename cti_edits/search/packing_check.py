@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from cti_edits.errors import printable
 from cti_edits.search.batches import ReadBatch
 from cti_edits.search.questions import Asked, Question, UnsupportedError
 from cti_edits.search.replay import BlockReplay
@@ -49,7 +50,11 @@ def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], b
         batch.reads, key=lambda name: (batch.paths[name][0] == batch.paths[longest][0], batch.paths[name][1][-1])
     )
     with torch.no_grad():
-        found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+        try:
+            found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+        except (TypeError, ValueError) as error:
+            said = printable(error, 200)
+            raise UnsupportedError(f"{type(lm.model).__name__} takes no masks of packed rows: {said}") from None
         for name in {longest, last}:
             _check_sequence(lm, questions[name[0]].sequences[name[1]], found[batch.reads[name]])
 
@@ -61,10 +66,11 @@ def _check_sequence(lm: Any, sequence: Asked, found: torch.Tensor) -> None:
     with torch.autocast(torch.device(lm.device).type, dtype=precision, enabled=precision is not None):
         alone = lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
     expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
-    # What is not finite is said by who evaluates it; in a packed row, it may be another sequence's.
-    if not bool(torch.isfinite(expected).all()) or not bool(torch.isfinite(found).all()):
-        return
     differences = (torch.log_softmax(found.float(), dim=-1) - expected).abs()
+    # A token may have no probability at all. What is not finite else is said by who evaluates it.
+    differences = differences[torch.isfinite(differences)]
+    if not len(differences):
+        return
     half = {lm.model.dtype, precision} & {torch.float16, torch.bfloat16}
     off = float(differences.mean() if half else differences.max())
     if not off <= (CLOSE_IN_HALF if half else CLOSE):

@@ -49,6 +49,8 @@ class ReferenceEvaluator:
         logger = logging.getLogger("lm_eval")
         level = logger.level
         logger.setLevel(logging.ERROR)
+        # As for the gold answers in `calibration`: the sampler of few-shot examples goes on from call to call.
+        self.calibration.task.set_fewshot_seed(seed=1234)
         try:
             results = evaluate(
                 lm=self.lm,

@@ -95,7 +95,7 @@ class ReplayEvaluator:
         for index, (batch, entering) in enumerate(zip(layout.batches, layout.entering, strict=True)):
             cache = self._replay.empty_cache() if self._writes else None
             logits = self._replay.logits(batch.packed, start, entering, batch.rows, batch.columns, cache)
-            answers.score(batch, self._lm.log_probabilities(logits))
+            answers.score(batch, logits, self._lm.log_probabilities(logits))
             new: dict[tuple[int, int], list[int]] = {}
             if texts := self._read_texts(batch, logits.argmax(dim=-1).tolist(), answers, new):
                 waiting.append(_Waiting(index, cache, texts))

@@ -52,8 +52,9 @@ def predicted_changes(
         changes: dict[Candidate, float] = {}
         for target_id, clusters, members in groups:
             target = weights.targets[target_id]
-            spectra = weights.cache.spectra(target.weight, tensor_sha256(target.parameter), clusters)
-            triplets = sigma_triplets(target.weight.cpu(), spectra)
+            # On the CPU, where the gradients are.
+            weight = target.weight.cpu()
+            triplets = sigma_triplets(weight, weights.cache.spectra(weight, tensor_sha256(target.parameter), clusters))
             try:
                 slopes = sigma_gradients(triplets, gradients[target_id].double())
             except EditError as error:
