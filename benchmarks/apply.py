@@ -1,4 +1,4 @@
-"""What applying an edit costs: ``python benchmarks/apply.py``.
+"""What applying an edit costs: ``python -m benchmarks.apply``.
 
 Truncates one random float16 weight of GPT-J's MLP input size, by `cti_edits.lowrank.truncate` and by torch's singular
 value decomposition block by block, in turn. Prints times only if both ways gave the same matrix.
@@ -7,22 +7,14 @@ value decomposition block by block, in turn. Prints times only if both ways gave
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import torch
 
+from benchmarks.demo import machine, timed
 from cti_edits.lowrank import assemble, decompose, truncate
 from cti_edits.ranks import block_ranks
-
-
-def timed(function: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def main() -> None:
@@ -49,7 +41,7 @@ def main() -> None:
         share = float((off > 0).double().mean())
         if bool((off > unit).any()) or share > 1e-3:
             sys.exit(f"the two differ: by up to {float(off.max()):g}, in a share of {share:g} of the elements")
-    print(f"{platform.platform()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(machine())
     print(f"{shape[0]} x {shape[1]} float16, K = {options.clusters}, rho = {options.rho:g}, {options.repeats} repeats")
     print(f"same matrix; one rounding apart in a share of {share:.1e} of the elements")
     print(f"torch.linalg.svd block by block: {statistics.median(slow):.1f} s (median)")

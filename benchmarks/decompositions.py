@@ -1,4 +1,4 @@
-"""What the last singular triplets of all row blocks cost: ``python benchmarks/decompositions.py``.
+"""What the last singular triplets of all row blocks cost: ``python -m benchmarks.decompositions``.
 
 One random float16 weight of GPT-J's MLP output size with a falling spectrum, at several K: `cti_edits.block_tails` for
 all K together, and torch's float64 singular value decomposition block by block, in turn. Prints times only if singular
@@ -9,26 +9,15 @@ values and scores of both agree: values to a share of 1e-9 of the block's first,
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 
+from benchmarks.demo import machine, timed
 from cti_edits.block_tails import ALLOWED, TAIL, BlockTail, block_tails
 from cti_edits.lowrank import decompose
 from cti_edits.spectrum import matrix_score
-
-T = TypeVar("T")
-
-
-def timed(function: Callable[[], T]) -> tuple[float, T]:
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter() - start, result
 
 
 def random_weight(rows: int, columns: int) -> torch.Tensor:
@@ -93,7 +82,7 @@ def main() -> None:
         slow.append(seconds)
         if repeat == 0:
             check_same(ours, theirs, first, gradient)
-    print(f"{platform.platform()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(machine())
     print(f"{options.rows} x {options.columns} float16, K = {options.clusters}, {options.repeats} repeats")
     print("same singular values and scores")
     print(f"torch.linalg.svd block by block:   {statistics.median(slow):.2f} s (median)")

@@ -1,4 +1,4 @@
-"""What a layer costs that runs an edit's factors: ``python benchmarks/factored_layer.py``.
+"""What a layer costs that runs an edit's factors: ``python -m benchmarks.factored_layer``.
 
 Cuts one random float32 weight to its edited rank, and runs the dense edited layer and the layer of its factors in
 turn, for one token and for 64. Prints times only if both give the same outputs, and what the edit takes as a file: as a
@@ -8,13 +8,13 @@ recipe and with its factors.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
+from benchmarks.demo import machine
 from cti_edits.factor_file import factor_bytes
 from cti_edits.factors import assembled, factored
 from cti_edits.footprint import TOKENS, alternated, layer_size
@@ -41,7 +41,7 @@ def main() -> None:
         dense.weight.copy_(assembled(blocks, options.rows, torch.float32))
     one = MatrixEdit("U_in", 0, "layers.0.fc", shape, options.rho, options.clusters, ranks)
     size = layer_size(one)
-    print(f"{platform.platform()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(machine())
     print(f"{shape[0]} x {shape[1]} float32, K = {options.clusters}, rho = {options.rho:g}, ranks {ranks}")
     print(f"parameters: {size.factored:,} of {size.dense:,}, {100 * size.share:.1f} %")
     with torch.inference_mode():

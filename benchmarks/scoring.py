@@ -56,18 +56,12 @@ def main() -> None:
 
 
 def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
-    from cti_edits.identity import tensor_sha256
     from cti_edits.search.progress import Silent
-    from cti_edits.search.scoring import matrix_scores
-    from cti_edits.search.sigma_gradients import Directions
+    from cti_edits.search.scoring import matrix_scores, tail_directions
     from cti_edits.spectrum_cache import SpectrumCache
 
     with empty_cache():
-        cache = SpectrumCache()
-        directions = []
-        for target in targets.values():
-            tails = cache.tails(target.weight, tensor_sha256(target.parameter), CLUSTERS)
-            directions.append([[Directions(t.U.float(), t.V.float()) for t in tails[number]] for number in CLUSTERS])
+        directions = tail_directions(CLUSTERS, targets, SpectrumCache(), Silent())
         return matrix_scores(lm, calibration, CLUSTERS, targets, directions, Silent())
 
 

@@ -138,6 +138,34 @@ class AppliedEdit:
         self._model, self._weights, self._modules = None, [], []
 
 
+def located(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:
+    """The matrix of ``model`` that ``matrix_edit`` is of; its values do not matter.
+
+    Args:
+        matrix_edit: of an edit.
+        model: a transformers model, which may be on the meta device.
+        where: what messages begin with, "NAME: edits[0]".
+
+    Raises:
+        FitError: module, layer or shape differ.
+    """
+    try:
+        target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
+    except FitError as error:
+        raise FitError(f"{where}.{error}") from None
+    if target.module != matrix_edit.module:
+        raise FitError(
+            f"{where}.module: {matrix_edit.matrix} of layer {matrix_edit.layer} is {target.module} in this model, "
+            f"the edit names {matrix_edit.module}"
+        )
+    if tuple(target.weight.shape) != matrix_edit.shape:
+        raise FitError(
+            f"{where}.shape: the edit is for {list(matrix_edit.shape)} (rows, columns), "
+            f"{target.module} of this model has {list(target.weight.shape)}"
+        )
+    return target
+
+
 def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str | None = None) -> list[TargetMatrix]:
     """Find and check every matrix that ``edit`` names, without changing anything.
 
@@ -167,20 +195,7 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str 
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
-        try:
-            target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
-        except FitError as error:
-            raise FitError(f"{where}.{error}") from None
-        if target.module != matrix_edit.module:
-            raise FitError(
-                f"{where}.module: {matrix_edit.matrix} of layer {matrix_edit.layer} is {target.module} in this model, "
-                f"the edit names {matrix_edit.module}"
-            )
-        if tuple(target.weight.shape) != matrix_edit.shape:
-            raise FitError(
-                f"{where}.shape: the edit is for {list(matrix_edit.shape)} (rows, columns), "
-                f"{target.module} of this model has {list(target.weight.shape)}"
-            )
+        target = located(matrix_edit, model, where)
         if target.parameter.is_meta:
             raise FitError(
                 f"{where}.module: the weight of {target.module} is on the meta device and holds no values; "

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 
 from cti_edits.appearing_folder import appearing
-from cti_edits.apply import TargetMatrix, target_matrix
+from cti_edits.apply import TargetMatrix, located
 from cti_edits.checkpoint_files import CheckpointFiles, checkpoint_files, read_json
 from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
 from cti_edits.export_readme import export_readme
@@ -104,20 +104,7 @@ def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
     places = []
     for index, one in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
-        try:
-            target = target_matrix(model, one.matrix, one.layer)
-        except FitError as error:
-            raise FitError(f"{where}.{error}") from None
-        if target.module != one.module:
-            raise FitError(
-                f"{where}.module: {one.matrix} of layer {one.layer} is {target.module} in this model, "
-                f"the edit names {one.module}"
-            )
-        if tuple(target.weight.shape) != one.shape:
-            raise FitError(
-                f"{where}.shape: the edit is for {list(one.shape)} (rows, columns), {target.module} of this model "
-                f"has {list(target.weight.shape)}"
-            )
+        target = located(one, model, where)
         tied = [
             name
             for name, parameter in model.named_parameters(remove_duplicate=False)

@@ -75,6 +75,19 @@ def manifest_path(text: str | os.PathLike[str]) -> Path:
     return path
 
 
+def own_manifest(text: str | os.PathLike[str]) -> Path:
+    """Where the manifest is that ``text`` names, to write beside it.
+
+    Raises:
+        EditError: a folder holds no manifest or several, or ``text`` names an edit on the hub.
+    """
+    if isinstance(text, str) and (found := hub_reference(text)) is not None:
+        raise EditError(
+            f"{found} is on the hub, and this writes beside the manifest; get it first: cti-edits pull {found}"
+        )
+    return manifest_path(text)
+
+
 def load_edit(text: str | os.PathLike[str]) -> Edit:
     """The edit that ``text`` names: a file, a folder, or a reference to the hub.
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cti_edits import block_spectra as module
 from cti_edits.block_spectra import BlockSpectrum, block_spectra, sigma_triplets, tied, tied_blocks, truncate_with
@@ -17,7 +16,7 @@ from cti_edits.errors import EditError
 from cti_edits.lowrank import decompose, truncate
 from cti_edits.ranks import full_ranks
 from cti_edits.spectrum import sigma_gradients
-from tests.matrices import random_block, with_spectrum
+from tests.matrices import random_block, weights_and_ranks, with_spectrum
 from tests.test_gram import NARROW, check_as_exact
 
 DTYPES = [torch.float64, *NARROW]
@@ -207,21 +206,7 @@ def test_the_squares_say_tie_until_singular_values_are_there() -> None:
     assert tied_blocks(weight, [2]) == ()
 
 
-@st.composite
-def weights_and_ranks(draw: st.DrawFn) -> tuple[torch.Tensor, tuple[int, ...]]:
-    shape = draw(st.integers(1, 14)), draw(st.integers(1, 14))
-    clusters = draw(st.integers(1, min(3, shape[0])))
-    dtype = draw(st.sampled_from(DTYPES))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-    if draw(st.booleans()):
-        weight = torch.randint(-2, 3, shape, generator=generator).to(dtype)
-    else:
-        spread = 10.0 ** -(draw(st.integers(0, 6)) * torch.rand(shape[1], generator=generator, dtype=torch.float64))
-        weight = (torch.randn(shape, generator=generator, dtype=torch.float64) * spread).to(dtype)
-    return weight, tuple(draw(st.integers(1, full)) for full in full_ranks(shape, clusters))
-
-
-@given(weights_and_ranks())
+@given(weights_and_ranks(DTYPES))
 @settings(deadline=None, max_examples=200)
 def test_any_weight(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, ranks = case

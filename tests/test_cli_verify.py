@@ -227,6 +227,28 @@ def test_pack_verify_and_unpack(edit: Path) -> None:
     assert not target.exists()
 
 
+def test_a_folder_is_packed_and_unpacked_too(edit: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "alone" / "mine.json"
+    load(edit).write(manifest)
+    done = run("pack", manifest.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith(f"{manifest}: ")
+    assert manifest.with_name("tiny.safetensors").exists()
+    assert run("unpack", manifest.parent).returncode == 0
+    assert load(manifest) == load(edit)
+    assert not manifest.with_name("tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_an_edit_on_the_hub_is_to_be_pulled_before_it_is_packed(command: str) -> None:
+    done = run(command, "someone/edits/fever.json@v1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "cti-edits: error: someone/edits/fever.json@v1 is on the hub, and this writes beside the manifest; "
+        "get it first: cti-edits pull someone/edits/fever.json@v1\n"
+    )
+
+
 def test_pack_refuses_in_one_line(edit: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "other", "gpt2", tiny_model("gpt2", seed=1))
     done = run("pack", edit, "--model", tmp_path / "other")

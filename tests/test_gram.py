@@ -13,8 +13,7 @@ from cti_edits import gram
 from cti_edits.errors import EditError
 from cti_edits.gram import gram_matrix, row_block_grams, truncated_by_gram
 from cti_edits.lowrank import decompose, truncate
-from cti_edits.ranks import full_ranks
-from tests.matrices import random_block, with_spectrum
+from tests.matrices import random_block, weights_and_ranks, with_spectrum
 
 NARROW = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -200,22 +199,7 @@ def test_the_block_is_left_alone() -> None:
     assert torch.equal(block, former)
 
 
-@st.composite
-def weights_and_ranks(draw: st.DrawFn) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Few distinct values, so that ties and deficient blocks are common, or random ones of any size."""
-    shape = draw(st.integers(1, 14)), draw(st.integers(1, 14))
-    clusters = draw(st.integers(1, min(3, shape[0])))
-    dtype = draw(st.sampled_from(NARROW))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
-    if draw(st.booleans()):
-        weight = torch.randint(-2, 3, shape, generator=generator).to(dtype)
-    else:
-        spread = 10.0 ** -(draw(st.integers(0, 6)) * torch.rand(shape[1], generator=generator, dtype=torch.float64))
-        weight = (torch.randn(shape, generator=generator, dtype=torch.float64) * spread).to(dtype)
-    return weight, tuple(draw(st.integers(1, full)) for full in full_ranks(shape, clusters))
-
-
-@given(weights_and_ranks())
+@given(weights_and_ranks(NARROW))
 @settings(deadline=None, max_examples=300)
 def test_truncation_is_the_exact_one(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, ranks = case

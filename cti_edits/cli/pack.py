@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from cti_edits.errors import printable
-from cti_edits.manifest import MAX_SHOWN_PATH
+from cti_edits.manifest import MAX_SHOWN_PATH, Edit
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="An edit manifest.", show_default=False)]
+File = Annotated[str, typer.Argument(metavar="FILE", help="An edit of yours: file or folder.", show_default=False)]
 
 
 def pack(
@@ -23,19 +23,27 @@ def pack(
 ) -> None:
     """Write the factors of the edit beside FILE, so that applying it needs no decomposition."""
     from cti_edits.packing import pack as packed
+    from cti_edits.references import own_manifest
 
-    edit = packed(file, model, revision)
-    factors = edit.edits[0].factors
-    assert factors is not None
-    print(f"{printable(file.parent / factors.file, MAX_SHOWN_PATH)}: {factors.size:,} bytes")
-    print(f"{printable(file, MAX_SHOWN_PATH)}: {file.stat().st_size:,} bytes, digest {edit.digest()}")
+    manifest = own_manifest(file)
+    edit = packed(manifest, model, revision)
+    for factors in dict.fromkeys(one.factors for one in edit.edits if one.factors):
+        print(f"{printable(manifest.parent / factors.file, MAX_SHOWN_PATH)}: {factors.size:,} bytes")
+    print_manifest(manifest, edit)
 
 
 def unpack(file: File) -> None:
     """Drop the factors of the edit and leave the recipe, which needs the base and a decomposition."""
     from cti_edits.manifest import load
     from cti_edits.packing import unpack as unpacked
+    from cti_edits.references import own_manifest
 
-    for deleted in unpacked(file):
+    manifest = own_manifest(file)
+    for deleted in unpacked(manifest):
         print(f"{printable(deleted, MAX_SHOWN_PATH)}: deleted")
-    print(f"{printable(file, MAX_SHOWN_PATH)}: {file.stat().st_size:,} bytes, digest {load(file).digest()}")
+    print_manifest(manifest, load(manifest))
+
+
+def print_manifest(manifest: Path, edit: Edit) -> None:
+    """What was written: its size, and the digest that it has now."""
+    print(f"{printable(manifest, MAX_SHOWN_PATH)}: {manifest.stat().st_size:,} bytes, digest {edit.digest()}")

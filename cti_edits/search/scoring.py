@@ -34,17 +34,29 @@ def rank_matrices(
     Raises:
         EditError: a weight, a loss, a gradient or a score is not finite; the message names it.
     """
+    directions = tail_directions(settings.clusters, targets, cache, progress)
+    scores = matrix_scores(lm, calibration, settings.clusters, targets, directions, progress)
+    return {clusters: keep_best(found, top_q) for clusters, found in scores.items()}
+
+
+def tail_directions(
+    clusters: Sequence[int], targets: Mapping[MatrixId, TargetMatrix], cache: SpectrumCache, progress: Progress
+) -> list[list[list[Directions]]]:
+    """The last singular vectors of the row blocks of every matrix, for each K; what `matrix_scores` wants.
+
+    Raises:
+        FitError: a weight is not finite; the message names it.
+    """
     directions = []
     with progress.phase("decompositions", len(targets)) as advance:
         for target in targets.values():
             try:
-                tails = cache.tails(target.weight, tensor_sha256(target.parameter), settings.clusters)
+                tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
             except EditError as error:
                 raise FitError(f"{target.module}: {error}") from None
-            directions.append([_directions(tails[number], target) for number in settings.clusters])
+            directions.append([_directions(tails[number], target) for number in clusters])
             advance(1)
-    scores = matrix_scores(lm, calibration, settings.clusters, targets, directions, progress)
-    return {clusters: keep_best(found, top_q) for clusters, found in scores.items()}
+    return directions
 
 
 def matrix_scores(
