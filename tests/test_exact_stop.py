@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.search import layout
+from cti_edits.search.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import NLL_STEP, Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
 from tests.small_searches import choices, lm_of, written
@@ -96,3 +97,35 @@ def test_the_winner_is_the_same(task: str, seed: int, tmp_path: Path) -> None:
     assert every.edit.search is not None
     assert exact.edit.search["candidates"] == every.edit.search["candidates"]
     assert exact.stopped
+
+
+@pytest.mark.usefixtures("_row_for_each")
+@pytest.mark.parametrize("task", ["choices", "written"])
+def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
+    """What is wrong of a candidate was mostly wrong of the model before it, so that it stops sooner."""
+    calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 2, until: []}")
+    lm = lm_of("gptj", tiny_model("gptj", seed=1))
+    evaluator = ReplayEvaluator(lm, calibration)
+    unedited = evaluator.measure()
+    assert unedited is not None
+    if task == "choices":
+        assert 0 < unedited.accuracy < 1
+    batches = evaluator._layout.batches
+    assert len(batches) > 3
+    sides = [{unedited.correct[example] for example in batch.examples} for batch in batches]
+    assert all(len(side) == 1 for side in sides)
+    order = evaluator._order()
+    assert sorted(order) == list(range(len(batches)))
+    assert [right for index in order for right in sides[index]] == sorted(unedited.correct)
+    asked: list[tuple[int, float]] = []
+
+    def stop(wrong: int, loss: float) -> bool:
+        asked.append((wrong, loss))
+        return len(asked) == 2
+
+    assert evaluator.measure(0, None, stop) is None
+    # A text that does not go as drafted is judged when all batches are through.
+    assert asked[0][0] == (len(batches[order[0]].examples) if task == "choices" else 0)
+    # And now it is the others that are wrong.
+    evaluator._right = {example: not right for example, right in enumerate(unedited.correct)}
+    assert [right for index in evaluator._order() for right in sides[index]] == sorted(unedited.correct, reverse=True)

@@ -52,6 +52,9 @@ def compare(lm: Any, calibration: CalibrationSet, evaluator: Any = None, layers:
         with in_force(target, edited):
             theirs = reference.measure()
             assert_same(evaluator.measure(target.layer), theirs)
+            # Once to learn what the edit does not reach, and once with that.
+            assert_same(evaluator.measure(target.layer, target.matrix), theirs)
+            assert_same(evaluator.measure(target.layer, target.matrix), theirs)
             losses.add(theirs.nll)
     assert len(losses) == 1 + 2 * len(layers)
     assert_same(evaluator.measure(), unedited)
@@ -148,7 +151,7 @@ def test_drafts_that_break_somewhere(
     calls: list[int] = []
 
     def watched(*arguments: Any) -> None:
-        calls.append(len(arguments[4]))
+        calls.append(len(arguments[2]))
         decode(*arguments)
 
     monkeypatch.setattr(replay_evaluator, "decode", watched)
@@ -417,6 +420,33 @@ def test_an_error_that_is_not_of_memory_is_not_swallowed(tmp_path: Path) -> None
     lm.model.forward = broken
     with pytest.raises(RuntimeError, match="a kernel is missing"):
         evaluator.measure()
+
+
+def test_texts_are_continued_a_few_at_a_time_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each continued text has a row of keys and values of its own, and a long prompt that all share would fill it."""
+    lm = lm_of("gptj")
+    calibration = written(tmp_path, "{max_gen_toks: 5, until: []}")
+    together: list[int] = []
+
+    def watched(replay: Any, cache: Any, unfinished: Any) -> None:
+        together.append(len(unfinished))
+        assert {layer.keys.shape[0] for layer in cache.layers} == {len(unfinished)}
+        decode(replay, cache, unfinished)
+
+    monkeypatch.setattr(replay_evaluator, "decode", watched)
+    compare(lm, calibration, layers=(1,))
+    most = max(together)
+    assert most > 3
+    evaluator = ReplayEvaluator(lm, calibration)
+    evaluator.measure()
+    longest = max(len(question.asked[0].prompt) for question in evaluator._layout.questions)  # type: ignore[union-attr]
+    width = lm.model.config.n_embd
+    evaluator._layout.kept_bytes = 3 * lm.model.config.n_layer * 2 * width * 4 * (longest + 5)
+    together.clear()
+    compare(lm, calibration, evaluator, layers=(1,))
+    assert 1 < max(together) < most
 
 
 # The whole search.

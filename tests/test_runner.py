@@ -97,6 +97,7 @@ def weights_stay(lm: Any) -> Iterator[None]:
 def searched(
     lm: Any, task: Any, settings: SearchSettings, final: bool = False, limit: int | None = None
 ) -> SearchResult:
+    """Every candidate to its end: what is stopped has no outcome to look at."""
     chosen = examples(task, settings)
     return run_search(
         lm,
@@ -107,6 +108,7 @@ def searched(
         batch_size=5,
         gradient_examples=chosen.gradients,
         test=final_part(task, limit) if final else None,
+        exact_stop=False,
     )
 
 

@@ -88,12 +88,16 @@ class Answers:
             self._samples[example], self._losses[example] = sample, -likelihood / question.gold_tokens
             check_loss(self._losses[example], question.doc_id)
 
+    @property
+    def right(self) -> dict[int, bool]:
+        """Of the examples that were judged so far, whether they are right."""
+        return {example: is_right(sample) for example, sample in self._samples.items()}
+
     def hopeless(self, hopeless: Hopeless) -> bool:
         """Ask whether what is there so far decides it; not if all is there."""
         if len(self._samples) == len(self._questions):
             return False
-        wrong = sum(not is_right(sample) for sample in self._samples.values())
-        return hopeless(wrong, sum(self._losses.values()))
+        return hopeless(sum(not right for right in self.right.values()), sum(self._losses.values()))
 
     def measured(self, labels: Sequence[str] | None) -> Measured:
         """All of them together, in the order of the questions."""

@@ -39,9 +39,37 @@ class ReadBatch:
     scored: list[tuple[int, int]]
 
 
-def read_batches(questions: Sequence[Question], causal: bool, rows_per_batch: int, row_tokens: int) -> list[ReadBatch]:
-    """Batches of everything that is asked; see `packing.pack`."""
-    names = [(example, number) for example, q in enumerate(questions) for number in range(len(q.sequences))]
+def read_batches(
+    questions: Sequence[Question],
+    causal: bool,
+    rows_per_batch: int,
+    row_tokens: int,
+    apart: Sequence[bool] | None = None,
+) -> list[ReadBatch]:
+    """Batches of everything that is asked; see `packing.pack`.
+
+    Args:
+        questions: of every example.
+        causal: as in `packing.pack`, with the two that follow it.
+        rows_per_batch: rows of a batch.
+        row_tokens: tokens of a row.
+        apart: for each example, which of two it is of that are to share no batch; None for one of all.
+    """
+    if apart is not None and len(set(apart)) == 2:
+        return [
+            batch
+            for one in (False, True)
+            for batch in _batches_of(
+                questions, [e for e, of in enumerate(apart) if of == one], causal, rows_per_batch, row_tokens
+            )
+        ]
+    return _batches_of(questions, range(len(questions)), causal, rows_per_batch, row_tokens)
+
+
+def _batches_of(
+    questions: Sequence[Question], examples: Sequence[int], causal: bool, rows_per_batch: int, row_tokens: int
+) -> list[ReadBatch]:
+    names = [(example, number) for example in examples for number in range(len(questions[example].sequences))]
     asked = {name: questions[name[0]].sequences[name[1]] for name in names}
     packed = pack(
         [asked[name].tokens for name in names], [name[0] for name in names], causal, rows_per_batch, row_tokens

@@ -1,4 +1,4 @@
-"""Greedy decoding of several sequences that share packed rows, from keys and values that are there already."""
+"""Greedy decoding of several sequences together, from keys and values that are there already."""
 
 from __future__ import annotations
 
@@ -16,49 +16,41 @@ class Unfinished:
     """A sequence that is to be continued.
 
     Attributes:
-        row: of the cache.
-        columns: what of the row it sees.
-        written: the tokens that it was continued by so far; the last of them has no keys and values yet.
-        position: of that last one.
+        row: of the packed batch that it was read in.
+        path: its columns there that have keys and values.
+        written: the tokens that it was continued by so far, one or more; the last has no keys and values yet, and
+            follows those of ``path``.
         finished: whether it ends with the given tokens.
     """
 
     row: int
-    columns: list[int]
+    path: list[int]
     written: list[int]
-    position: int
     finished: Callable[[Sequence[int]], bool] = field(repr=False)
 
 
-def decode(replay: BlockReplay, cache: Any, rows: int, width: int, unfinished: Sequence[Unfinished]) -> None:
+def decode(replay: BlockReplay, cache: Any, unfinished: Sequence[Unfinished]) -> None:
     """Continue each sequence by the likeliest tokens until it is finished; ``written`` grows in place.
 
     Args:
         replay: the model.
-        cache: a transformers cache with the keys and values of every block, (rows, heads, width, head width).
-        rows: of the cache.
-        width: of the cache.
-        unfinished: the sequences, each with at least one written token.
+        cache: a transformers cache with the keys and values of every block, a row for each sequence, padded on the
+            right to the longest path; used up.
+        unfinished: the sequences.
     """
     active = list(unfinished)
+    seen = torch.tensor([len(sequence.path) for sequence in active])
+    width = int(seen.max())
+    steps = 0
     while active:
-        members: list[list[Unfinished]] = [[] for _ in range(rows)]
-        for sequence in active:
-            members[sequence.row].append(sequence)
-        added = max(map(len, members))
-        tokens = torch.zeros((rows, added), dtype=torch.long)
-        positions = torch.zeros_like(tokens)
-        visible = torch.zeros((rows, added, width + added), dtype=torch.bool)
-        visible[:, range(added), range(width, width + added)] = True
-        for row, group in enumerate(members):
-            for index, sequence in enumerate(group):
-                tokens[row, index], positions[row, index] = sequence.written[-1], sequence.position
-                visible[row, index, sequence.columns] = True
-        likeliest = replay.next_logits(tokens, positions, visible, cache).argmax(dim=-1).tolist()
-        for row, group in enumerate(members):
-            for index, sequence in enumerate(group):
-                sequence.columns.append(width + index)
-                sequence.written.append(likeliest[row * added + index])
-                sequence.position += 1
-        width += added
-        active = [sequence for sequence in active if not sequence.finished(sequence.written)]
+        columns = torch.arange(width + steps + 1)
+        visible = (columns < seen[:, None]) | (columns >= width)
+        tokens = torch.tensor([[sequence.written[-1]] for sequence in active])
+        logits = replay.next_logits(tokens, (seen + steps)[:, None], visible[:, None], cache)
+        for sequence, token in zip(active, logits.argmax(dim=-1).tolist(), strict=True):
+            sequence.written.append(token)
+        steps += 1
+        kept = [index for index, sequence in enumerate(active) if not sequence.finished(sequence.written)]
+        if len(kept) < len(active):
+            active, seen = [active[index] for index in kept], seen[kept]
+            cache.batch_select_indices(torch.tensor(kept, dtype=torch.long, device=logits.device))

@@ -112,7 +112,7 @@ def evaluate(
             target = weights.targets[group[0]]
             for candidate, partition, edited in weights.of(group):
                 with _named(candidate, target), in_force(target, edited):
-                    measured = evaluator.measure(target.layer, _stop(best) if exact_stop else None)
+                    measured = evaluator.measure(target.layer, target.matrix, _stop(best) if exact_stop else None)
                 if measured is not None:
                     found[candidate] = _outcome(candidate, measured, _added(weights, candidate, partition), partition)
                     best = winner([best, found[candidate]])
@@ -171,7 +171,7 @@ def _as_applied(outcome: Outcome, candidate: Candidate, evaluator: Evaluator, we
     if torch.equal(edited, tried):
         return outcome
     with _named(candidate, target), in_force(target, edited):
-        measured = whole(evaluator.measure(target.layer))
+        measured = whole(evaluator.measure(target.layer, target.matrix))
     return _outcome(candidate, measured, outcome.added_parameters, partition)
 
 

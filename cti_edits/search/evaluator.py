@@ -18,7 +18,7 @@ EvaluatorName = Literal["replay", "reference"]
 class Evaluator(Protocol):
     """Measures a model on the calibration examples."""
 
-    def measure(self, start: int = 0, hopeless: Hopeless | None = None) -> Measured | None:
+    def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
         """See `replay_evaluator.ReplayEvaluator.measure`; the first call is for the unedited model."""
 
 

@@ -16,6 +16,7 @@ from cti_edits.search.packing import ROW_TOKENS
 from cti_edits.search.packing_check import check_packing
 from cti_edits.search.questions import Question, Written
 from cti_edits.search.replay import BlockReplay
+from cti_edits.search.unreached import Unreached
 
 GAIN = 0.8
 """A batch of twice the rows has to take less than this share of the time a token, or it is not worth its memory."""
@@ -44,6 +45,7 @@ class Layout:
     kept: list[Any] | None
     kept_bytes: int
     block: int
+    _unreached: dict[int, Unreached]
 
     def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question]) -> None:
         """Find how many rows go into a batch.
@@ -63,19 +65,28 @@ class Layout:
         self._rows = self._fastest_rows()
         self.restart()
 
-    def ask(self, questions: Sequence[Question]) -> None:
-        """Lay out these questions."""
+    def ask(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
+        """Lay out these questions; see `batches.read_batches` for ``apart``."""
         self.questions = questions
+        self._apart = apart
         self._writes = any(isinstance(sequence, Written) for q in questions for sequence in q.asked)
         self.restart()
 
     def restart(self) -> None:
         """Lay the questions out anew, at block 0."""
         causal = self._lm.kind == "causal"
-        self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens)
+        self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens, self._apart)
         self.block = 0
+        self._unreached = {}
         self.entering = [None] * len(self.batches)
         self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
+
+    def unreached(self, index: int, matrix: str) -> Unreached:
+        """What is kept of batch ``index`` and block ``block`` while ``matrix`` is edited there."""
+        known = self._unreached.get(index)
+        if known is None or known.matrix != matrix:
+            known = self._unreached[index] = Unreached(matrix)
+        return known
 
     def carry_on(self, block: int) -> None:
         """Have the hidden states that enter ``block``. No block before it may be edited."""
@@ -84,6 +95,7 @@ class Layout:
         if block == self.block:
             return
         try:
+            self._unreached = {}
             self.entering, self.block = self._carried(block), block
         except BaseException:
             # Some of what is kept has come to the block, and some has not.

@@ -27,7 +27,12 @@ class ReferenceEvaluator:
         lm.loglikelihood = functools.partial(type(lm).loglikelihood, lm, disable_tqdm=True)
         lm.generate_until = functools.partial(type(lm).generate_until, lm, disable_tqdm=True)
 
-    def measure(self, start: int = 0, hopeless: Hopeless | None = None) -> Measured:  # noqa: ARG002
+    def measure(
+        self,
+        start: int = 0,  # noqa: ARG002
+        matrix: str | None = None,  # noqa: ARG002
+        hopeless: Hopeless | None = None,  # noqa: ARG002
+    ) -> Measured:
         """Evaluate the model as it stands on the calibration examples, all of it and all of them.
 
         Raises:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,28 @@ from cti_edits.apply import model_family
 from cti_edits.masked_lm import unused_positions
 from cti_edits.projection import projected_at
 from cti_edits.search.packing import PackedBatch
+from cti_edits.search.replaced_forward import replaced_forward
+from cti_edits.search.unreached import Unreached, around, remembered
 
 OUTPUTS = ("U_in", "U_up", "U_out", "W_o")
 """Matrices that work on each token by itself, after the attention has looked at the others."""
+
+
+@dataclass(frozen=True)
+class CachePart:
+    """Keys and values of some sequences of a packed batch.
+
+    Attributes:
+        before: the cache of the unedited blocks.
+        after: that of the others.
+        rows: of each sequence, its row.
+        paths: of each sequence, its columns.
+    """
+
+    before: Any
+    after: Any
+    rows: list[int]
+    paths: list[list[int]]
 
 
 class BlockReplay:
@@ -37,6 +57,7 @@ class BlockReplay:
         self._causal = family.kind == "causal"
         self.blocks: Sequence[torch.nn.Module] = list(self._model.get_submodule(family.layers))
         self.depth = len(self.blocks)
+        self._matrices = family.matrices
         self._head = self._model.get_output_embeddings()
         self._first_position = 0 if self._causal else unused_positions(self._model)
         self._last = [self.blocks[-1].get_submodule(name) for name in _by_token(family.matrices)]
@@ -75,23 +96,29 @@ class BlockReplay:
 
         return DynamicCache()
 
-    def joined_cache(self, parts: Sequence[tuple[Any, Any]], start: int) -> Any:
-        """One cache of several batches' rows, padded on the right to the widest.
+    def gathered_cache(self, parts: Sequence[CachePart], start: int) -> Any:
+        """One cache with a row for every path of ``parts``, padded on the right to the longest.
 
         Args:
-            parts: for each batch, the cache of the blocks before ``start``, and that of the others.
-            start: a block.
+            parts: of some batches.
+            start: the block that divides what is unedited of a part from what is not.
         """
-        joined = self.empty_cache()
+        gathered = self.empty_cache()
+        width = max(len(path) for part in parts for path in part.paths)
+        places = []
+        for part in parts:
+            columns = torch.zeros((len(part.paths), width), dtype=torch.long)
+            for index, path in enumerate(part.paths):
+                columns[index, : len(path)] = torch.tensor(path)
+            places.append((torch.tensor(part.rows)[:, None].to(self._lm.device), columns.to(self._lm.device)))
         for block in range(self.depth):
-            layers = [(before if block < start else after).layers[block] for before, after in parts]
-            width = max(layer.keys.shape[-2] for layer in layers)
-            sides = []
-            for tensors in ([layer.keys for layer in layers], [layer.values for layer in layers]):
-                padded = [torch.nn.functional.pad(t, (0, 0, 0, width - t.shape[-2])) for t in tensors]
-                sides.append(torch.cat(padded))
-            joined.update(sides[0], sides[1], block)
-        return joined
+            layers = [(part.before if block < start else part.after).layers[block] for part in parts]
+            keys, values = (
+                torch.cat([tensor[rows, :, columns] for tensor, (rows, columns) in zip(tensors, places, strict=True)])
+                for tensors in ([layer.keys for layer in layers], [layer.values for layer in layers])
+            )
+            gathered.update(keys.transpose(1, 2), values.transpose(1, 2), block)
+        return gathered
 
     def logits(
         self,
@@ -101,6 +128,7 @@ class BlockReplay:
         rows: torch.Tensor,
         columns: torch.Tensor,
         cache: Any = None,
+        unreached: Unreached | None = None,
     ) -> torch.Tensor:
         """The logits at the places (rows, columns), (places, vocabulary), running from block ``start`` on.
 
@@ -111,27 +139,42 @@ class BlockReplay:
             rows: of each place.
             columns: of each place.
             cache: a transformers cache that takes the keys and values of the blocks that run.
+            unreached: what is known of block ``start`` if only one of its matrices is edited, and of no other block;
+                learned if nothing is. Always with the same batch and places.
         """
         with (
             self._skipped(range(start)),
             self._entering(start, entering),
             _only_at(self._last, rows * batch.tokens.shape[1] + columns),
+            self._remembered(start, unreached),
         ):
-            return self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
+            logits = self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
+        if unreached is not None and cache is not None:
+            if unreached.keys_values is None:
+                unreached.keys_values = cache.layers[start].keys, cache.layers[start].values
+            elif len(cache.layers) <= start or cache.layers[start].keys is None:
+                cache.update(*unreached.keys_values, start)
+        return logits
+
+    def _remembered(self, start: int, unreached: Unreached | None) -> contextlib.AbstractContextManager[None]:
+        if unreached is None:
+            return contextlib.nullcontext()
+        edited = self._matrices[unreached.matrix]
+        return remembered(self.blocks[start], edited, around(self._matrices.values()), unreached.outputs)
 
     def next_logits(
         self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
     ) -> torch.Tensor:
-        """The logits at every one of some further tokens, (rows · tokens, vocabulary), running all blocks.
+        """The logits at one further token of each row, (rows, vocabulary), running all blocks.
 
         Args:
-            tokens: (rows, tokens).
-            positions: (rows, tokens).
-            visible: (rows, tokens, columns): which of the columns of ``cache``, and of these tokens, each may see.
+            tokens: (rows, 1).
+            positions: (rows, 1).
+            visible: (rows, 1, columns): which of the columns of ``cache``, and of these tokens, each may see.
             cache: a transformers cache with every block's keys and values; these tokens' are added.
         """
-        at = torch.cartesian_prod(torch.arange(tokens.shape[0]), torch.arange(tokens.shape[1]))
-        return self._call(tokens, positions, visible, at[:, 0], at[:, 1], cache)
+        rows = torch.arange(len(tokens))
+        return self._call(tokens, positions, visible, rows, torch.zeros_like(rows), cache)
 
     def _call(
         self,
@@ -223,20 +266,6 @@ def _by_token(matrices: Any) -> list[str]:
     if len(mlp) == 1 and (whole := mlp.pop()):
         return [whole, *(name for name in names if not name.startswith(f"{whole}."))]
     return names
-
-
-@contextlib.contextmanager
-def replaced_forward(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Inside, ``module`` runs ``forward``."""
-    former = module.__dict__.get("forward")
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if former is None:
-            del module.forward
-        else:
-            module.forward = former
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from cti_edits.search.documents import Documents
 from cti_edits.search.layout import Layout, cache_bytes
 from cti_edits.search.measured import Measured, NotFiniteError
 from cti_edits.search.questions import Filled, Written, questions
-from cti_edits.search.replay import BlockReplay
+from cti_edits.search.replay import BlockReplay, CachePart
 
 
 @dataclass
@@ -54,15 +54,17 @@ class ReplayEvaluator:
         self._replay = BlockReplay(lm)
         self._layout = Layout(lm, self._replay, questions(lm, calibration, self._documents))
         self._writes = any(isinstance(sequence, Written) for q in self._layout.questions for sequence in q.asked)
-        self._drafted = not self._writes
+        self._right: dict[int, bool] = {}
 
-    def measure(self, start: int = 0, hopeless: Hopeless | None = None) -> Measured | None:
+    def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
         """Evaluate the model as it stands.
 
-        What it writes when it is first called, later calls expect, so that the unedited model comes first.
+        What it writes when it is first called, later calls expect, and what it has right and wrong decides what lies
+        together, so that the unedited model comes first.
 
         Args:
             start: no block before this one is edited; 0 is always right.
+            matrix: the role of the only matrix that is edited, one of block ``start``; None is always right.
             hopeless: asked after each batch; if it says so, the rest is left out.
 
         Returns:
@@ -74,7 +76,7 @@ class ReplayEvaluator:
         while True:
             try:
                 with torch.no_grad():
-                    return self._measure(start, hopeless)
+                    return self._measure(start, matrix, hopeless)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
                 if not self._layout.separate():
@@ -86,20 +88,25 @@ class ReplayEvaluator:
             # Outside of the handler, which would keep the tensors of the frames that failed.
             self._layout.shrink()
 
-    def _measure(self, start: int, hopeless: Hopeless | None) -> Measured | None:
+    def _measure(self, start: int, matrix: str | None, hopeless: Hopeless | None) -> Measured | None:
         layout = self._layout
         layout.carry_on(start)
         answers = Answers(self._documents, layout.questions)
         written: dict[tuple[int, int], list[int]] = {}
         waiting: list[_Waiting] = []
-        for index, (batch, entering) in enumerate(zip(layout.batches, layout.entering, strict=True)):
+        order = self._order()
+        for index in order:
+            batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None
-            logits = self._replay.logits(batch.packed, start, entering, batch.rows, batch.columns, cache)
+            unreached = layout.unreached(index, matrix) if matrix is not None else None
+            logits = self._replay.logits(
+                batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache, unreached
+            )
             answers.score(batch, logits, self._lm.log_probabilities(logits))
             new: dict[tuple[int, int], list[int]] = {}
-            if texts := self._read_texts(batch, logits.argmax(dim=-1).tolist(), answers, new):
+            if texts := self._read_texts(batch, logits, answers, new):
                 waiting.append(_Waiting(index, cache, texts))
-            last = index == len(layout.batches) - 1
+            last = index == order[-1]
             if waiting and (last or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
                 self._write_on(start, waiting)
                 new |= {name: text.written for group in waiting for name, text in group.texts.items()}
@@ -108,16 +115,31 @@ class ReplayEvaluator:
             written |= new
             answers.finish({*batch.examples, *(example for example, _ in new)})
             if hopeless is not None and answers.hopeless(hopeless):
+                self._right |= answers.right
                 return None
-        if not self._drafted:
-            self._draft(written)
+        first = not self._right
+        self._right |= answers.right
+        if first:
+            self._lay_out(written)
         return answers.measured(self._labels)
 
+    def _order(self) -> list[int]:
+        """The batches, those first of whose examples most were wrong when they were last asked."""
+
+        def right(index: int) -> float:
+            examples = self._layout.batches[index].examples
+            return sum(self._right.get(example, False) for example in examples) / len(examples)
+
+        return sorted(range(len(self._layout.batches)), key=right)
+
     def _read_texts(
-        self, batch: ReadBatch, likeliest: Sequence[int], answers: Answers, written: dict[tuple[int, int], list[int]]
+        self, batch: ReadBatch, logits: torch.Tensor, answers: Answers, written: dict[tuple[int, int], list[int]]
     ) -> dict[tuple[int, int], Unfinished]:
         """Take what a masked model fills in and what is written as drafted; what goes another way is given back."""
-        waiting = {}
+        waiting: dict[tuple[int, int], Unfinished] = {}
+        if len(batch.scored) == len(batch.reads):
+            return waiting
+        likeliest = logits.argmax(dim=-1).tolist()
         for name, places in batch.reads.items():
             sequence = self._sequence(name)
             tokens = [likeliest[place] for place in places]
@@ -131,7 +153,7 @@ class ReplayEvaluator:
                     continue
                 row, path = batch.paths[name]
                 seen = len(sequence.prompt) + agreed
-                waiting[name] = Unfinished(row, list(path[:seen]), tokens[: agreed + 1], seen, finished)
+                waiting[name] = Unfinished(row, list(path[:seen]), tokens[: agreed + 1], finished)
         return waiting
 
     def _sequence(self, name: tuple[int, int]) -> Any:
@@ -142,31 +164,52 @@ class ReplayEvaluator:
             answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
 
     def _write_on(self, start: int, waiting: Sequence[_Waiting]) -> None:
-        """Continue the texts of these batches together."""
+        """Continue the texts of these batches."""
         layout = self._layout
-        parts = []
-        first_row = 0
-        unfinished = []
         for group in waiting:
-            batch = layout.batches[group.batch]
             if start and layout.kept is None:
+                batch = layout.batches[group.batch]
                 group.cache = self._replay.empty_cache()
                 self._replay.logits(batch.packed, 0, None, batch.rows, batch.columns, group.cache)
-            parts.append((layout.kept[group.batch] if layout.kept is not None else group.cache, group.cache))
-            for text in group.texts.values():
-                text.row += first_row
-                unfinished.append(text)
-            first_row += len(batch.packed.tokens)
-        cache = self._replay.joined_cache(parts, start)
-        width = max(layout.batches[group.batch].packed.tokens.shape[1] for group in waiting)
-        decode(self._replay, cache, first_row, width, unfinished)
+        # What the texts of a batch share, each of them has for itself here.
+        texts = [(group, text) for group in waiting for text in group.texts.values()]
+        texts.sort(key=lambda one: len(one[1].path))
+        while texts:
+            together = self._that_fit(start, texts)
+            texts = texts[len(together) :]
+            unfinished, parts = [], []
+            for group in waiting:
+                own = [text for owner, text in together if owner is group]
+                if own:
+                    parts.append(
+                        CachePart(*self._caches(group), [text.row for text in own], [text.path for text in own])
+                    )
+                    unfinished += own
+            decode(self._replay, self._replay.gathered_cache(parts, start), unfinished)
 
-    def _draft(self, written: dict[tuple[int, int], list[int]]) -> None:
-        """Expect of later calls what was written now."""
+    def _caches(self, group: _Waiting) -> tuple[Any, Any]:
+        """The keys and values of a batch: those of unedited blocks, and those of the others."""
+        kept = self._layout.kept
+        return (group.cache if kept is None else kept[group.batch]), group.cache
+
+    def _that_fit(
+        self, start: int, texts: Sequence[tuple[_Waiting, Unfinished]]
+    ) -> Sequence[tuple[_Waiting, Unfinished]]:
+        """So many of the first texts, one or more, as are within `Layout.kept_bytes` each with a row of its own."""
+        before, after = self._caches(texts[0][0])
+        layers = [*before.layers[:start], *after.layers[start:]]
+        column = sum(2 * layer.keys[0, :, 0].nbytes for layer in layers)
+        count = 1
+        while count < len(texts) and (count + 1) * len(texts[count][1].path) * column <= self._layout.kept_bytes:
+            count += 1
+        return texts[:count]
+
+    def _lay_out(self, written: dict[tuple[int, int], list[int]]) -> None:
+        """Expect of later calls what was written now, and have what is right now apart from what is wrong."""
         self._layout.ask(
             [
                 question.with_drafts([tuple(written.get((example, i), ())) for i in range(len(question.asked))])
                 for example, question in enumerate(self._layout.questions)
-            ]
+            ],
+            [self._right[example] for example in range(len(self._layout.questions))],
         )
-        self._drafted = True

@@ -29,7 +29,8 @@ from cti_edits.search.measured import NotFiniteError
 from cti_edits.search.packing import ROW_TOKENS
 from cti_edits.search.packing_check import check_packing
 from cti_edits.search.questions import Question, UnsupportedError
-from cti_edits.search.replay import BlockReplay, replaced_forward
+from cti_edits.search.replaced_forward import replaced_forward
+from cti_edits.search.replay import BlockReplay
 
 
 class Directions(NamedTuple):
