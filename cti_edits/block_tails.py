@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -136,12 +137,24 @@ def _tail_by_gram(block: torch.Tensor, gram: torch.Tensor, count: int) -> BlockT
 def _last_eigenpairs(gram: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``count`` smallest eigenvalues of the lower triangle of ``gram``, or more, ascending, and their vectors."""
     if len(gram) <= WHOLE:
-        values, vectors = torch.linalg.eigh(gram)
+        with _one_torch_thread():
+            values, vectors = torch.linalg.eigh(gram)
         return values, vectors
     if len(gram) > ALONE or gram.is_cuda:
         return eigenpairs(gram, 0, count - 1)
     with _openblas().limit(limits=1):
         return eigenpairs(gram, 0, count - 1)
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Inside, torch works with one thread: for what is small, waiting for others takes as long as the work."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
 
 
 @functools.cache

@@ -14,8 +14,10 @@ from cti_edits.ranks import partition_rows
 ROWS = 2048
 """Rows of the long side that are held in float64 at once."""
 
-PANEL = 512
-"""Columns of the Gram matrix that are summed at once. Smaller saves more of the symmetric half, and runs slower."""
+PANEL = 192
+"""Columns of the Gram matrix that are summed at once. Fewer save more of the symmetric half; MKL takes longer where
+they are no multiple of 48 (with one thread and 384 to 2048 columns, 512 takes 1.2 to 1.4 times as long as 192, and 128
+1.2 to 1.8 times)."""
 
 SUBSET = 1 / 3
 """Above this share of eigenvectors LAPACK's whole solver takes less time than its solver for some of them (measured at

@@ -20,7 +20,7 @@ from cti_edits.block_tails import TAIL, BlockTail, block_tails
 from cti_edits.errors import EditError, printable
 from cti_edits.lowrank import BlockDecomposition
 from cti_edits.ranks import row_block_sizes
-from cti_edits.spectrum_files import EntryKey, default_folder, default_limit, store
+from cti_edits.spectrum_files import BoundedFolder, EntryKey, default_folder, default_limit
 
 logger = logging.getLogger("cti_edits")
 
@@ -47,6 +47,7 @@ class SpectrumCache:
     def __init__(self, folder: Path | None = None, limit: int | None = None) -> None:
         self.folder = default_folder() if folder is None else folder
         self.limit = default_limit() if limit is None else limit
+        self._files = BoundedFolder(self.folder, self.limit)
         self._storing = True
 
     def tails(self, weight: torch.Tensor, sha256: str, clusters: Sequence[int]) -> dict[int, tuple[BlockTail, ...]]:
@@ -121,7 +122,7 @@ class SpectrumCache:
             return
         metadata = {**_description(key, weight), "checksum": _checksum(tensors)}
         try:
-            store(self.folder, key, save(tensors, metadata), self.limit)
+            self._files.store(key, save(tensors, metadata))
         except (EditError, OSError) as error:
             self._stop_storing(error)
 

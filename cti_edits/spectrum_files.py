@@ -25,6 +25,9 @@ LIMIT_VARIABLE = "CTI_EDITS_CACHE_LIMIT"
 PRECISION = "float64"
 """What decompositions are computed and stored in."""
 
+RESERVE = 1 / 8
+"""Share of the limit; while so much is free, entries are stored without counting those that are there."""
+
 STALE = 3600
 """Seconds after which a temporary file is taken for the remains of a process that was killed."""
 
@@ -93,61 +96,97 @@ def entries(folder: Path) -> list[Entry]:
         EditError: the folder cannot be read.
     """
     try:
-        paths = list(folder.iterdir())
+        with os.scandir(folder) as names:
+            files = [(file, match) for file in names if (match := _NAME.fullmatch(file.name))]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise EditError(f"{printable(folder)}: cannot read the cache: {error.strerror or error}") from None
     found = []
-    for path in paths:
-        match = _NAME.fullmatch(path.name)
-        if match is None or path.is_symlink() or not path.is_file():
-            continue
+    for file, match in files:
         with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
+            if not file.is_file(follow_symlinks=False):
+                continue
+            status = file.stat(follow_symlinks=False)
             sha256, orientation, clusters, kind, precision = match.groups()
             key = EntryKey(sha256, orientation, int(clusters), kind, precision)
-            found.append(Entry(key, path, status.st_size, status.st_mtime))
+            found.append(Entry(key, folder / file.name, status.st_size, status.st_mtime))
     return sorted(found, key=lambda entry: (entry.used, entry.path.name))
 
 
-def store(folder: Path, key: EntryKey, content: bytes, limit: int) -> bool:
-    """Put ``content`` into the cache, and so much out of it that all files together stay within ``limit`` bytes.
+class BoundedFolder:
+    """The cache's folder, as one process writes it: all files together stay within a limit.
 
-    Returns:
-        Whether it is stored: content of more than ``limit`` bytes is not.
+    What is there is counted when the folder was changed by others, and wherever the limit is near, but not for every
+    entry: a search stores hundreds, among thousands.
 
-    Raises:
-        EditError: the folder cannot be read.
-        OSError: the file cannot be written.
+    Args:
+        folder: made when something is stored.
+        limit: bytes.
     """
-    if len(content) > limit:
-        return False
-    folder.mkdir(parents=True, exist_ok=True)
-    _make_room(folder, limit - len(content))
-    temporary = folder / _TEMPORARY.replace("*", secrets.token_hex(8))
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._total = 0
+        self._changed: int | None = None
+        """When the folder was changed last, as far as ``_total`` knows."""
+
+    def store(self, key: EntryKey, content: bytes) -> bool:
+        """Put ``content`` into the cache, and so much out of it that all files together stay within the limit.
+
+        Returns:
+            Whether it is stored: content of more than the limit is not.
+
+        Raises:
+            EditError: the folder cannot be read.
+            OSError: the file cannot be written.
+        """
+        if len(content) > self.limit:
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self._is_known() and self._is_far_from_full(len(content))):
+            self._make_room(self.limit - len(content))
+        _write(self.folder / key.file_name, content)
+        # The one that it may have replaced is counted, too, until the next count.
+        self._total += len(content)
+        self._changed = self.folder.stat().st_mtime_ns
+        if not self._is_far_from_full(0):
+            # Others may have written at the same time. What is new is used last and goes last.
+            self._make_room(self.limit)
+        return True
+
+    def _is_known(self) -> bool:
+        """Whether nobody else has put anything into the folder, or out of it, since it was counted."""
+        return self._changed == self.folder.stat().st_mtime_ns
+
+    def _is_far_from_full(self, more: int) -> bool:
+        """Whether ``more`` bytes leave as much as others may write unnoticed, while this process writes an entry."""
+        return self._total + more <= self.limit * (1 - RESERVE)
+
+    def _make_room(self, limit: int) -> None:
+        """Delete entries, those not used for longest first, until the others are within ``limit`` bytes."""
+        _remove_stale(self.folder)
+        # Before it is read: what others do meanwhile is to be seen later.
+        self._changed = self.folder.stat().st_mtime_ns
+        there = entries(self.folder)
+        self._total = sum(entry.size for entry in there)
+        for entry in there:
+            if self._total <= limit:
+                return
+            entry.path.unlink(missing_ok=True)
+            self._total -= entry.size
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
         with temporary.open("xb") as file:
             file.write(content)
-        temporary.replace(folder / key.file_name)
+        temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    # Others may have written at the same time. What is new is used last and goes last.
-    _make_room(folder, limit)
-    return True
-
-
-def _make_room(folder: Path, limit: int) -> None:
-    """Delete entries, those not used for longest first, until the others are within ``limit`` bytes."""
-    _remove_stale(folder)
-    there = entries(folder)
-    total = sum(entry.size for entry in there)
-    for entry in there:
-        if total <= limit:
-            return
-        entry.path.unlink(missing_ok=True)
-        total -= entry.size
 
 
 def _remove_stale(folder: Path) -> None:

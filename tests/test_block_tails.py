@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -224,6 +225,31 @@ def test_gradients_of_any_weight_without_ties(case: tuple[torch.Tensor, tuple[in
             if float(values[-1]) < 1e-5 * float(values[0]) or bool((values.diff() > -1e-7 * values[0]).any()):
                 return
     check_slopes(weight, block_tails(weight, clusters))
+
+
+def test_small_solves_have_one_thread_and_leave_the_others_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    former = torch.get_num_threads()
+    eigh = torch.linalg.eigh
+    seen: list[int] = []
+
+    def fails_at_last(gram: torch.Tensor) -> Any:
+        seen.append(torch.get_num_threads())
+        if len(seen) == 3:
+            raise ZeroDivisionError
+        return eigh(gram)
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails_at_last)
+    torch.set_num_threads(2)
+    try:
+        weight = random_block(40, 30, torch.float32)
+        block_tails(weight, (2,))
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            block_tails(weight, (1,))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(former)
+    assert seen == [1, 1, 1]
 
 
 def test_the_weight_is_left_alone() -> None:

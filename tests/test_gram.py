@@ -61,9 +61,9 @@ def test_every_kind_of_rank_is_the_exact_one_rounded(shape: tuple[int, int], dty
 
 
 def test_more_rows_and_columns_than_are_taken_at_once() -> None:
-    shape = (gram.ROWS + 5, gram.PANEL + 3)
+    shape = (gram.ROWS + 5, 2 * gram.PANEL + 3)
     for block in (random_block(*shape, torch.float32), random_block(*shape, torch.float16).T):
-        for rank in (3, 200, gram.PANEL - 4):
+        for rank in (3, 200, 2 * gram.PANEL - 4):
             edited = truncated_by_gram(block, rank)
             assert edited is not None
             check_as_exact(edited, block, rank)

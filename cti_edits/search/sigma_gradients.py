@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -73,8 +74,8 @@ def loss_sigma_gradients(
             the matrix and the example.
     """
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
-    projections = [[_Projection(blocks, precision, lm.device) for blocks in ways] for ways in directions]
-    totals = [[torch.zeros(way.width, dtype=torch.float64) for way in ways] for ways in projections]
+    projections = [_Projection(ways, precision, lm.device) for ways in directions]
+    totals = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
     replay = BlockReplay(lm)
     run = functools.partial(_batch_gradients, lm, replay, targets, projections)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
@@ -94,16 +95,12 @@ def loss_sigma_gradients(
             if found is None:
                 size.shrink(batch, remaining, lm.device)
                 break
-            for ways, new in zip(totals, found, strict=True):
-                for total, contribution in zip(ways, new, strict=True):
-                    total += contribution
+            for total, contribution in zip(totals, found, strict=True):
+                total += contribution
             done.update(batch.examples)
             advance(len(batch.examples))
         remaining = [question for example, question in enumerate(remaining) if example not in done]
-    return [
-        [way.split(total / len(requests)) for way, total in zip(ways, sums, strict=True)]
-        for ways, sums in zip(projections, totals, strict=True)
-    ]
+    return [projection.split(total / len(requests)) for projection, total in zip(projections, totals, strict=True)]
 
 
 def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _Size) -> bool:
@@ -187,42 +184,74 @@ def _if_it_fits(function: Callable[[], Any]) -> Any:
 
 
 class _Projection:
-    """The directions of all row blocks of one matrix, laid out for few large products."""
+    """The directions of one matrix, for each way to cut it, laid out for few large products."""
 
-    def __init__(self, blocks: Sequence[Directions], dtype: torch.dtype, device: Any) -> None:
-        self.widths = [block.U.shape[1] for block in blocks]
-        self.width = sum(self.widths)
-        self._U = [block.U.to(device, dtype) for block in blocks]
-        self._V = torch.cat([block.V.to(device, dtype) for block in blocks], dim=1)
+    def __init__(self, ways: Sequence[Sequence[Directions]], dtype: torch.dtype, device: Any) -> None:
+        self._widths = [[block.U.shape[1] for block in blocks] for blocks in ways]
+        self.width = sum(map(sum, self._widths))
+        self._runs = [run for blocks in ways for run in _equal_runs(blocks, dtype, device)]
+        self._V = torch.cat([block.V.to(device, dtype) for blocks in ways for block in blocks], dim=1)
 
     def contribution(self, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
         """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
         x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
-        parts = torch.split(delta, [u.shape[0] for u in self._U], dim=1)
-        outputs = torch.cat([part @ u for part, u in zip(parts, self._U, strict=True)], dim=1)
-        return (outputs * (x @ self._V)).sum(dim=0).double().cpu()
+        sums = []
+        for run, inputs in zip(self._runs, torch.split(x @ self._V, [run.width for run in self._runs], 1), strict=True):
+            count, height, width = run.U.shape
+            rows = delta[:, run.start : run.start + count * height].view(-1, count, height)
+            outputs = torch.bmm(rows.transpose(0, 1), run.U)
+            sums.append((outputs * inputs.view(-1, count, width).transpose(0, 1)).sum(dim=1).flatten())
+        return torch.cat(sums).double().cpu()
 
-    def split(self, total: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """A number for each direction, block by block."""
-        return torch.split(total, self.widths)
+    def split(self, total: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """A number for each direction, block by block, for each way."""
+        ways = torch.split(total, [sum(widths) for widths in self._widths])
+        return [torch.split(way, widths) for way, widths in zip(ways, self._widths, strict=True)]
+
+
+class _Run(NamedTuple):
+    """Row blocks that follow each other and are of one shape. One product has them all: each alone is too narrow.
+
+    Attributes:
+        start: the first row of the first one.
+        U: (blocks, rows of a block, directions of a block).
+    """
+
+    start: int
+    U: torch.Tensor
+
+    @property
+    def width(self) -> int:
+        """The directions of all blocks."""
+        return self.U.shape[0] * self.U.shape[2]
+
+
+def _equal_runs(blocks: Sequence[Directions], dtype: torch.dtype, device: Any) -> list[_Run]:
+    runs = []
+    start = 0
+    for _, equal in itertools.groupby(blocks, key=lambda block: block.U.shape):
+        stacked = torch.stack([block.U.to(device, dtype) for block in equal])
+        runs.append(_Run(start, stacked))
+        start += stacked.shape[0] * stacked.shape[1]
+    return runs
 
 
 def _batch_gradients(
     lm: Any,
     replay: BlockReplay,
     targets: Sequence[TargetMatrix],
-    projections: Sequence[Sequence[_Projection]],
+    projections: Sequence[_Projection],
     batch: ReadBatch,
     questions: Sequence[Question],
     checkpointed: bool,
-) -> list[list[torch.Tensor]]:
+) -> list[torch.Tensor]:
     """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) over one batch, of every direction of every target, for the sum of the losses."""
-    found: list[list[torch.Tensor]] = [[] for _ in targets]
+    found = [torch.zeros(0)] * len(targets)
 
     def take(index: int, x: torch.Tensor, delta: torch.Tensor) -> None:
         x, delta = x.flatten(0, -2), delta.flatten(0, -2)
-        found[index] = [projection.contribution(x, delta) for projection in projections[index]]
-        if not all(bool(torch.isfinite(contribution).all()) for contribution in found[index]):
+        found[index] = projections[index].contribution(x, delta)
+        if not bool(torch.isfinite(found[index]).all()):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
             if not bool(wrong.any()):
                 # Only what they are multiplied to is too large.
