@@ -20,6 +20,7 @@ from cti_edits.search.decoding import Unfinished, decode
 from cti_edits.search.documents import Documents
 from cti_edits.search.layout import Layout, cache_bytes
 from cti_edits.search.measured import Measured, NotFiniteError
+from cti_edits.search.onednn import linear_by_onednn
 from cti_edits.search.questions import Filled, Written, questions
 from cti_edits.search.replay import BlockReplay, CachePart
 
@@ -75,7 +76,7 @@ class ReplayEvaluator:
         """
         while True:
             try:
-                with torch.no_grad():
+                with torch.no_grad(), linear_by_onednn(self._lm.model):
                     return self._measure(start, matrix, hopeless)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.

@@ -27,6 +27,7 @@ from cti_edits.search.backward import gradients_from, watched, without_weight_gr
 from cti_edits.search.batches import ReadBatch, read_batches
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.measured import NotFiniteError
+from cti_edits.search.onednn import linear_by_onednn
 from cti_edits.search.packing import ROW_TOKENS
 from cti_edits.search.packing_check import check_packing
 from cti_edits.search.questions import Question, UnsupportedError
@@ -265,6 +266,7 @@ def _batch_gradients(
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(without_weight_gradients(lm.model))
+        stack.enter_context(linear_by_onednn(lm.model))
         stack.enter_context(gradients_from(replay.blocks[min(target.layer for target in targets)]))
         if checkpointed:
             # Not the last: it runs on the places that are read, which a second run would know nothing of.

@@ -1,0 +1,134 @@
+"""Linear layers by oneDNN give what torch's give, but for rounding, and only where that is so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from cti_edits.search import onednn
+from cti_edits.search.onednn import linear_by_onednn
+
+if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    pytest.fail("torch was built without oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN gives the same where it is not faster."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each product, whether it was oneDNN's."""
+    seen: list[bool] = []
+    plain = torch.nn.functional.linear
+
+    def watched(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        seen.append(x.is_mkldnn)
+        return plain(x, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    return seen
+
+
+def model(bias: bool = True, dtype: torch.dtype = torch.float32) -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(30, 70, bias), torch.nn.Tanh(), torch.nn.Linear(70, 5, bias)
+    return torch.nn.Sequential(*layers).to(dtype)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(1, 30), (40, 30), (2, 7, 30)])
+def test_the_products_and_their_gradients(bias: bool, shape: tuple[int, ...], products: list[bool]) -> None:
+    net = model(bias)
+    net.requires_grad_(False)
+    found = []
+    for way in (linear_by_onednn(net), contextlib.nullcontext()):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
+        with way:
+            output = net(x.transpose(0, 1).contiguous().transpose(0, 1))
+            assert output.shape == (*shape[:-1], 5)
+            output.square().sum().backward()
+        assert x.grad is not None
+        found.append((output.detach(), x.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert products == [True, True, False, False]
+
+
+def test_edits_count(products: list[bool]) -> None:
+    net = model()
+    x = torch.randn(3, 30)
+    with torch.no_grad(), linear_by_onednn(net):
+        before = net(x)
+        net.get_parameter("0.weight").mul_(2.0)
+        after = net(x)
+    assert not torch.allclose(before, after)
+    with torch.no_grad():
+        torch.testing.assert_close(after, net(x), rtol=1e-5, atol=1e-6)
+    assert products == [True, True, True, True, False, False]
+
+
+class Odd(torch.nn.Linear):
+    """Not the plain class: it may do anything."""
+
+
+def others() -> Iterator[tuple[str, torch.nn.Sequential]]:
+    yield "float64", model(dtype=torch.float64)
+    yield "another class", torch.nn.Sequential(Odd(30, 4))
+    replaced = torch.nn.Sequential(torch.nn.Linear(30, 4))
+    replaced[0].forward = replaced[0].forward
+    yield "replaced", replaced
+
+
+@pytest.mark.parametrize(("name", "net"), others(), ids=lambda one: one if isinstance(one, str) else "")
+def test_other_layers_are_left_alone(name: str, net: torch.nn.Sequential, products: list[bool]) -> None:
+    x = torch.randn(3, 30, dtype=net.get_parameter("0.weight").dtype)
+    former = dict(vars(net[0]))
+    with linear_by_onednn(net):
+        assert vars(net[0]) == former, name
+        net(x)
+    assert products
+    assert not any(products)
+
+
+def test_mixed_precision_is_left_alone(products: list[bool]) -> None:
+    net = model()
+    with linear_by_onednn(net), torch.autocast("cpu", torch.bfloat16):
+        assert net(torch.randn(3, 30)).dtype == torch.bfloat16
+    assert products == [False, False]
+
+
+def test_float32_that_may_be_rounded_is_left_alone(products: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN would round it to bfloat16."""
+    net = model()
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with linear_by_onednn(net):
+            net(torch.randn(3, 30))
+    finally:
+        torch.set_float32_matmul_precision(former)
+    assert products == [False, False]
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with linear_by_onednn(net):
+        net(torch.randn(3, 30))
+    assert products == [False, False, False, False]
+
+
+def failing(net: torch.nn.Sequential) -> None:
+    with linear_by_onednn(net):
+        assert "forward" in vars(net[0])
+        raise ZeroDivisionError
+
+
+def test_layers_are_as_before_also_after_an_error() -> None:
+    net = model()
+    with pytest.raises(ZeroDivisionError):
+        failing(net)
+    assert "forward" not in vars(net[0])
+    assert onednn._plain_linears(net) == [net[0], net[2]]
