@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -9,19 +10,31 @@ from collections.abc import Iterator, Sequence
 import scipy.linalg
 import torch
 
+from cti_edits.leading import Cut, leading_vectors
 from cti_edits.ranks import partition_rows
 
 ROWS = 2048
 """Rows of the long side that are held in float64 at once."""
 
 PANEL = 192
-"""Columns of the Gram matrix that are summed at once. Fewer save more of the symmetric half; MKL takes longer where
-they are no multiple of 48 (with one thread and 384 to 2048 columns, 512 takes 1.2 to 1.4 times as long as 192, and 128
-1.2 to 1.8 times)."""
+"""Rows of the Gram matrix that are summed at once. Fewer save more of the symmetric half; MKL takes longer where they are
+no multiple of 48 (measured with one thread and with two, at 576, 1024 and 4096: 192 and 384 are fastest)."""
+
+STRIP = 512
+"""Rows of the long side that are projected at once: so few that the memory of one strip serves the next."""
 
 SUBSET = 1 / 3
 """Above this share of eigenvectors LAPACK's whole solver takes less time than its solver for some of them (measured at
 1024, 2048 and 4096 on two cores: 0.4, 0.37, 0.32)."""
+
+LARGE = 3072
+FEW = 1 / 50
+"""From this size on, and up to this share of eigenvectors, `leading_vectors` takes less time than LAPACK (measured on
+random matrices on two cores; one of 2048 still fits into the cache, where LAPACK is fast)."""
+
+RESIDUAL = 16
+"""How many times the residual of `leading_vectors` counts. Unlike rounding errors it comes as close to the bound as it
+is let, and more elements of the result would then differ from LAPACK's in their last bit."""
 
 SHARE = 1 / 20
 """How much of the weight's own rounding the truncation may be off."""
@@ -51,6 +64,10 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     spans was measured below 0.6 √(m + n) units. How far V̂ is from orthonormal (some hundred units) moves Ŵ by as
     little, as no gap divides it.
 
+    A few vectors of a big matrix come from `leading.leading_vectors`. They and Θ belong to an A' that is off by ‖R‖
+    more (`leading.Cut`): δ is then larger by ‖R‖_F, the smallest eigenvalue of Θ is λ̂_j, and μ, above all others of
+    A', stands for λ̂_{j+1}. Where they are refused, and elsewhere, LAPACK finds them.
+
     The result is given if that bound is at most a twentieth of u ‖Ŵ‖_F, with u the unit roundoff of the block's dtype:
     what rounding Ŵ to that dtype may move it by anyway, in the same norm. Hence an element differs from the exact Ŵ_il
     by no more than u |Ŵ_il| + u ‖Ŵ‖_F / 20. Elsewhere the caller needs a singular value decomposition, whose error has
@@ -70,6 +87,10 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     tall = block if block.shape[0] >= block.shape[1] else block.T
     gram = gram_matrix(tall)
     short = len(gram)
+    if short >= LARGE and rank <= FEW * short:
+        basis = leading_vectors(gram, rank, functools.partial(accurate_cut, shape=block.shape, dtype=block.dtype))
+        if basis is not None:
+            return projected(block, basis, keep=True)
     leading = 2 * rank <= short
     # One index more than the basis needs, for both sides of the gap.
     first, last = (short - rank - 1, short - 1) if leading else (0, short - rank)
@@ -86,6 +107,12 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     if not accurate_at(above, below, error, min(rank, short - rank), kept, block.dtype):
         return None
     return projected(block, vectors[:, cut:] if leading else vectors[:, :cut], leading)
+
+
+def accurate_cut(cut: Cut, shape: Sequence[int], dtype: torch.dtype) -> bool:
+    """Whether the bound of `truncated_by_gram` is met for a block of ``shape`` by what has been found of its cut."""
+    error = squares_error(shape, cut.largest) + RESIDUAL * cut.error
+    return accurate_at(cut.above, cut.below, error, cut.rank, cut.kept, dtype)
 
 
 def squares_error(shape: Sequence[int], largest: float) -> float:
@@ -129,8 +156,9 @@ def gram_matrix(tall: torch.Tensor) -> torch.Tensor:
     for part in torch.split(tall, ROWS):
         rows = part.double()
         for start in range(0, size, PANEL):
-            columns = slice(start, start + PANEL)
-            gram[start:, columns].addmm_(rows[:, start:].T, rows[:, columns])
+            stop = start + PANEL
+            # Flat panels: tall ones, of columns, take a sixth longer.
+            gram[start:stop, :stop].addmm_(rows[:, start:stop].T, rows[:, :stop])
     return gram
 
 
@@ -214,7 +242,7 @@ def projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Ten
     edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
     transposed = block.shape[0] < block.shape[1]
     pair = (block.T, edited.T) if transposed else (block, edited)
-    for part, into in zip(*(torch.split(side, ROWS) for side in pair), strict=True):
+    for part, into in zip(*(torch.split(side, STRIP) for side in pair), strict=True):
         rows = part.double()
         inside = (rows @ basis) @ basis.T
         into.copy_(inside if keep else rows - inside)
