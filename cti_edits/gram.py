@@ -17,8 +17,8 @@ ROWS = 2048
 """Rows of the long side that are held in float64 at once."""
 
 PANEL = 192
-"""Rows of the Gram matrix that are summed at once. Fewer save more of the symmetric half; MKL takes longer where they are
-no multiple of 48 (measured with one thread and with two, at 576, 1024 and 4096: 192 and 384 are fastest)."""
+"""Rows of the Gram matrix that are summed at once. Fewer save more of the symmetric half; MKL takes longer where they
+are no multiple of 48 (measured with one thread and with two, at 576, 1024 and 4096: 192 and 384 are fastest)."""
 
 STRIP = 512
 """Rows of the long side that are projected at once: so few that the memory of one strip serves the next."""
