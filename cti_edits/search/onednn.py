@@ -51,7 +51,7 @@ def _plain_linears(model: torch.nn.Module) -> list[torch.nn.Linear]:
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x ``weight``ᵀ + ``bias`` by oneDNN, whatever the CPU; all float32, x (..., n), ``weight`` (m, n)."""
+    """By oneDNN, x ``weight``ᵀ + ``bias``, whatever the CPU; all float32, x (..., n), ``weight`` (m, n)."""
     found: torch.Tensor = torch.nn.functional.linear(x.to_mkldnn(), weight, bias)
     return found.to_dense()
 
