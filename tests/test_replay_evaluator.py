@@ -66,6 +66,15 @@ def test_choices_in_every_family(model_type: str, tmp_path: Path) -> None:
     compare(lm_of(model_type), choices(tmp_path, masked=model_type in MASKED), layers=(0, 2))
 
 
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+@pytest.mark.parametrize("model_type", ["llama", "roberta"])
+def test_either_way_to_multiply(
+    model_type: str, capability: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    compare(lm_of(model_type), choices(tmp_path, masked=model_type in MASKED), layers=(1,))
+
+
 @pytest.mark.parametrize("layers", LAYER_ORDERS)
 def test_layers_in_any_order(layers: tuple[int, ...], tmp_path: Path) -> None:
     compare(lm_of("gptj"), choices(tmp_path), layers=layers)

@@ -23,13 +23,14 @@ def linear_by_onednn(model: torch.nn.Module) -> Iterator[None]:
     they are, so that edits of them count, and gradients pass.
     """
     with contextlib.ExitStack() as stack:
-        if _is_exact_and_fast():
+        if is_exact_and_fast():
             for module in _plain_linears(model):
                 stack.enter_context(replaced_forward(module, functools.partial(_linear, module)))
         yield
 
 
-def _is_exact_and_fast() -> bool:
+def is_exact_and_fast() -> bool:
+    """Whether oneDNN computes float32 products in full precision here, and has AVX-512 for it."""
     return (
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -49,9 +50,14 @@ def _plain_linears(model: torch.nn.Module) -> list[torch.nn.Linear]:
     ]
 
 
+def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """By oneDNN, x ``weight``ᵀ + ``bias``, whatever the CPU; all float32, x (..., n), ``weight`` (m, n)."""
+    found: torch.Tensor = torch.nn.functional.linear(x.to_mkldnn(), weight, bias)
+    return found.to_dense()
+
+
 def _linear(module: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     # An autocast region gives it other dtypes; so may a model that computes in several.
     if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not x.numel():
         return torch.nn.functional.linear(x, module.weight, module.bias)
-    product: torch.Tensor = torch.nn.functional.linear(x.to_mkldnn(), module.weight, module.bias)
-    return product.to_dense()
+    return product(x, module.weight, module.bias)

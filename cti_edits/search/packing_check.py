@@ -9,6 +9,7 @@ import torch
 
 from cti_edits.errors import printable
 from cti_edits.search.batches import ReadBatch
+from cti_edits.search.onednn import linear_by_onednn
 from cti_edits.search.questions import Asked, Question, UnsupportedError
 from cti_edits.search.replay import BlockReplay
 
@@ -51,7 +52,8 @@ def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], b
     )
     with torch.no_grad():
         try:
-            found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+            with linear_by_onednn(lm.model):
+                found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
         except (TypeError, ValueError) as error:
             said = printable(error, 200)
             raise UnsupportedError(f"{type(lm.model).__name__} takes no masks of packed rows: {said}") from None

@@ -27,7 +27,7 @@ from cti_edits.search.backward import gradients_from, watched, without_weight_gr
 from cti_edits.search.batches import ReadBatch, read_batches
 from cti_edits.search.gradients import loss_gradients
 from cti_edits.search.measured import NotFiniteError
-from cti_edits.search.onednn import linear_by_onednn
+from cti_edits.search.onednn import is_exact_and_fast, linear_by_onednn, product
 from cti_edits.search.packing import ROW_TOKENS
 from cti_edits.search.packing_check import check_packing
 from cti_edits.search.questions import Question, UnsupportedError
@@ -191,13 +191,15 @@ class _Projection:
         self._widths = [[block.U.shape[1] for block in blocks] for blocks in ways]
         self.width = sum(map(sum, self._widths))
         self._runs = [run for blocks in ways for run in _equal_runs(blocks, dtype, device)]
-        self._V = torch.cat([block.V.to(device, dtype) for blocks in ways for block in blocks], dim=1)
+        self._V = torch.cat([block.V.mT.to(device, dtype) for blocks in ways for block in blocks])
+        self._by_onednn = dtype == torch.float32 and self._V.device.type == "cpu" and is_exact_and_fast()
 
     def contribution(self, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
         """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
         x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
+        along = product(x, self._V) if self._by_onednn else x @ self._V.mT
         sums = []
-        for run, inputs in zip(self._runs, torch.split(x @ self._V, [run.width for run in self._runs], 1), strict=True):
+        for run, inputs in zip(self._runs, torch.split(along, [run.width for run in self._runs], 1), strict=True):
             count, height, width = run.U.shape
             rows = delta[:, run.start : run.start + count * height].view(-1, count, height)
             outputs = torch.bmm(rows.transpose(0, 1), run.U)
