@@ -57,7 +57,33 @@ def test_the_products_and_their_gradients(bias: bool, shape: tuple[int, ...], pr
         found.append((output.detach(), x.grad))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-    assert products == [True, True, False, False]
+    # Two forwards, two backwards; and torch's, whose backward does not come by here.
+    assert products == [True, True, True, True, False, False]
+
+
+def test_inputs_are_not_kept_for_the_backward_pass() -> None:
+    """torch's own product for oneDNN keeps them, and those of all layers are most of a pass's memory."""
+    net = model()
+    net.requires_grad_(False)
+    kept: list[tuple[int, ...]] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    with linear_by_onednn(net), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.randn(9, 30, requires_grad=True))
+    # The hyperbolic tangent keeps what it gives.
+    assert [shape for shape in kept if shape[0] == 9] == [(9, 70)]
+
+
+def test_weights_that_need_gradients_get_them(products: list[bool]) -> None:
+    net = model()
+    x = torch.randn(3, 30)
+    with linear_by_onednn(net):
+        net(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    assert products == [False, False]
 
 
 def test_edits_count(products: list[bool]) -> None:
@@ -89,7 +115,7 @@ def others() -> Iterator[tuple[str, torch.nn.Sequential]]:
 def test_other_layers_are_left_alone(name: str, net: torch.nn.Sequential, products: list[bool]) -> None:
     x = torch.randn(3, 30, dtype=net.get_parameter("0.weight").dtype)
     former = dict(vars(net[0]))
-    with linear_by_onednn(net):
+    with torch.no_grad(), linear_by_onednn(net):
         assert vars(net[0]) == former, name
         net(x)
     assert products
@@ -98,7 +124,7 @@ def test_other_layers_are_left_alone(name: str, net: torch.nn.Sequential, produc
 
 def test_mixed_precision_is_left_alone(products: list[bool]) -> None:
     net = model()
-    with linear_by_onednn(net), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), linear_by_onednn(net), torch.autocast("cpu", torch.bfloat16):
         assert net(torch.randn(3, 30)).dtype == torch.bfloat16
     assert products == [False, False]
 
@@ -109,13 +135,13 @@ def test_float32_that_may_be_rounded_is_left_alone(products: list[bool], monkeyp
     former = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        with linear_by_onednn(net):
+        with torch.no_grad(), linear_by_onednn(net):
             net(torch.randn(3, 30))
     finally:
         torch.set_float32_matmul_precision(former)
     assert products == [False, False]
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    with linear_by_onednn(net):
+    with torch.no_grad(), linear_by_onednn(net):
         net(torch.randn(3, 30))
     assert products == [False, False, False, False]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def linear_by_onednn(model: torch.nn.Module) -> Iterator[None]:
     """Inside, float32 ``torch.nn.Linear`` layers on the CPU run by oneDNN: full precision, summed in another order.
 
     Only with AVX-512, and as long as float32 products are not allowed to be rounded to less. The weights are read where
-    they are, so that edits of them count, and gradients pass.
+    they are, so that edits of them count. Gradients pass; a layer that needs one for its weights is left to torch.
     """
     with contextlib.ExitStack() as stack:
         if is_exact_and_fast():
@@ -56,8 +57,25 @@ def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = N
     return found.to_dense()
 
 
+class _Product(torch.autograd.Function):
+    """`product` with a gradient for x alone, so that x need not be kept for it, as torch's own does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return product(gradients[0], weight.mT), None, None
+
+
 def _linear(module: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     # An autocast region gives it other dtypes; so may a model that computes in several.
-    if x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not x.numel():
+    plain = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not x.numel()
+    learns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    if plain or (learns and torch.is_grad_enabled()):
         return torch.nn.functional.linear(x, module.weight, module.bias)
-    return product(x, module.weight, module.bias)
+    found: torch.Tensor = _Product.apply(x, module.weight, module.bias)  # type: ignore[no-untyped-call]
+    return found
