@@ -55,15 +55,14 @@ def read_batches(
         row_tokens: tokens of a row.
         apart: for each example, which of two it is of that are to share no batch; None for one of all.
     """
-    if apart is not None and len(set(apart)) == 2:
-        return [
-            batch
-            for one in (False, True)
-            for batch in _batches_of(
-                questions, [e for e, of in enumerate(apart) if of == one], causal, rows_per_batch, row_tokens
-            )
-        ]
-    return _batches_of(questions, range(len(questions)), causal, rows_per_batch, row_tokens)
+    sides = [False] * len(questions) if apart is None else apart
+    together = ([example for example, side in enumerate(sides) if side is one] for one in (False, True))
+    return [
+        batch
+        for examples in together
+        if examples
+        for batch in _batches_of(questions, examples, causal, rows_per_batch, row_tokens)
+    ]
 
 
 def _batches_of(
