@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cti_edits.search import layout
+from cti_edits.search import layout, wrong_first
 from cti_edits.search.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import NLL_STEP, Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
+from cti_edits.search.wrong_first import WrongFirst
 from tests.small_searches import choices, lm_of, written
 from tests.tiny_models import tiny_model
 
@@ -114,9 +115,6 @@ def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
     assert len(batches) > 3
     sides = [{unedited.correct[example] for example in batch.examples} for batch in batches]
     assert all(len(side) == 1 for side in sides)
-    order = evaluator._order()
-    assert sorted(order) == list(range(len(batches)))
-    assert [right for index in order for right in sides[index]] == sorted(unedited.correct)
     asked: list[tuple[int, float]] = []
 
     def stop(wrong: int, loss: float) -> bool:
@@ -125,7 +123,30 @@ def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
 
     assert evaluator.measure(0, None, stop) is None
     # A text that does not go as drafted is judged when all batches are through.
-    assert asked[0][0] == (len(batches[order[0]].examples) if task == "choices" else 0)
-    # And now it is the others that are wrong.
-    evaluator._right = {example: not right for example, right in enumerate(unedited.correct)}
-    assert [right for index in evaluator._order() for right in sides[index]] == sorted(unedited.correct, reverse=True)
+    wrong = [batch for batch, side in zip(batches, sides, strict=True) if side == {False}]
+    assert asked[0][0] == (len(wrong[0].examples) if task == "choices" else 0)
+
+
+def test_what_is_expected_wrong_comes_first() -> None:
+    models = WrongFirst()
+    batches = [[0, 1], [2, 3], [4, 5]]
+    assert models.next(batches, {}) == 0
+    models.add({0: True, 1: True, 2: False, 3: False, 4: False, 5: True})
+    assert models.next(batches, {}) == 1
+    assert models.next([batches[0], batches[2]], {}) == 1
+    # The latest model, and the one before it for the examples that the latest was not asked.
+    models.add({0: False, 1: False, 4: True})
+    assert models.next(batches, {}) == 0
+    assert models.next(batches[1:], {}) == 0
+    # One that is like the first from what is known: not the latest, although 0 was wrong of it.
+    assert models.next(batches, {4: False}) == 1
+    assert models.next(batches, {1: True, 4: True}) == 0
+    assert models.next(batches, {0: True, 1: True, 4: True}) == 1
+
+
+def test_the_oldest_models_are_forgotten() -> None:
+    models = WrongFirst()
+    models.add({0: True, 1: False, 2: False})
+    for _ in range(wrong_first.REMEMBERED):
+        models.add({0: False, 1: True, 2: True})
+    assert models.next([[0], [1]], {2: False}) == 0

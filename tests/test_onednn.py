@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -22,13 +22,16 @@ def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def products(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Of each product, whether it was oneDNN's."""
     seen: list[bool] = []
-    plain = torch.nn.functional.linear
 
-    def watched(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        seen.append(x.is_mkldnn)
-        return plain(x, weight, bias)
+    def watched(function: Callable[..., torch.Tensor], by_onednn: bool) -> Callable[..., torch.Tensor]:
+        def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+            seen.append(by_onednn)
+            return function(x, weight, bias)
 
-    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+        return run
+
+    monkeypatch.setattr(onednn, "product", watched(onednn.product, True))
+    monkeypatch.setattr(torch.nn.functional, "linear", watched(torch.nn.functional.linear, False))
     return seen
 
 

@@ -23,6 +23,7 @@ from cti_edits.search.measured import Measured, NotFiniteError
 from cti_edits.search.onednn import linear_by_onednn
 from cti_edits.search.questions import Filled, Written, questions
 from cti_edits.search.replay import BlockReplay, CachePart
+from cti_edits.search.wrong_first import WrongFirst
 
 
 @dataclass
@@ -55,7 +56,8 @@ class ReplayEvaluator:
         self._replay = BlockReplay(lm)
         self._layout = Layout(lm, self._replay, questions(lm, calibration, self._documents))
         self._writes = any(isinstance(sequence, Written) for q in self._layout.questions for sequence in q.asked)
-        self._right: dict[int, bool] = {}
+        self._wrong_first = WrongFirst()
+        self._laid_out = False
 
     def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
         """Evaluate the model as it stands.
@@ -95,8 +97,10 @@ class ReplayEvaluator:
         answers = Answers(self._documents, layout.questions)
         written: dict[tuple[int, int], list[int]] = {}
         waiting: list[_Waiting] = []
-        order = self._order()
-        for index in order:
+        remaining = list(range(len(layout.batches)))
+        while remaining:
+            examples = [layout.batches[index].examples for index in remaining]
+            index = remaining.pop(self._wrong_first.next(examples, answers.right))
             batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None
             unreached = layout.unreached(index, matrix) if matrix is not None else None
@@ -107,8 +111,7 @@ class ReplayEvaluator:
             new: dict[tuple[int, int], list[int]] = {}
             if texts := self._read_texts(batch, logits, answers, new):
                 waiting.append(_Waiting(index, cache, texts))
-            last = index == order[-1]
-            if waiting and (last or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
+            if waiting and (not remaining or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
                 self._write_on(start, waiting)
                 new |= {name: text.written for group in waiting for name, text in group.texts.items()}
                 waiting = []
@@ -116,22 +119,12 @@ class ReplayEvaluator:
             written |= new
             answers.finish({*batch.examples, *(example for example, _ in new)})
             if hopeless is not None and answers.hopeless(hopeless):
-                self._right |= answers.right
+                self._wrong_first.add(answers.right)
                 return None
-        first = not self._right
-        self._right |= answers.right
-        if first:
-            self._lay_out(written)
+        self._wrong_first.add(answers.right)
+        if not self._laid_out:
+            self._lay_out(written, answers.right)
         return answers.measured(self._labels)
-
-    def _order(self) -> list[int]:
-        """The batches, those first of whose examples most were wrong when they were last asked."""
-
-        def right(index: int) -> float:
-            examples = self._layout.batches[index].examples
-            return sum(self._right.get(example, False) for example in examples) / len(examples)
-
-        return sorted(range(len(self._layout.batches)), key=right)
 
     def _read_texts(
         self, batch: ReadBatch, logits: torch.Tensor, answers: Answers, written: dict[tuple[int, int], list[int]]
@@ -205,12 +198,13 @@ class ReplayEvaluator:
             count += 1
         return texts[:count]
 
-    def _lay_out(self, written: dict[tuple[int, int], list[int]]) -> None:
+    def _lay_out(self, written: dict[tuple[int, int], list[int]], right: dict[int, bool]) -> None:
         """Expect of later calls what was written now, and have what is right now apart from what is wrong."""
         self._layout.ask(
             [
                 question.with_drafts([tuple(written.get((example, i), ())) for i in range(len(question.asked))])
                 for example, question in enumerate(self._layout.questions)
             ],
-            [self._right[example] for example in range(len(self._layout.questions))],
+            [right[example] for example in range(len(self._layout.questions))],
         )
+        self._laid_out = True
