@@ -14,6 +14,7 @@ from cti_edits.architectures import Family, family_of
 from cti_edits.errors import BaseMismatchError, EditError, FitError
 from cti_edits.factor_file import read_factors
 from cti_edits.factors import Block, assembled, factored, members
+from cti_edits.finite import all_finite
 from cti_edits.identity import checkpoint_of, difference
 from cti_edits.layers import FactoredLinear
 from cti_edits.lowrank import truncate
@@ -209,7 +210,7 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str 
                     f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for ({how}); "
                     "verify=false applies it all the same"
                 )
-        if not bool(torch.isfinite(target.weight).all()):
+        if not all_finite(target.weight):
             raise FitError(f"{where}.module: the weight of {target.module} holds NaN or infinite values")
         targets.append(target)
     return targets

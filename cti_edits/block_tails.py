@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 from cti_edits.errors import EditError
 from cti_edits.gram import ROWS, eigenpairs, row_block_grams, squares_error
 from cti_edits.lowrank import check_decomposable, decompose, row_blocks
+from cti_edits.side_by_side import one_torch_thread, openblas
 
 TAIL = 20
 """How many of the last singular values of a block count for its score."""
@@ -137,30 +135,13 @@ def _tail_by_gram(block: torch.Tensor, gram: torch.Tensor, count: int) -> BlockT
 def _last_eigenpairs(gram: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The ``count`` smallest eigenvalues of the lower triangle of ``gram``, or more, ascending, and their vectors."""
     if len(gram) <= WHOLE:
-        with _one_torch_thread():
+        with one_torch_thread():
             values, vectors = torch.linalg.eigh(gram)
         return values, vectors
     if len(gram) > ALONE or gram.is_cuda:
         return eigenpairs(gram, 0, count - 1)
-    with _openblas().limit(limits=1):
+    with openblas().limit(limits=1):
         return eigenpairs(gram, 0, count - 1)
-
-
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Inside, torch works with one thread: for what is small, waiting for others takes as long as the work."""
-    former = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(former)
-
-
-@functools.cache
-def _openblas() -> ThreadpoolController:
-    """The OpenBLAS libraries in this process, SciPy's among them; torch on x86 brings another library."""
-    return ThreadpoolController().select(internal_api="openblas")
 
 
 def _completed(tall: torch.Tensor, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -23,6 +23,7 @@ from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
 from cti_edits.export_readme import export_readme
 from cti_edits.factor_file import read_factors
 from cti_edits.factors import Block, assembled, members
+from cti_edits.finite import all_finite
 from cti_edits.identity import DTYPES, tensor_sha256
 from cti_edits.lowrank import truncate
 from cti_edits.manifest import Edit, MatrixEdit
@@ -184,7 +185,7 @@ def _write_edited(
     # Where the stored dtype holds every value of the edit's, the weights are those of the model loaded in the latter.
     exact = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
     weight = place.target.oriented(tensor.to(dtype) if exact else tensor)
-    if not bool(torch.isfinite(weight).all()):
+    if not all_finite(weight):
         raise FitError(f"{where}.module: {place.tensor} holds NaN or infinite values")
     edited = place.target.oriented(_edited(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cti_edits.errors import FactorsError, printable
+from cti_edits.finite import all_finite
 from cti_edits.manifest import Edit, Factors, MatrixEdit
 from cti_edits.ranks import full_ranks, partition_rows
 
@@ -128,7 +129,7 @@ def _blocks(one: MatrixEdit, tensors: Mapping[str, torch.Tensor], where: str) ->
                 f"{where}: {name}: expected {list(shape)} of {wanted}, "
                 f"got {list(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
             )
-        if not bool(value.isfinite().all()):
+        if not all_finite(value):
             raise FactorsError(f"{where}: {name}: holds NaN or infinite values")
         return value
 

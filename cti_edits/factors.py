@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import scipy.linalg
 import torch
 
+from cti_edits.gram import eigenpairs
 from cti_edits.lowrank import decompose, truncate
 from cti_edits.ranks import ROW_BLOCKS, full_ranks, partition_rows
 
@@ -100,15 +100,7 @@ def low_rank(block: torch.Tensor, rank: int) -> LowRank:
 
 def _leading(gram: torch.Tensor, count: int) -> torch.Tensor:
     """The eigenvectors of the ``count`` largest eigenvalues, the largest first."""
-    size = len(gram)
-    # Above a third of them LAPACK's solver for all takes less time, as `gram.SUBSET` has it.
-    if gram.is_cuda or 3 * count >= size:
-        vectors: torch.Tensor = torch.linalg.eigh(gram)[1][:, size - count :]
-    else:
-        subset = (size - count, size - 1)
-        found = scipy.linalg.eigh(gram.numpy(), subset_by_index=subset, driver="evr", check_finite=False)
-        vectors = torch.from_numpy(found[1])
-    return vectors.flip(1)
+    return eigenpairs(gram, len(gram) - count, len(gram) - 1)[1].flip(1)
 
 
 def assembled(blocks: Sequence[Block], rows: int, dtype: torch.dtype, partition: str = ROW_BLOCKS) -> torch.Tensor:

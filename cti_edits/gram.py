@@ -7,9 +7,9 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-import scipy.linalg
 import torch
 
+from cti_edits.lapack import some_eigenpairs
 from cti_edits.leading import Cut, leading_vectors
 from cti_edits.ranks import partition_rows
 
@@ -233,8 +233,7 @@ def eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor,
     if gram.is_cuda or last - first >= SUBSET * len(gram):
         values, vectors = torch.linalg.eigh(gram)
         return values[first : last + 1], vectors[:, first : last + 1]
-    found = scipy.linalg.eigh(gram.numpy(), lower=True, subset_by_index=(first, last), driver="evr", check_finite=False)
-    return torch.from_numpy(found[0]), torch.from_numpy(found[1])
+    return some_eigenpairs(gram, first, last)
 
 
 def projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cti_edits.errors import EditError
+from cti_edits.finite import all_finite
 from cti_edits.gram import truncated_by_gram
 from cti_edits.ranks import ROW_BLOCKS, partition_rows, row_block_sizes
 
@@ -124,7 +125,7 @@ def check_decomposable(weight: torch.Tensor, dtype: torch.dtype = torch.float64)
     """
     if dtype not in (torch.float32, torch.float64):
         raise EditError(f"expected float32 or float64 as working precision, got {dtype}")
-    if not bool(torch.isfinite(weight).all()):
+    if not all_finite(weight):
         raise EditError("the weight holds NaN or infinite values, so it has no singular value decomposition")
 
 

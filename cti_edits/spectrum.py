@@ -8,6 +8,7 @@ import torch
 
 from cti_edits.block_tails import TAIL
 from cti_edits.errors import EditError
+from cti_edits.finite import all_finite
 from cti_edits.lowrank import BlockDecomposition, row_blocks
 
 
@@ -27,7 +28,7 @@ def sigma_gradients(decompositions: Sequence[BlockDecomposition], gradient: torc
     expected = (sum(block.U.shape[0] for block in decompositions), decompositions[0].Vh.shape[1])
     if tuple(gradient.shape) != expected:
         raise EditError(f"expected a gradient of shape {expected}, as the weight's, got {tuple(gradient.shape)}")
-    if not bool(torch.isfinite(gradient).all()):
+    if not all_finite(gradient):
         raise EditError("the gradient holds NaN or infinite values")
     parts = row_blocks(gradient, len(decompositions))
     return tuple(

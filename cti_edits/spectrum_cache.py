@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from safetensors.torch import load, save
 from cti_edits.block_spectra import BlockSpectrum, block_spectra
 from cti_edits.block_tails import TAIL, BlockTail, block_tails
 from cti_edits.errors import EditError, printable
+from cti_edits.finite import all_finite
 from cti_edits.lowrank import BlockDecomposition
 from cti_edits.ranks import row_block_sizes
 from cti_edits.spectrum_files import BoundedFolder, EntryKey, default_folder, default_limit
@@ -49,6 +51,7 @@ class SpectrumCache:
         self.limit = default_limit() if limit is None else limit
         self._files = BoundedFolder(self.folder, self.limit)
         self._storing = True
+        self._lock = threading.Lock()
 
     def tails(self, weight: torch.Tensor, sha256: str, clusters: Sequence[int]) -> dict[int, tuple[BlockTail, ...]]:
         """As `block_tails.block_tails` has them. One pass over ``weight`` makes all those that are missing.
@@ -122,7 +125,9 @@ class SpectrumCache:
             return
         metadata = {**_description(key, weight), "checksum": _checksum(tensors)}
         try:
-            self._files.store(key, save(tensors, metadata))
+            content = save(tensors, metadata)
+            with self._lock:
+                self._files.store(key, content)
         except (EditError, OSError) as error:
             self._stop_storing(error)
 
@@ -188,7 +193,7 @@ def _check(
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float64:
             raise ValueError(f"{name}: expected float64, found {tensor.dtype}")
-        if not bool(torch.isfinite(tensor).all()):
+        if not all_finite(tensor):
             raise ValueError(f"{name}: holds NaN or infinite values")
     if metadata.get("checksum") != _checksum(tensors):
         raise ValueError("its checksum is not that of its tensors")

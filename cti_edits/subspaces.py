@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from cti_edits.errors import EditError
+from cti_edits.finite import all_finite
 from cti_edits.ranks import HEXADECIMAL, K_SUBSPACES, MAX_SUBSPACES, block_ranks, partition_rows
 
 ROUNDS = 20
@@ -41,7 +42,7 @@ def k_subspaces(
     rows, columns = weight.shape
     if not 1 <= clusters <= min(rows, MAX_SUBSPACES):
         raise EditError(f"expected clusters from 1 to {min(rows, MAX_SUBSPACES)}, got {clusters}")
-    if not bool(torch.isfinite(weight).all()):
+    if not all_finite(weight):
         raise EditError("the weight holds NaN or infinite values, so its rows cannot be assigned")
     matrix = weight.detach().to(dtype)
     dimension = block_ranks((max(1, rows // clusters), columns), 1, rho)[0]

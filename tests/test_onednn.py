@@ -109,6 +109,9 @@ def others() -> Iterator[tuple[str, torch.nn.Sequential]]:
     replaced = torch.nn.Sequential(torch.nn.Linear(30, 4))
     replaced[0].forward = replaced[0].forward
     yield "replaced", replaced
+    cut = torch.nn.Sequential(torch.nn.Linear(30, 4))
+    cut[0].weight = torch.nn.Parameter(torch.ones(4, 31)[:, :30])
+    yield "cut from a wider tensor", cut
 
 
 @pytest.mark.parametrize(("name", "net"), others(), ids=lambda one: one if isinstance(one, str) else "")

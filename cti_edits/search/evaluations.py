@@ -11,6 +11,7 @@ import torch
 from cti_edits.apply import TargetMatrix
 from cti_edits.block_spectra import truncate_with
 from cti_edits.errors import EditError
+from cti_edits.finite import all_finite
 from cti_edits.identity import tensor_sha256
 from cti_edits.lowrank import truncate
 from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters
@@ -71,7 +72,7 @@ class EditedWeights:
         target_id, clusters, members = group
         target = self.targets[target_id]
         weight = target.weight
-        if not bool(torch.isfinite(weight).all()):
+        if not all_finite(weight):
             raise EditError(f"{target.module}: the weight holds NaN or infinite values")
         if self.partition != ROW_BLOCKS:
             for candidate in members:

@@ -41,7 +41,10 @@ def is_exact_and_fast() -> bool:
 
 
 def _plain_linears(model: torch.nn.Module) -> list[torch.nn.Linear]:
-    """The float32 linear layers on the CPU that nobody has given another way to run."""
+    """The float32 linear layers on the CPU that nobody has given another way to run.
+
+    Not those whose weight is cut from a wider tensor: oneDNN would take a thousand times as long.
+    """
     return [
         module
         for module in model.modules()
@@ -49,11 +52,18 @@ def _plain_linears(model: torch.nn.Module) -> list[torch.nn.Linear]:
         and "forward" not in vars(module)
         and module.weight.device.type == "cpu"
         and module.weight.dtype == torch.float32
+        and module.weight.is_contiguous()
     ]
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """By oneDNN, x ``weight``ᵀ + ``bias``, whatever the CPU; all float32, x (..., n), ``weight`` (m, n)."""
+    """By oneDNN, x ``weight``ᵀ + ``bias``, whatever the CPU; all float32.
+
+    Args:
+        x: (..., n).
+        weight: (m, n), it or its transpose contiguous.
+        bias: (m,).
+    """
     # What torch.compile calls. The public way, over tensors in oneDNN's own layout, copies x and what comes out, and
     # takes twice the time where ``weight`` lies transposed.
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")

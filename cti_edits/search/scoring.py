@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import torch
 
 from cti_edits.apply import TargetMatrix
-from cti_edits.block_tails import BlockTail
+from cti_edits.block_tails import HELD, BlockTail
 from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
 from cti_edits.identity import tensor_sha256
 from cti_edits.search.progress import Progress
 from cti_edits.search.sigma_gradients import Directions, loss_sigma_gradients
 from cti_edits.search.space import MatrixId, SearchSettings, keep_best
+from cti_edits.side_by_side import side_by_side
 from cti_edits.spectrum import matrix_score
 from cti_edits.spectrum_cache import SpectrumCache
 
@@ -47,14 +49,21 @@ def tail_directions(
     Raises:
         FitError: a weight is not finite; the message names it.
     """
+
+    def directions_of(target: TargetMatrix) -> list[list[Directions]]:
+        try:
+            tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
+        except EditError as error:
+            raise FitError(f"{target.module}: {error}") from None
+        return [_directions(tails[number], target) for number in clusters]
+
     directions = []
-    with progress.phase("decompositions", len(targets)) as advance:
-        for target in targets.values():
-            try:
-                tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
-            except EditError as error:
-                raise FitError(f"{target.module}: {error}") from None
-            directions.append([_directions(tails[number], target) for number in clusters])
+    small = all(t.weight.device.type == "cpu" and t.weight.numel() <= HELD for t in targets.values())
+    with progress.phase("decompositions", len(targets)) as advance, contextlib.ExitStack() as stack:
+        # One big matrix keeps all threads busy, and two take the memory of two.
+        run = stack.enter_context(side_by_side()).map if small else map
+        for found in run(directions_of, targets.values()):
+            directions.append(found)
             advance(1)
     return directions
 

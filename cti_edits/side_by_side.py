@@ -1,0 +1,48 @@
+"""Works on many small matrices at once, each on a thread of its own.
+
+What takes milliseconds gains little from two threads of BLAS, and much from another matrix beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+
+@contextlib.contextmanager
+def side_by_side() -> Iterator[ThreadPoolExecutor]:
+    """A pool of as many threads as torch has; on each of them torch and OpenBLAS work with one.
+
+    What is still waiting when the context is left, by an error or an interruption, is not begun.
+    """
+    former = torch.get_num_threads()
+    with openblas().limit(limits=1):
+        pool = ThreadPoolExecutor(former, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+            # MKL has one number for all threads, which the pool's have set to 1.
+            torch.set_num_threads(former)
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Inside, torch works with one thread: for what is small, waiting for others takes as long as the work."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
+
+
+@functools.cache
+def openblas() -> ThreadpoolController:
+    """The OpenBLAS libraries in this process, SciPy's among them; torch on x86 brings another library."""
+    return ThreadpoolController().select(internal_api="openblas")
