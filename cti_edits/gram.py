@@ -153,13 +153,19 @@ def gram_matrix(tall: torch.Tensor) -> torch.Tensor:
     """The lower triangle of ``tall``ᵀ ``tall``, (n, n) float64; what lies above it is undefined."""
     size = tall.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=tall.device)
-    for part in torch.split(tall, ROWS):
-        rows = part.double()
+    for rows in _in_float64(torch.split(tall, ROWS)):
         for start in range(0, size, PANEL):
             stop = start + PANEL
             # Flat panels: tall ones, of columns, take a sixth longer.
             gram[start:stop, :stop].addmm_(rows[:, start:stop].T, rows[:, :stop])
     return gram
+
+
+def _in_float64(parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Each part, until the next one is asked for: in the same memory, which takes long to get anew each time."""
+    held = torch.empty_like(parts[0], dtype=torch.float64)
+    for part in parts:
+        yield part if part.dtype == torch.float64 else held[: len(part)].copy_(part)
 
 
 def row_block_grams(weight: torch.Tensor, clusters: Sequence[int]) -> Iterator[tuple[int, int, torch.Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,12 @@ from cti_edits.errors import EditError
 from cti_edits.finite import all_finite
 from cti_edits.gram import truncated_by_gram
 from cti_edits.ranks import ROW_BLOCKS, partition_rows, row_block_sizes
+from cti_edits.side_by_side import side_by_side
+
+BIG = 1 << 23
+AT_ONCE = 2
+"""So many blocks of a weight of more than so many elements are truncated at once: each has parts that keep one thread
+busy. More take more memory."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,10 @@ def truncate(
     if list(ranks) == full:
         return weight.clone()
     check_decomposable(weight, dtype)
-    return torch.cat([_truncated(block, rank, dtype) for block, rank in zip(blocks, ranks, strict=True)])
+    with contextlib.ExitStack() as stack:
+        big = weight.device.type == "cpu" and len(blocks) > 1 and weight.numel() > BIG
+        run = stack.enter_context(side_by_side(AT_ONCE)).map if big else map
+        return torch.cat(list(run(_truncated, blocks, ranks, itertools.repeat(dtype))))
 
 
 def _truncated(block: torch.Tensor, rank: int, dtype: torch.dtype) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Works on many small matrices at once, each on a thread of its own.
+"""Works on several matrices at once, each on a thread of its own.
 
 What takes milliseconds gains little from two threads of BLAS, and much from another matrix beside it.
 """
@@ -15,19 +15,21 @@ from threadpoolctl import ThreadpoolController
 
 
 @contextlib.contextmanager
-def side_by_side() -> Iterator[ThreadPoolExecutor]:
-    """A pool of as many threads as torch has; on each of them torch and OpenBLAS work with one.
+def side_by_side(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
+    """A pool of as many threads as torch has, or ``most``; on each, torch and OpenBLAS work with its share of them.
 
     What is still waiting when the context is left, by an error or an interruption, is not begun.
     """
     former = torch.get_num_threads()
-    with openblas().limit(limits=1):
-        pool = ThreadPoolExecutor(former, initializer=torch.set_num_threads, initargs=(1,))
+    workers = former if most is None else min(most, former)
+    each = former // workers
+    with openblas().limit(limits=each):
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,))
         try:
             yield pool
         finally:
             pool.shutdown(cancel_futures=True)
-            # MKL has one number for all threads, which the pool's have set to 1.
+            # MKL has one number for all threads, which the pool's have set.
             torch.set_num_threads(former)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cti_edits import lowrank
 from cti_edits.errors import EditError
 from cti_edits.lowrank import BlockDecomposition, assemble, decompose, row_blocks, truncate
 from cti_edits.ranks import block_ranks, full_ranks
@@ -257,3 +259,20 @@ def test_ranks_are_checked_before_the_decomposition() -> None:
 def test_a_rank_for_each_block() -> None:
     with pytest.raises(EditError, match="expected 2 block ranks, one a row block, got 3"):
         assemble(decompose(random_weight((4, 4)), 2), (1, 1, 1), torch.float64)
+
+
+def test_blocks_of_a_big_weight_are_truncated_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.randn(90, 40, generator=torch.Generator().manual_seed(3)).half()
+    ranks = [7, 30, 1]
+    expected = truncate(weight, ranks)
+    monkeypatch.setattr(lowrank, "BIG", 0)
+    threads: set[int] = set()
+    truncated = lowrank._truncated
+
+    def watched(block: torch.Tensor, rank: int, dtype: torch.dtype) -> torch.Tensor:
+        threads.add(threading.get_ident())
+        return truncated(block, rank, dtype)
+
+    monkeypatch.setattr(lowrank, "_truncated", watched)
+    assert torch.equal(truncate(weight, ranks), expected)
+    assert threading.get_ident() not in threads

@@ -38,6 +38,12 @@ def test_each_works_with_one_thread() -> None:
     assert blas_threads() == before
 
 
+def test_fewer_share_the_threads() -> None:
+    with side_by_side(1) as pool:
+        assert list(pool.map(lambda _: torch.get_num_threads(), range(3))) == [2, 2, 2]
+        assert blas_threads() == {2}
+
+
 def test_after_an_error_nothing_more_is_begun() -> None:
     begun: list[int] = []
     go = threading.Event()
