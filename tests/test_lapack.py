@@ -46,7 +46,7 @@ def test_what_lapack_cannot_solve_is_an_error() -> None:
 
 
 def test_other_threads_go_on_meanwhile() -> None:
-    matrix = torch.randn(1200, 1200, dtype=torch.float64)
+    matrix = torch.randn(2000, 2000, dtype=torch.float64)
     lasting: list[float] = []
 
     def solve() -> None:

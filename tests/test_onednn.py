@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +149,36 @@ def test_float32_that_may_be_rounded_is_left_alone(products: list[bool], monkeyp
     with torch.no_grad(), linear_by_onednn(net):
         net(torch.randn(3, 30))
     assert products == [False, False, False, False]
+
+
+@contextlib.contextmanager
+def rounding_allowed(where: str) -> Iterator[None]:
+    """The newer way; before torch 2.9, which has the older one alone, that."""
+    former = torch.get_float32_matmul_precision()
+    newer = getattr(torch.backends.mkldnn, "matmul", None)
+    place: Any = functools.reduce(getattr, where.split("."), torch) if newer is not None else None
+    if newer is not None:
+        newer.fp32_precision = "none"
+        place.fp32_precision = "tf32"
+    else:
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        if newer is not None:
+            place.fp32_precision = "none"
+        torch.set_float32_matmul_precision(former)
+
+
+@pytest.mark.parametrize("where", ["backends", "backends.mkldnn", "backends.mkldnn.matmul"])
+def test_the_newer_way_to_allow_rounding_counts_too(where: str, products: list[bool]) -> None:
+    net = model()
+    with rounding_allowed(where), torch.no_grad(), linear_by_onednn(net):
+        net(torch.randn(3, 30))
+    assert products == [False, False]
+    with torch.no_grad(), linear_by_onednn(net):
+        net(torch.randn(3, 30))
+    assert products == [False, False, True, True]
 
 
 def failing(net: torch.nn.Sequential) -> None:

@@ -36,8 +36,17 @@ def is_exact_and_fast() -> bool:
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        and torch.get_float32_matmul_precision() == "highest"
+        and _is_full_precision()
     )
+
+
+def _is_full_precision() -> bool:
+    """Whether float32 products may not be rounded to less."""
+    # Since torch 2.9, which refuses the older question once a precision was set in the newer way.
+    settings = getattr(torch.backends.mkldnn, "matmul", None)
+    if settings is None:
+        return torch.get_float32_matmul_precision() == "highest"
+    return settings.fp32_precision in ("none", "ieee")
 
 
 def _plain_linears(model: torch.nn.Module) -> list[torch.nn.Linear]:
