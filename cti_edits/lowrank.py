@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,9 +114,8 @@ def truncate(
     if list(ranks) == full:
         return weight.clone()
     check_decomposable(weight, dtype)
-    with contextlib.ExitStack() as stack:
-        big = weight.device.type == "cpu" and len(blocks) > 1 and weight.numel() > BIG
-        run = stack.enter_context(side_by_side(AT_ONCE)).map if big else map
+    big = weight.device.type == "cpu" and len(blocks) > 1 and weight.numel() > BIG
+    with side_by_side(AT_ONCE if big else 1) as run:
         return torch.cat(list(run(_truncated, blocks, ranks, itertools.repeat(dtype))))
 
 

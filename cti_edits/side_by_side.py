@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
 
 
 @contextlib.contextmanager
-def side_by_side(most: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of as many threads as torch has, or ``most``; on each, torch and OpenBLAS work with its share of them.
+def side_by_side(most: int | None = None) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A ``map`` on as many threads as torch has, or ``most``; on each, torch and OpenBLAS work with its share of them.
+
+    With one it is Python's own ``map``, on the thread that there is.
 
     What is still waiting when the context is left, by an error or an interruption, is not begun.
     """
     former = torch.get_num_threads()
     workers = former if most is None else min(most, former)
+    if workers == 1:
+        yield map
+        return
     each = former // workers
     with openblas().limit(limits=each):
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,))
         try:
-            yield pool
+            yield pool.map
         finally:
             pool.shutdown(cancel_futures=True)
             # MKL has one number for all threads, which the pool's have set.

@@ -26,22 +26,32 @@ def blas_threads() -> set[int]:
 def test_each_works_with_one_thread() -> None:
     both = threading.Barrier(2, timeout=30)
     before = blas_threads()
-    with side_by_side() as pool:
+    with side_by_side() as run:
 
         def threads(number: int) -> tuple[int, int, set[int]]:
             # Two of them at once, or this breaks.
             both.wait()
             return number, torch.get_num_threads(), blas_threads()
 
-        assert list(pool.map(threads, range(4))) == [(number, 1, {1}) for number in range(4)]
+        assert list(run(threads, range(4))) == [(number, 1, {1}) for number in range(4)]
     assert torch.get_num_threads() == 2
     assert blas_threads() == before
 
 
 def test_fewer_share_the_threads() -> None:
-    with side_by_side(1) as pool:
-        assert list(pool.map(lambda _: torch.get_num_threads(), range(3))) == [2, 2, 2]
+    torch.set_num_threads(4)
+    with side_by_side(2) as run:
+        assert list(run(lambda _: torch.get_num_threads(), range(3))) == [2, 2, 2]
         assert blas_threads() == {2}
+    assert torch.get_num_threads() == 4
+
+
+def test_one_is_the_thread_that_there_is() -> None:
+    before = blas_threads()
+    with side_by_side(1) as run:
+        found = list(run(lambda _: (threading.get_ident(), torch.get_num_threads()), range(2)))
+        assert blas_threads() == before
+    assert found == [(threading.get_ident(), 2)] * 2
 
 
 def test_after_an_error_nothing_more_is_begun() -> None:
@@ -54,8 +64,8 @@ def test_after_an_error_nothing_more_is_begun() -> None:
         return number
 
     def fail() -> None:
-        with side_by_side() as pool:
-            pool.map(work, range(50))
+        with side_by_side() as run:
+            run(work, range(50))
             threading.Timer(0.2, go.set).start()
             raise ZeroDivisionError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,9 +58,8 @@ def tail_directions(
 
     directions = []
     small = all(t.weight.device.type == "cpu" and t.weight.numel() <= HELD for t in targets.values())
-    with progress.phase("decompositions", len(targets)) as advance, contextlib.ExitStack() as stack:
+    with progress.phase("decompositions", len(targets)) as advance, side_by_side(None if small else 1) as run:
         # One big matrix keeps all threads busy, and two take the memory of two.
-        run = stack.enter_context(side_by_side()).map if small else map
         for found in run(directions_of, targets.values()):
             directions.append(found)
             advance(1)
