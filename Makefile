@@ -52,7 +52,7 @@ unit: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 published-edits: $(VENV)/installed
-	$(BIN)/python -m cti_edits.published edits
+	$(BIN)/python -m cti_edits.paper edits
 
 clean:
 	rm -rf $(VENV) build dist out

@@ -1,7 +1,7 @@
 """What applying an edit costs: ``python -m benchmarks.apply``.
 
-Truncates one random float16 weight of GPT-J's MLP input size, by `cti_edits.lowrank.truncate` and by torch's singular
-value decomposition block by block, in turn. Prints times only if both ways gave the same matrix.
+Truncates one random float16 weight of GPT-J's MLP input size, by `cti_edits.linalg.lowrank.truncate` and by torch's
+singular value decomposition block by block, in turn. Prints times only if both ways gave the same matrix.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 import torch
 
 from benchmarks.demo import machine, timed
-from cti_edits.lowrank import assemble, decompose, truncate
-from cti_edits.ranks import block_ranks
+from cti_edits.artifact.ranks import block_ranks
+from cti_edits.linalg.lowrank import assemble, decompose, truncate
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     print(f"{shape[0]} x {shape[1]} float16, K = {options.clusters}, rho = {options.rho:g}, {options.repeats} repeats")
     print(f"same matrix; one rounding apart in a share of {share:.1e} of the elements")
     print(f"torch.linalg.svd block by block: {statistics.median(slow):.1f} s (median)")
-    print(f"cti_edits.lowrank.truncate:      {statistics.median(fast):.1f} s (median)")
+    print(f"cti_edits.linalg.lowrank.truncate:      {statistics.median(fast):.1f} s (median)")
     print(f"ratio of the medians: {statistics.median(slow) / statistics.median(fast):.1f}")
 
 

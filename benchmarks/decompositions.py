@@ -1,9 +1,9 @@
 """What the last singular triplets of all row blocks cost: ``python -m benchmarks.decompositions``.
 
-One random float16 weight of GPT-J's MLP output size with a falling spectrum, at several K: `cti_edits.block_tails` for
-all K together, and torch's float64 singular value decomposition block by block, in turn. Prints times only if singular
-values and scores of both agree: values to a share of 1e-9 of the block's first, scores, for a random gradient G, to
-20 millionths of the largest ‖G_k‖₂, which is the bound that `block_tails` states.
+One random float16 weight of GPT-J's MLP output size with a falling spectrum, at several K:
+`cti_edits.linalg.block_tails` for all K together, and torch's float64 singular value decomposition block by block, in
+turn. Prints times only if singular values and scores of both agree: values to a share of 1e-9 of the block's first,
+scores, for a random gradient G, to 20 millionths of the largest ‖G_k‖₂, which is the bound that `block_tails` states.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 import torch
 
 from benchmarks.demo import machine, timed
-from cti_edits.block_tails import ALLOWED, TAIL, BlockTail, block_tails
-from cti_edits.lowrank import decompose
-from cti_edits.spectrum import matrix_score
+from cti_edits.linalg.block_tails import ALLOWED, TAIL, BlockTail, block_tails
+from cti_edits.linalg.lowrank import decompose
+from cti_edits.linalg.spectrum import matrix_score
 
 
 def random_weight(rows: int, columns: int) -> torch.Tensor:
@@ -86,7 +86,7 @@ def main() -> None:
     print(f"{options.rows} x {options.columns} float16, K = {options.clusters}, {options.repeats} repeats")
     print("same singular values and scores")
     print(f"torch.linalg.svd block by block:   {statistics.median(slow):.2f} s (median)")
-    print(f"cti_edits.block_tails.block_tails: {statistics.median(fast):.2f} s (median)")
+    print(f"cti_edits.linalg.block_tails.block_tails: {statistics.median(fast):.2f} s (median)")
     print(f"ratio of the medians: {statistics.median(slow) / statistics.median(fast):.1f}")
 
 

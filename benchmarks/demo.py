@@ -31,8 +31,8 @@ def quiet() -> None:
 
 def demo_lm(model: str | None, batch_size: int = 16) -> Any:
     """The demo model, or the checkpoint ``model``, on the CPU."""
-    from cti_edits.demo_model import demo_model
-    from cti_edits.lm import load_base, read_base
+    from cti_edits.harness.lm import load_base, read_base
+    from cti_edits.models.demo_model import demo_model
 
     return load_base(read_base(model or str(demo_model()), ""), device="cpu", dtype="auto", batch_size=batch_size)
 

@@ -45,13 +45,13 @@ def main() -> None:
 
 def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     """The ratio of every layer."""
-    from cti_edits.apply import target_matrices
-    from cti_edits.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+    from cti_edits.linalg.spectrum_cache import SpectrumCache
+    from cti_edits.models.apply import target_matrices
+    from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.search.evaluations import EditedWeights, in_force
-    from cti_edits.search.reference_evaluator import ReferenceEvaluator
-    from cti_edits.search.replay_evaluator import ReplayEvaluator
     from cti_edits.search.space import Candidate, MatrixId
-    from cti_edits.spectrum_cache import SpectrumCache
 
     calibration = draw(load_task(name, options.include_path), options.samples, seed=0)
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, ("U_in", "U_out"))}
@@ -122,7 +122,7 @@ def best_batch_size(lm: Any, reference: Any, sizes: list[int]) -> None:
 
 def chosen(lm: Any, calibration: Any, targets: Any, cache: Any, clusters: int, depth: int) -> list[Any]:
     """The two matrices with the best scores, and one of the first, a middle and the last layer; by layer."""
-    from cti_edits.search.progress import Silent
+    from cti_edits.progress import Silent
     from cti_edits.search.scoring import rank_matrices
     from cti_edits.search.space import MatrixId, SearchSettings
 

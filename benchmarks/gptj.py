@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from cti_edits.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw, load_task
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.runner import run_search
 
@@ -97,7 +97,7 @@ def random_gptj(small: bool, device: str) -> Any:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    from cti_edits.lm import EditedLM
+    from cti_edits.harness.lm import EditedLM
 
     words = ["<pad>", "<unk>", *TEMPLATE.split()]
     vocabulary = {word: index for index, word in enumerate(dict.fromkeys([*words, *(f"w{n}" for n in range(WORDS))]))}

@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--include-path", help="folder with more tasks")
     options = parser.parse_args()
-    from cti_edits.apply import target_matrices
-    from cti_edits.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.models.apply import target_matrices
     from cti_edits.search.space import MatrixId, keep_best
 
     lm = demo_lm(options.model)
@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
-    from cti_edits.search.progress import Silent
+    from cti_edits.linalg.spectrum_cache import SpectrumCache
+    from cti_edits.progress import Silent
     from cti_edits.search.scoring import matrix_scores, tail_directions
-    from cti_edits.spectrum_cache import SpectrumCache
 
     with empty_cache():
         directions = tail_directions(CLUSTERS, targets, SpectrumCache(), Silent())
@@ -66,9 +66,9 @@ def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
 
 
 def by_autograd(lm: Any, calibration: Any, targets: Any) -> Any:
-    from cti_edits.lowrank import decompose
-    from cti_edits.search.gradients import loss_gradients
-    from cti_edits.spectrum import matrix_score, sigma_gradients
+    from cti_edits.linalg.lowrank import decompose
+    from cti_edits.linalg.spectrum import matrix_score, sigma_gradients
+    from cti_edits.replay.gradients import loss_gradients
 
     gradients = loss_gradients(lm, list(targets.values()), calibration.gold, batch_size=16)
     return {

@@ -31,15 +31,15 @@ def main() -> None:
 def line(lm: Any, name: str, options: argparse.Namespace) -> str:
     from scipy.stats import spearmanr
 
-    from cti_edits.apply import target_matrices
-    from cti_edits.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.linalg.spectrum_cache import SpectrumCache
+    from cti_edits.models.apply import target_matrices
+    from cti_edits.progress import Silent
+    from cti_edits.replay.evaluator import evaluator_of
     from cti_edits.search.evaluations import EditedWeights, evaluate
-    from cti_edits.search.evaluator import evaluator_of
-    from cti_edits.search.progress import Silent
     from cti_edits.search.scoring import rank_matrices
     from cti_edits.search.screening import predicted_changes
     from cti_edits.search.space import RATES, MatrixId, Outcome, SearchSettings, candidates
-    from cti_edits.spectrum_cache import SpectrumCache
 
     settings = SearchSettings(clusters=tuple(int(part) for part in options.clusters.split(",")))
     calibration = draw(load_task(name, options.include_path), options.samples, seed=0)

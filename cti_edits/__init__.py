@@ -7,23 +7,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cti_edits.apply import applied
+    from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit, load, parse
     from cti_edits.errors import BaseMismatchError, EditError, FitError, ManifestError
-    from cti_edits.manifest import BaseModel, Edit, MatrixEdit, load, parse
+    from cti_edits.models.apply import applied
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "applied": "apply",
+    "applied": "models.apply",
     "BaseMismatchError": "errors",
     "EditError": "errors",
     "FitError": "errors",
     "ManifestError": "errors",
-    "BaseModel": "manifest",
-    "Edit": "manifest",
-    "MatrixEdit": "manifest",
-    "load": "manifest",
-    "parse": "manifest",
+    "BaseModel": "artifact.manifest",
+    "Edit": "artifact.manifest",
+    "MatrixEdit": "artifact.manifest",
+    "load": "artifact.manifest",
+    "parse": "artifact.manifest",
 }
 
 __all__ = [

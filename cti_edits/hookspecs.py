@@ -10,4 +10,4 @@ hookimpl = pluggy.HookimplMarker("cti_edits")
 
 @hookspec
 def architecture_folders() -> str:  # type: ignore[empty-body]
-    """A folder of architecture data files, ``<family>.json``, like those in cti_edits/architectures/."""
+    """A folder of architecture data files, ``<family>.json``, like those in cti_edits/models/architectures/."""

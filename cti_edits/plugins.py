@@ -24,7 +24,7 @@ class BuiltIn:
     @hookspecs.hookimpl
     def architecture_folders(self) -> str:
         """The data files that come with the package."""
-        return str(Path(__file__).parent / "architectures")
+        return str(Path(__file__).parent / "models" / "architectures")
 
 
 @cache

@@ -14,7 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-from tests.tiny_models import save_checkpoint
+from tests.support.tiny_models import save_checkpoint
 
 ROOT = Path(__file__).parent.parent
 

@@ -28,9 +28,9 @@ import atheris
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["cti_edits", "jsonschema", "rfc8785"]):
+    from cti_edits.artifact.manifest import MAX_BYTES, parse
+    from cti_edits.artifact.manifest_schema import first_error
     from cti_edits.errors import ManifestError
-    from cti_edits.manifest import MAX_BYTES, parse
-    from cti_edits.manifest_schema import first_error
 
     # Imports jsonschema and reads the schema, which no input should pay for.
     first_error({})
@@ -162,8 +162,8 @@ def _change(document: Any, draw: random.Random) -> None:
 TIMED = """
 import sys, time
 from cti_edits.errors import ManifestError
-from cti_edits.manifest import parse
-from cti_edits.manifest_schema import first_error
+from cti_edits.artifact.manifest import parse
+from cti_edits.artifact.manifest_schema import first_error
 first_error({})
 content = sys.stdin.buffer.read()
 start = time.process_time()

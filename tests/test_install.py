@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.edits import edit_of
-from tests.tiny_models import tiny_model
+from tests.support.edits import edit_of
+from tests.support.tiny_models import tiny_model
 
 
 def _pip(python: Path | str, *words: str) -> None:
@@ -75,7 +75,7 @@ def test_lm_eval_runs_an_edit_from_a_plain_shell(python: Path, llama: Path, tmp_
 def test_the_package_is_this_one_and_carries_its_data(python: Path, tmp_path: Path) -> None:
     code = (
         "import cti_edits, pathlib; print(pathlib.Path(cti_edits.__file__).parent)\n"
-        "from cti_edits.resources import folder\n"
+        "from cti_edits.paths import folder\n"
         "for name in ('tasks', 'schemas', 'edits'): print(folder(name))"
     )
     done = run(python, tmp_path, "-c", code)
@@ -98,6 +98,6 @@ def test_the_wheel_holds_every_data_file(wheel: Path) -> None:
     assert tracked
     inside = {path if path.startswith("cti_edits/") else f"cti_edits/{path}" for path in tracked}
     # The startup file has to lie at the root, where Python looks for it.
-    assert inside - names == {"cti_edits/lm_eval_startup.pth"}
+    assert inside - names == {"cti_edits/harness/lm_eval_startup.pth"}
     assert "cti_edits_lm_eval.pth" in names
     assert "cti_edits/py.typed" in names

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cti_edits import plugins
-from cti_edits.architectures import families, family_of
 from cti_edits.errors import FitError
+from cti_edits.models.architectures import families, family_of
 from cti_edits.plugins import OFF_SWITCH, plugin_manager
-from tests.tiny_models import EVERY
+from tests.support.tiny_models import EVERY
 
 FAMILY: dict[str, Any] = {
     "model_types": ["newest"],
@@ -189,8 +189,8 @@ def test_a_built_in_file_that_is_wrong_is_an_error(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugins, "__file__", str(tmp_path / "plugins.py"))
-    (tmp_path / "architectures").mkdir()
-    (tmp_path / "architectures" / "wrong.json").write_text("{}")
+    (tmp_path / "models" / "architectures").mkdir(parents=True)
+    (tmp_path / "models" / "architectures" / "wrong.json").write_text("{}")
     with pytest.raises(Exception, match=r"wrong\.json: expected an object with the keys"):
         families()
 

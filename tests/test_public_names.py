@@ -8,7 +8,7 @@ from tests.conftest import Run
 
 def test_every_public_name_is_the_object_of_its_home(run_python: Run) -> None:
     """Also after the modules are imported, when a submodule could hide a name."""
-    code = "import cti_edits, cti_edits.lm\n" + "".join(
+    code = "import cti_edits, cti_edits.harness.lm\n" + "".join(
         f"from cti_edits import {name}; assert cti_edits.{name} is {name}; print({name}.__module__)\n"
         for name in cti_edits.__all__
     )

@@ -6,9 +6,9 @@ import datetime
 
 import typer
 
-from cti_edits.cli.listing import print_columns, size_text
 from cti_edits.errors import printable
-from cti_edits.spectrum_files import clear, default_folder, default_limit, entries
+from cti_edits.linalg.spectrum_files import clear, default_folder, default_limit, entries
+from cti_edits.report.listing import print_columns, size_text
 
 HEADINGS = ("tensor", "K", "kind", "precision", "size", "last use")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.cli.listing import interval_text, print_columns
 from cti_edits.errors import printable
+from cti_edits.report.listing import interval_text, print_columns
 
 NO_EDIT = (
     "none is named by the results of EDITED. That is so for an edited checkpoint run with --model hf; else check that "
@@ -25,7 +25,7 @@ def compare(
     ],
 ) -> None:
     """Compare two lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class."""
-    from cti_edits.lm_eval_results import compare_runs
+    from cti_edits.harness.lm_eval_results import compare_runs
 
     for task, comparison in compare_runs(baseline, edited).items():
         print(f"{printable(task)}: {comparison.n} examples, the same in both runs")

@@ -16,7 +16,7 @@ def compose(
     name: Annotated[str | None, typer.Option(help="Its name.", show_default="made of theirs")] = None,
 ) -> None:
     """Write one edit that does what several do. They must be of one base and of different matrices."""
-    from cti_edits.compose import compose_files
+    from cti_edits.artifact.compose import compose_files
 
     composed = compose_files(files, output, name)
     matrices = len(composed.edits)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cti_edits.cli.listing import print_listing
 from cti_edits.errors import EditError, printable
+from cti_edits.report.listing import print_listing
 
 if TYPE_CHECKING:
-    from cti_edits.architectures import Kind
+    from cti_edits.models.architectures import Kind
 
 Option = typer.Option
 
@@ -81,13 +81,13 @@ def _dataset_size(task: str | None, given: int | None, kind: Kind) -> tuple[int,
     if given is not None:
         return given, ""
     assert task is not None
-    from cti_edits.published import paper_tables
+    from cti_edits.paper.published import paper_tables
 
     sizes: dict[str, int] = paper_tables()["table_6_dataset_sizes"]
     short = task.removeprefix("cti_").removesuffix("_masked")
     if short in sizes:
         return sizes[short], " (the paper's count)"
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.calibration import load_task, row_count
+    from cti_edits.harness.calibration import load_task, row_count
 
     return row_count(load_task(task, kind=kind)), ""

@@ -19,6 +19,6 @@ def demo_model(
     # Standard output is the folder alone, for "$(cti-edits demo-model)".
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    from cti_edits.demo_model import demo_model as make
+    from cti_edits.models.demo_model import demo_model as make
 
     print(make(folder))

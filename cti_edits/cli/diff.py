@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.cli.listing import print_columns
+from cti_edits.report.listing import print_columns
 
 
 def diff(
@@ -16,8 +16,8 @@ def diff(
     right: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
 ) -> None:
     """Show in which fields two edits differ. Exit code 1 if they apply something else, 0 if not."""
-    from cti_edits.differences import differences
-    from cti_edits.references import load_edit
+    from cti_edits.artifact.differences import differences
+    from cti_edits.hub.references import load_edit
 
     found = differences(load_edit(left), load_edit(right))
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cti_edits.resources import folder
+from cti_edits.paths import folder
 
 
 def evaluate(context: typer.Context) -> None:
@@ -16,7 +16,7 @@ def evaluate(context: typer.Context) -> None:
     import lm_eval.models  # noqa: F401  (fills the registry before `cti` joins it)
     from lm_eval.__main__ import HarnessCLI, cli_evaluate, setup_logging
 
-    from cti_edits.lm_eval_startup import register
+    from cti_edits.harness.lm_eval_startup import register
 
     register()
     # `errors.one_line_in_command` knows lm-eval's command by this name.

@@ -29,9 +29,9 @@ def export(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # What is half written goes away on a polite kill too.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    from cti_edits.export import export as write
-    from cti_edits.hub import checkpoint_folder
-    from cti_edits.references import load_edit
+    from cti_edits.hub.references import load_edit
+    from cti_edits.hub.repositories import checkpoint_folder
+    from cti_edits.models.export import export as write
 
     edit = load_edit(file)
     if model is None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.cli.listing import print_listing
+from cti_edits.artifact.manifest import Edit, load
 from cti_edits.errors import EditError, ManifestError, printable
-from cti_edits.manifest import Edit, load
-from cti_edits.resources import folder as shipped_folder
+from cti_edits.paths import folder as shipped_folder
+from cti_edits.report.listing import print_listing
 
 HEADINGS = ("edit", "task", "model", "matrix", "layer", "ρ", "K", "digest", "accuracy")
 

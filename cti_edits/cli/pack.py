@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.artifact.manifest import MAX_SHOWN_PATH, Edit
 from cti_edits.errors import printable
-from cti_edits.manifest import MAX_SHOWN_PATH, Edit
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="An edit of yours: file or folder.", show_default=False)]
 
@@ -22,8 +22,8 @@ def pack(
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub.", show_default=False)] = None,
 ) -> None:
     """Write the factors of the edit beside FILE, so that applying it needs no decomposition."""
-    from cti_edits.packing import pack as packed
-    from cti_edits.references import own_manifest
+    from cti_edits.hub.references import own_manifest
+    from cti_edits.models.packing import pack as packed
 
     manifest = own_manifest(file)
     edit = packed(manifest, model, revision)
@@ -34,9 +34,9 @@ def pack(
 
 def unpack(file: File) -> None:
     """Drop the factors of the edit and leave the recipe, which needs the base and a decomposition."""
-    from cti_edits.manifest import load
-    from cti_edits.packing import unpack as unpacked
-    from cti_edits.references import own_manifest
+    from cti_edits.artifact.manifest import load
+    from cti_edits.hub.references import own_manifest
+    from cti_edits.models.packing import unpack as unpacked
 
     manifest = own_manifest(file)
     for deleted in unpacked(manifest):

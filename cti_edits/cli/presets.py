@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cti_edits.cli.listing import print_listing
+from cti_edits.report.listing import print_listing
 
 
 def presets() -> None:
     """List the paper's nine systems with their search spaces, for search --preset."""
-    from cti_edits.architectures import Kind
+    from cti_edits.models.architectures import Kind
     from cti_edits.search.cost import DRAWN
     from cti_edits.search.presets import PRESETS, Preset
     from cti_edits.search.space import RATES, Part

@@ -19,8 +19,8 @@ def pull(
     ] = None,
 ) -> None:
     """Copy an edit from the Hugging Face hub: its manifest, and its files of factors beside that."""
-    from cti_edits.hub import pull
-    from cti_edits.references import hub_reference
+    from cti_edits.hub.references import hub_reference
+    from cti_edits.hub.repositories import pull
 
     found = hub_reference(reference)
     if found is None:

@@ -29,9 +29,9 @@ def push(
     ] = None,
 ) -> None:
     """Share an edit on the Hugging Face hub: its manifest, its files of factors and a model card."""
-    from cti_edits.hub import prepare, push, shareable
-    from cti_edits.model_card import model_card
-    from cti_edits.references import manifest_path
+    from cti_edits.hub.references import manifest_path
+    from cti_edits.hub.repositories import prepare, push, shareable
+    from cti_edits.report.model_card import model_card
 
     manifest = manifest_path(file)
     edit = shareable(manifest, repository, base_model)

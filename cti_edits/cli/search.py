@@ -14,7 +14,7 @@ import typer
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
-    from cti_edits.architectures import Kind
+    from cti_edits.models.architectures import Kind
     from cti_edits.search.space import SearchSettings
 
 Option = typer.Option
@@ -91,11 +91,11 @@ def search(
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.calibration import final_part, load_task
+    from cti_edits.artifact.manifest import check_writable
     from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.cli.search_report import print_report
-    from cti_edits.lm import check_matrices, load_base, read_base
-    from cti_edits.manifest import check_writable
+    from cti_edits.harness.calibration import final_part, load_task
+    from cti_edits.harness.lm import check_matrices, load_base, read_base
+    from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
+from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
 from cti_edits.errors import printable
-from cti_edits.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
-from cti_edits.manifest import Edit, MatrixEdit
-from cti_edits.ranks import K_SUBSPACES, full_ranks
-from cti_edits.references import load_edit
+from cti_edits.hub.references import load_edit
+from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
@@ -96,7 +96,7 @@ def _lines(edit: Edit) -> Iterator[Line]:
 def _model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[Line]:
     """What is asked for on top of what the manifest says: of the whole model, and measured here."""
     if model is not None:
-        from cti_edits.verify import base_checkpoint
+        from cti_edits.models.verify import base_checkpoint
 
         checkpoint = base_checkpoint(edit, model, None, local=True)
         numbers, stored = model_size(edit, checkpoint)

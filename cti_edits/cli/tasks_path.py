@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cti_edits.resources import folder
+from cti_edits.paths import folder
 
 
 def tasks_path() -> None:

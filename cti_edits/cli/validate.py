@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.artifact.manifest import MAX_SHOWN_PATH
 from cti_edits.errors import EditError, printable
-from cti_edits.manifest import MAX_SHOWN_PATH
-from cti_edits.references import load_edit
+from cti_edits.hub.references import load_edit
 
 
 def validate(

@@ -25,9 +25,9 @@ def verify(
 
     Reads the matrices concerned and loads no model. Exit code 0: it is; 1: it is not; 2: that cannot be told.
     """
-    from cti_edits.references import load_edit
-    from cti_edits.verify import base_checkpoint, exit_code
-    from cti_edits.verify import verify as findings_of
+    from cti_edits.hub.references import load_edit
+    from cti_edits.models.verify import base_checkpoint, exit_code
+    from cti_edits.models.verify import verify as findings_of
 
     edit = load_edit(file)
     checkpoint = base_checkpoint(edit, model, revision)

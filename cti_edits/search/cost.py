@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
-from cti_edits.architectures import Kind
+from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
+from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
 from cti_edits.search.space import MATRICES, RATES, Part
-from cti_edits.splits import VALIDATION_SHARE, validation_count
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.apply import TargetMatrix
-from cti_edits.block_spectra import truncate_with
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, kept_parameters
 from cti_edits.errors import EditError
-from cti_edits.finite import all_finite
-from cti_edits.identity import tensor_sha256
-from cti_edits.lowrank import truncate
-from cti_edits.ranks import ROW_BLOCKS, block_ranks, kept_parameters
-from cti_edits.search.answers import Hopeless
-from cti_edits.search.evaluator import Evaluator
-from cti_edits.search.measured import Measured
-from cti_edits.search.progress import Progress
+from cti_edits.harness.measured import Measured
+from cti_edits.linalg.block_spectra import truncate_with
+from cti_edits.linalg.finite import all_finite
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.linalg.subspaces import k_subspaces
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.models.identity import tensor_sha256
+from cti_edits.progress import Progress
+from cti_edits.replay.answers import Hopeless
+from cti_edits.replay.evaluator import Evaluator
 from cti_edits.search.space import Candidate, MatrixId, Outcome, Partition, cannot_win, winner
-from cti_edits.spectrum_cache import SpectrumCache
-from cti_edits.subspaces import k_subspaces
 
 Group = tuple[MatrixId, int, list[Candidate]]
 """Candidates that share a matrix and K."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cti_edits.calibration import CalibrationSet, draw, validation_part
+from cti_edits.harness.calibration import CalibrationSet, draw, validation_part
 from cti_edits.search.space import Part, SearchSettings
 
 

@@ -7,8 +7,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cti_edits.architectures import Kind
 from cti_edits.errors import EditError, printable
+from cti_edits.models.architectures import Kind
 from cti_edits.search.space import Part, Partition, SearchSettings
 
 

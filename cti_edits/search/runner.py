@@ -11,22 +11,22 @@ from importlib.metadata import version
 from typing import Any
 
 from cti_edits import __version__
-from cti_edits.apply import TargetMatrix, applied, target_matrices
-from cti_edits.block_spectra import tied_blocks
-from cti_edits.calibration import CalibrationSet
-from cti_edits.checkpoint import Checkpoint
-from cti_edits.energy import retained_energy
-from cti_edits.identity import checkpoint_of, identity_of
-from cti_edits.lowrank import truncate
-from cti_edits.manifest import BaseModel, Edit, MatrixEdit
-from cti_edits.ranks import block_ranks, row_block_sizes
+from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.ranks import block_ranks, row_block_sizes
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.linalg.block_spectra import tied_blocks
+from cti_edits.linalg.energy import retained_energy
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.models.apply import TargetMatrix, applied, target_matrices
+from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.identity import checkpoint_of, identity_of
+from cti_edits.progress import Progress, Silent
+from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
 from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
-from cti_edits.search.evaluator import EvaluatorName, evaluator_of
-from cti_edits.search.progress import Progress, Silent
 from cti_edits.search.scoring import rank_matrices
 from cti_edits.search.screening import predicted_changes, screened
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates
-from cti_edits.spectrum_cache import SpectrumCache
 from cti_edits.stats import mcnemar_p_value, paired_interval
 
 

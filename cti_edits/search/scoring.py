@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from cti_edits.apply import TargetMatrix
-from cti_edits.block_tails import HELD, BlockTail
-from cti_edits.calibration import CalibrationSet
 from cti_edits.errors import EditError, FitError
-from cti_edits.identity import tensor_sha256
-from cti_edits.search.progress import Progress
-from cti_edits.search.sigma_gradients import Directions, loss_sigma_gradients
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.linalg.block_tails import HELD, BlockTail
+from cti_edits.linalg.side_by_side import side_by_side
+from cti_edits.linalg.spectrum import matrix_score
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.models.identity import tensor_sha256
+from cti_edits.progress import Progress
+from cti_edits.replay.sigma_gradients import Directions, loss_sigma_gradients
 from cti_edits.search.space import MatrixId, SearchSettings, keep_best
-from cti_edits.side_by_side import side_by_side
-from cti_edits.spectrum import matrix_score
-from cti_edits.spectrum_cache import SpectrumCache
 
 
 def rank_matrices(

@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from cti_edits.block_spectra import sigma_triplets
-from cti_edits.calibration import CalibrationSet
+from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.errors import EditError
-from cti_edits.identity import tensor_sha256
-from cti_edits.ranks import ROW_BLOCKS
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.linalg.block_spectra import sigma_triplets
+from cti_edits.linalg.spectrum import sigma_gradients
+from cti_edits.models.identity import tensor_sha256
+from cti_edits.progress import Progress
+from cti_edits.replay.gradients import loss_gradients
 from cti_edits.search.evaluations import EditedWeights, Group
-from cti_edits.search.gradients import loss_gradients
-from cti_edits.search.progress import Progress
 from cti_edits.search.space import Candidate
-from cti_edits.spectrum import sigma_gradients
 
 
 def predicted_changes(

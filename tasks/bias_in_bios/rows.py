@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_metrics import label_metrics
-from cti_edits.benchmark_rows import BenchmarkRows, Fields, HubCopy, Row, benchmark
+from cti_edits.harness.benchmark_metrics import label_metrics
+from cti_edits.harness.benchmark_rows import BenchmarkRows, Fields, HubCopy, Row, benchmark
 
 GENDERS = ("male", "female")
 # The eight that LASER keeps of the data set's 28, since they are one token of its models' tokenizers, in its order. The

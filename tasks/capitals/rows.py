@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cti_edits.benchmark_rows import BenchmarkRows, Source, file_revision, read_jsonl, split_rows
+from cti_edits.harness.benchmark_rows import BenchmarkRows, Source, file_revision, read_jsonl, split_rows
 
 FILE = Path(__file__).parent / "capitals.jsonl"
 

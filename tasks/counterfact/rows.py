@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_metrics import same_text
-from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
+from cti_edits.harness.benchmark_metrics import same_text
+from cti_edits.harness.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
 
 def counterfact(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
+from cti_edits.harness.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
 SPLITS = ("paper_dev", "paper_test")
 

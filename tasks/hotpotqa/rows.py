@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_metrics import containment_metrics, contains
-from cti_edits.benchmark_rows import BenchmarkRows, Fields, HubCopy, Row, benchmark, first_line
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.benchmark_metrics import containment_metrics, contains
+from cti_edits.harness.benchmark_rows import BenchmarkRows, Fields, HubCopy, Row, benchmark, first_line
 
 TRAIN_ROWS = 7405
 MOST_TOKENS = 15

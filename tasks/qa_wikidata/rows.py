@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cti_edits.benchmark_metrics import containment_metrics, contains
-from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
+from cti_edits.harness.benchmark_metrics import containment_metrics, contains
+from cti_edits.harness.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
 
 def qa_wikidata(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:

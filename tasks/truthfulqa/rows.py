@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cti_edits.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 from cti_edits.errors import EditError
+from cti_edits.harness.benchmark_rows import BenchmarkRows, HubCopy, Row, benchmark
 
 
 def truthfulqa(path: str, revision: str | None = None, **_: Any) -> BenchmarkRows:

@@ -1,0 +1,1 @@
+"""The edit manifest: JSON in, an `Edit` out, and back."""

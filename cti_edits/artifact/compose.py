@@ -1,0 +1,155 @@
+"""Several edits of one base model as one manifest. Knows manifests and files, and nothing of models."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from cti_edits import __version__
+from cti_edits.artifact.manifest import MAX_SHOWN_PATH, BaseModel, Edit, Factors, load, write_atomically
+from cti_edits.errors import EditError, printable
+from cti_edits.hub.references import manifest_path
+
+MAX_NAME = 100
+MAX_DESCRIPTION = 2000
+
+
+@dataclass(frozen=True)
+class Source:
+    """An edit that is composed with others, and the file that it was read from."""
+
+    path: Path
+    edit: Edit
+
+    @property
+    def shown(self) -> str:
+        """The file's name for a message."""
+        return printable(self.path, MAX_SHOWN_PATH)
+
+
+def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
+    """One edit that does what all of ``sources`` do. Their order changes nothing in it.
+
+    Nobody searched or measured the composition, so that ``search`` and ``results`` are empty; ``task`` stays where all
+    have the same. ``metadata.composed_from`` has names and digests. ``provenance.created`` is empty, so that composing
+    again gives the same bytes.
+
+    Args:
+        sources: two or more edits.
+        name: the composition's; made of the sources' names if None.
+
+    Raises:
+        EditError: there are fewer than two, their bases differ, or two of them edit the same matrix; the message names
+            both files.
+    """
+    if len(sources) < 2:
+        raise EditError(f"expected two or more edits to compose, got {len(sources)}")
+    first = sources[0]
+    for other in sources[1:]:
+        _check_same_base(first, other)
+    _check_no_matrix_twice(sources)
+    parts = sorted((source.edit.name, source.edit.digest()) for source in sources)
+    tasks = [source.edit.task for source in sources]
+    return Edit(
+        name=name if name is not None else "-and-".join(part for part, _ in parts)[:MAX_NAME],
+        description=_description(parts),
+        base_model=first.edit.base_model,
+        edits=tuple(
+            sorted((one for source in sources for one in source.edit.edits), key=lambda one: (one.layer, one.matrix))
+        ),
+        task=tasks[0] if all(task == tasks[0] for task in tasks) else None,
+        provenance={"created": None, "tool": f"cti-edits {__version__}", "source": None, "versions": {}},
+        metadata={"composed_from": [{"name": part, "digest": digest} for part, digest in parts]},
+        method=first.edit.method,
+    )
+
+
+def compose_files(paths: Iterable[str | os.PathLike[str]], target: Path, name: str | None = None) -> Edit:
+    """Compose the manifests at ``paths`` into one at ``target``, and put the factor files that they name beside it.
+
+    Raises:
+        EditError: see `compose`; a manifest cannot be read or written, ``target`` is one of ``paths``, a factor file is
+            missing or is not the one that its manifest names, or another file has its name already.
+    """
+    sources = [Source(path, load(path)) for path in map(manifest_path, paths)]
+    for source in sources:
+        if target.exists() and target.samefile(source.path):
+            raise EditError(
+                f"{printable(target, MAX_SHOWN_PATH)}: is one of the edits to compose; write to another file"
+            )
+    composed = compose(sources, name)
+    for source in sources:
+        for one in source.edit.edits:
+            if one.factors is not None:
+                bring_factors(source.path, one.factors, target.parent)
+    composed.write(target)
+    return composed
+
+
+def _check_same_base(one: Source, other: Source) -> None:
+    if one.edit.method != other.edit.method:
+        raise EditError(f"{one.shown} and {other.shown}: method: {one.edit.method} and {other.edit.method} do not mix")
+    for field in fields(BaseModel):
+        mine, theirs = (getattr(source.edit.base_model, field.name) for source in (one, other))
+        if mine != theirs:
+            raise EditError(
+                f"{one.shown} and {other.shown}: base_model.{field.name}: expected edits of one base model, "
+                f"got {_shown(mine)} and {_shown(theirs)}"
+            )
+
+
+def _shown(value: str | None) -> str:
+    return "null" if value is None else f'"{printable(value)}"'
+
+
+def _check_no_matrix_twice(sources: Sequence[Source]) -> None:
+    places: dict[tuple[str, int] | str, Source] = {}
+    for source in sources:
+        for one in source.edit.edits:
+            for place in ((one.matrix, one.layer), one.module):
+                if place in places:
+                    raise EditError(
+                        f"{places[place].shown} and {source.shown}: both edit {one.matrix} of layer {one.layer} "
+                        f"({one.module}); a matrix can be edited once"
+                    )
+        for one in source.edit.edits:
+            places[one.matrix, one.layer] = places[one.module] = source
+
+
+def _description(parts: Sequence[tuple[str, str]]) -> str:
+    text = "Composition of " + ", ".join(f"{name} ({digest[:12]})" for name, digest in parts)
+    return text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+
+
+def bring_factors(manifest: Path, factors: Factors, folder: Path) -> None:
+    """Copy a file of factors that ``manifest`` names into ``folder``, unless it is there.
+
+    Raises:
+        EditError: it is missing, a link, or another one by size or sha256; or another file is in its place.
+    """
+    there, wanted = manifest.parent / factors.file, folder / factors.file
+    shown = printable(there, MAX_SHOWN_PATH)
+    if not _is(there, factors):
+        raise EditError(
+            f"{shown}: expected the factor file that {printable(manifest, MAX_SHOWN_PATH)} names, "
+            "by its size and sha256"
+        )
+    if wanted.exists() or wanted.is_symlink():
+        if not _is(wanted, factors):
+            raise EditError(
+                f"{printable(wanted, MAX_SHOWN_PATH)}: another file than {shown} is there; write to another folder"
+            )
+        return
+    write_atomically(wanted, there.read_bytes())
+
+
+def _is(path: Path, factors: Factors) -> bool:
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != factors.size:
+            return False
+        return hashlib.sha256(path.read_bytes()).hexdigest() == factors.sha256
+    except OSError as error:
+        raise EditError(f"{printable(path, MAX_SHOWN_PATH)}: cannot be read: {error.strerror or error}") from None

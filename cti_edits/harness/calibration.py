@@ -1,0 +1,306 @@
+"""From an lm-eval task to the examples that a search is calibrated on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cti_edits.errors import EditError, printable
+from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
+from cti_edits.harness.lm_eval_results import METRIC
+from cti_edits.harness.splits import validation_count
+from cti_edits.models.architectures import Kind
+from cti_edits.paths import folder
+from cti_edits.stats import majority_class
+
+# A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
+OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
+
+
+@dataclass(frozen=True)
+class GoldRequest:
+    """The gold answer of one example, as lm-eval would ask for its likelihood: context and continuation."""
+
+    doc_id: int
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Examples of a task: drawn from its validation part, or all of its validation or test part.
+
+    Attributes:
+        task: the lm-eval task, turned so that its evaluation rows are those of the part.
+        name: the task's name.
+        dataset: id, revision and split of the rows, for the manifest.
+        doc_ids: the rows, ascending, as indices into the task's evaluation rows.
+        gold: the gold answers, in the order of ``doc_ids``.
+        gold_index: which of an example's requests is the gold one.
+        majority_class: share of the most frequent gold answer among the examples.
+        labels: the choices, where every example has the same ones; else None.
+        own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
+            rows that lm-eval would test on served.
+    """
+
+    task: Any
+    name: str
+    dataset: dict[str, str | None]
+    doc_ids: tuple[int, ...]
+    gold: tuple[GoldRequest, ...]
+    gold_index: tuple[int, ...]
+    majority_class: float
+    labels: tuple[str, ...] | None
+    own_validation: bool
+
+    @property
+    def ids_sha256(self) -> str:
+        """Hash of the row numbers, joined by commas, so that two searches can be told to have seen the same rows."""
+        return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
+
+
+def load_task(name: str, include_path: str | None = None, kind: Kind = "causal") -> Any:
+    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
+
+    Args:
+        name: a task of ours, of lm-eval or of ``include_path``.
+        include_path: a folder with more tasks.
+        kind: which models the task's prompt is to be for.
+
+    Raises:
+        EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
+            cannot be loaded.
+    """
+    paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
+    if include_path and not Path(include_path).is_dir():
+        raise EditError(f"--include-path: {printable(include_path)}: expected a folder with task files")
+    found, manager = _find(name, [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"], paths)
+    _check_single(found, manager)
+    _check_kind(found, kind, manager)
+    try:
+        with quiet_hub():
+            return manager.load([found])["tasks"][found]
+    except EditError:
+        raise
+    except Exception as error:
+        # Whatever a task's own code, its file or a data set's host may raise.
+        raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
+
+
+def _find(name: str, ours: list[str], paths: list[str]) -> tuple[str, Any]:
+    """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
+    from lm_eval.tasks import TaskManager
+
+    # lm-eval's own index takes seconds to build; ours alone is looked at first.
+    for include_defaults in (False, True):
+        manager = TaskManager(include_path=paths, include_defaults=include_defaults)
+        for candidate in (*ours, name):
+            if candidate in manager.task_index:
+                return candidate, manager
+    known = manager.all_tasks
+    near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
+    raise EditError(f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def _check_single(name: str, manager: Any) -> None:
+    """Refuse a group or a tag."""
+    if name in manager.all_subtasks:
+        return
+    entry = manager.task_index[name]
+    listed = (entry.cfg or {}).get("task") or sorted(entry.tags)
+    members = [member for member in ([listed] if isinstance(listed, str) else listed) if isinstance(member, str)]
+    raise EditError(
+        f"{printable(name)} is a group of tasks; a search needs one task"
+        + (f", such as {printable(members[0])}" if members else "")
+    )
+
+
+def _check_kind(name: str, kind: Kind, manager: Any) -> None:
+    """Refuse a task whose file says that its prompt is for the other kind of model."""
+    metadata = (manager.task_index[name].cfg or {}).get("metadata")
+    wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None
+    if wanted not in ("causal", "masked") or wanted == kind:
+        return
+    other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
+    raise EditError(
+        f"{printable(name)} is for {wanted} language models and this one is {kind}"
+        + (f"; use {printable(other)}" if other in manager.task_index else "")
+    )
+
+
+def validation_part(task: Any) -> CalibrationSet:
+    """Every example of the validation part of ``task``.
+
+    Raises:
+        EditError: see `draw`.
+    """
+    _, rows, _, _ = _validation_view(task)
+    return draw(task, rows, seed=0)
+
+
+def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
+    """Every example of the test part of ``task``, or its first ``limit``.
+
+    A task with a single set of rows is tested on those after the first 20 %, which are its validation part.
+
+    Raises:
+        EditError: there are no such rows, or the task has no gold answer to measure by.
+    """
+    if limit is not None and limit < 1:
+        raise EditError(f"--final-limit: expected 1 or more, got {limit}")
+    view, _, _, own_validation = _validation_view(task)
+    split = task.config.test_split or task.config.validation_split
+    start = 0
+    if own_validation:
+        view._config.test_split = task.config.test_split
+    else:
+        start = validation_count(len(view.eval_docs))
+        split = f"{split}[20%:]" if split else None
+    doc_ids = tuple(range(start, len(view.eval_docs)))[:limit]
+    if not doc_ids:
+        raise EditError(f"{task.config.task}: its test part has no rows")
+    # Drawing one example checks what the task must have, as for the validation part.
+    drawn = draw(task, 1, seed=0)
+    gold, gold_index, counted, labels = _gold(view, doc_ids)
+    return dataclasses.replace(
+        drawn,
+        task=view,
+        dataset={**drawn.dataset, "split": split},
+        doc_ids=doc_ids,
+        gold=gold,
+        gold_index=gold_index,
+        majority_class=majority_class(counted),
+        labels=labels,
+    )
+
+
+def row_count(task: Any) -> int:
+    """How many rows ``task`` has, validation and test part together."""
+    view, rows, _, own_validation = _validation_view(task)
+    return rows + len(task.eval_docs) if own_validation else len(view.eval_docs)
+
+
+def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
+    """Draw ``samples`` examples at random, seeded, from the validation part of ``task``.
+
+    Raises:
+        EditError: the validation part is too small, or the task has no gold answer that a search could use.
+    """
+    name = task.config.task
+    if METRIC not in task.aggregation():
+        raise EditError(
+            f"{name}: a search ranks edits by the metric {METRIC!r}, one right or wrong an example; "
+            f"this task has {', '.join(task.aggregation())}"
+        )
+    if task.OUTPUT_TYPE not in OUTPUT_TYPES:
+        raise EditError(
+            f"{name}: a search needs a gold answer to take the likelihood of, so a task whose output_type is one of "
+            f"{', '.join(OUTPUT_TYPES)}; this one's is {task.OUTPUT_TYPE}"
+        )
+    view, rows, split, own_validation = _validation_view(task)
+    if samples < 1:
+        raise EditError(f"--samples: expected 1 or more, got {samples}")
+    if samples > rows:
+        raise EditError(f"{name}: --samples: expected at most {rows}, the rows of its validation part, got {samples}")
+    doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
+    gold, gold_index, counted, labels = _gold(view, doc_ids)
+    return CalibrationSet(
+        task=view,
+        name=name,
+        dataset={**_dataset(task), "split": split},
+        doc_ids=doc_ids,
+        gold=gold,
+        gold_index=gold_index,
+        majority_class=majority_class(counted),
+        labels=labels,
+        own_validation=own_validation,
+    )
+
+
+def _dataset(task: Any) -> dict[str, str | None]:
+    """Id and revision of a task's rows: what their loader says, else what the task's file asks for."""
+    source = getattr(task.dataset, "source", None)
+    if isinstance(source, Source):
+        return {"id": source.id, "revision": source.revision}
+    return {"id": task.config.dataset_path, "revision": (task.config.dataset_kwargs or {}).get("revision")}
+
+
+def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
+    """A copy of ``task`` that evaluates on its validation part, and how many rows that part has.
+
+    A task with validation and test rows keeps them apart already. Of one that has a single set to evaluate on, the
+    first 20 % serve, as in the paper.
+    """
+    view = copy.copy(task)
+    view._config = copy.copy(task._config)
+    if task.has_validation_docs() and task.has_test_docs():
+        view._config.test_split = None
+        return view, len(view.eval_docs), task.config.validation_split, True
+    split = task.config.test_split or task.config.validation_split
+    return view, validation_count(len(view.eval_docs)), f"{split}[:20%]" if split else None, False
+
+
+def _gold(
+    view: Any, doc_ids: tuple[int, ...]
+) -> tuple[tuple[GoldRequest, ...], tuple[int, ...], list[Any], tuple[str, ...] | None]:
+    """Gold requests, their index among an example's requests, answers to count, and the labels if they are fixed."""
+    if view.config.num_fewshot is None:
+        view.set_config(key="num_fewshot", value=0)
+    view.set_fewshot_seed(seed=1234)
+    view.build_all_requests(samples=list(doc_ids), rank=0, world_size=1)
+    instances: dict[int, list[Any]] = {}
+    for instance in view.instances:
+        instances.setdefault(instance.doc_id, []).append(instance)
+    gold, gold_index, counted = [], [], []
+    choices = {_choices(view, group[0].doc) for group in instances.values()}
+    for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
+        group.sort(key=lambda instance: instance.idx)
+        index = _gold_index(view, group[0].doc)
+        context, continuation = group[index].args[:2]
+        if view.OUTPUT_TYPE == "generate_until":
+            continuation = view.config.target_delimiter + _gold_text(view, group[0].doc)
+        gold.append(GoldRequest(doc_id, context, continuation))
+        gold_index.append(index)
+        # Choices that differ from row to row have no label in common but their position.
+        counted.append(continuation if len(choices) == 1 else index)
+    labels = choices.pop() if len(choices) == 1 else None
+    return tuple(gold), tuple(gold_index), counted, labels
+
+
+def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:
+    if view.OUTPUT_TYPE != "multiple_choice" or view.multiple_input:
+        return None
+    return tuple(view.doc_to_choice(doc))
+
+
+def _gold_index(view: Any, doc: Any) -> int:
+    if view.OUTPUT_TYPE != "multiple_choice":
+        return 0
+    target = view.doc_to_text(doc) if view.multiple_input else view.doc_to_target(doc)
+    if isinstance(target, list) and target:
+        target = target[0]
+    choices = view.doc_to_choice(doc)
+    if isinstance(target, str) and target in choices:
+        target = choices.index(target)
+    if not isinstance(target, int) or not 0 <= target < len(choices):
+        raise EditError(f"{view.config.task}: a row has no gold answer among its choices, which a search needs")
+    return target
+
+
+def _gold_text(view: Any, doc: Any) -> str:
+    """The answer that a generation is compared with; the first, where several are right."""
+    target = view.doc_to_target(doc)
+    if isinstance(target, list):
+        target = target[0] if target else None
+    if isinstance(target, int) and view.config.doc_to_choice is not None:
+        choices = view.doc_to_choice(doc)
+        target = choices[target] if 0 <= target < len(choices) else None
+    if target is None or not str(target).strip():
+        raise EditError(f"{view.config.task}: a row has no gold answer, which a search needs")
+    return str(target)

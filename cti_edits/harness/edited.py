@@ -1,0 +1,328 @@
+"""What the lm-eval models here share: the base they load, the edit on it, and what results and caches know of both."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
+from cti_edits.harness.benchmark_rows import first_line, quiet_hub
+from cti_edits.harness.calibration import GoldRequest
+from cti_edits.hub.references import load_edit
+from cti_edits.models.apply import AppliedEdit, apply
+from cti_edits.models.architectures import Kind, families
+from cti_edits.paths import folder
+
+
+@dataclass(frozen=True)
+class ScoredTokens:
+    """What a model is given to score an answer.
+
+    Attributes:
+        tokens: token ids that go into the model.
+        places: ascending indices into ``tokens`` of those whose logits predict the answer's tokens.
+        answer: the answer's token ids, one a place.
+    """
+
+    tokens: tuple[int, ...]
+    places: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+class EditedHFLM(HFLM):  # type: ignore[misc]
+    """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
+
+    Arguments:
+        edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; none gives the
+            base model, so that both runs go the same way.
+        pretrained: the base model; the manifest's if left out.
+        revision: hub revision of the base model; the manifest's if neither it nor ``pretrained`` is given.
+        dtype: the manifest's if the edit has one and this is left out, else lm-eval's default.
+        device: a GPU if there is one, else the CPU, if left out (HFLM's own default fails without a GPU).
+        verify: false applies the edit to a base whose hash differs; recorded in the results.
+        factorize: true runs the factors of each edited layer instead of its matrix, where they have fewer numbers, and
+            drops the matrix; recorded in the results.
+
+    Every other argument goes to lm-eval's ``HFLM``.
+
+    Attributes:
+        kind: the kind of language model that the class runs.
+        edit: the edit, or None for the base model.
+        applied_edit: the edit in force on ``model``, or None.
+
+    Raises:
+        EditError: an argument or the manifest is wrong, or the base is of another kind.
+    """
+
+    kind: ClassVar[Kind]
+    edit: Edit | None
+    applied_edit: AppliedEdit | None
+
+    def __init__(
+        self,
+        edit: str | Edit | None = None,
+        pretrained: Any = None,
+        revision: str | None = None,
+        dtype: Any = None,
+        device: str | None = None,
+        verify: bool = True,
+        factorize: bool = False,
+        **arguments: Any,
+    ) -> None:
+        for name, value in (("verify", verify), ("factorize", factorize)):
+            if not isinstance(value, bool):
+                raise EditError(f"{name}: expected true or false, got {printable(value)!r}")
+        self.edit = read_edit(edit)
+        pretrained, revision = base_of(self.edit, pretrained, revision)
+        if dtype is None:
+            dtype = (self.edit.base_model.dtype if self.edit else None) or "auto"
+        device = check_device(device)
+        found = model_kind(pretrained, revision, arguments)
+        if found != self.kind:
+            right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
+            raise EditError(
+                f"{_name(pretrained)} is a {found} language model, which {type(self).__name__} cannot run; "
+                f"use {right}, or `lm_eval --model cti`, which goes by the checkpoint"
+            )
+        super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
+        self.applied_edit = None
+        self.factorize = factorize
+        if self.edit is not None:
+            model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+            try:
+                self.applied_edit = apply(self.edit, model, verify, factorize, revision)
+            except (FitError, FactorsError) as error:
+                raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
+            if factorize:
+                self.applied_edit.forget()
+
+    @abstractmethod
+    def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
+        """What `loglikelihood` gives the model to score ``continuation`` after ``context``.
+
+        Raises:
+            EditError: the answer has no tokens, or more than the model takes.
+        """
+
+    def gold_tokens(self, request: GoldRequest) -> ScoredTokens:
+        """`scored_tokens` of a gold answer.
+
+        Raises:
+            EditError: as there; the message names the row.
+        """
+        try:
+            return self.scored_tokens(request.context, request.continuation)
+        except EditError as error:
+            raise EditError(f"row {request.doc_id}: {error}") from None
+
+    @abstractmethod
+    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """Mean negative log-likelihood of the answer's tokens, one number a request, nats, float32 or wider.
+
+        Differentiable, in one forward pass.
+
+        Raises:
+            EditError: an answer has no tokens, or more than the model takes.
+        """
+
+    def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """What `loglikelihood` makes of logits (…, vocabulary)."""
+        return torch.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """lm-eval's figures about the model, and which edit ran on which base."""
+        info: dict[str, Any] = super().get_model_info()
+        info["edit"] = None
+        if self.edit is not None and self.applied_edit is not None:
+            info["edit"] = {
+                "name": self.edit.name,
+                "digest": self.edit.digest(),
+                "base_model": self.edit.base_model.id,
+                "base_model_revision": self.edit.base_model.revision,
+                "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
+                "verified": self.applied_edit.verified,
+                "factorize": self.factorize,
+                "factorized": list(self.applied_edit.factorized),
+            }
+        return info
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Give an edited model a table of its own in lm-eval's response cache.
+
+        ``--use_cache`` keys on the request's text alone, so that an edited run would be answered from the base
+        model's responses, and the other way round. lm-eval's wrapper and this hook share one SqliteDict; pointing it
+        at another table of the same file moves both.
+        """
+        super().set_cache_hook(cache_hook)
+        responses = getattr(cache_hook, "dbdict", None)
+        if self.edit is None or responses is None:
+            return
+        from sqlitedict import SqliteDict
+
+        # Factors round otherwise than their product.
+        ran = f"{self.edit.digest()} {self.pretrained} {self.revision}{' factorized' if self.factorize else ''}"
+        identity = hashlib.sha256(ran.encode()).hexdigest()
+        SqliteDict(responses.filename, tablename=f"cti_{identity}", autocommit=True).close()
+        responses.tablename = f"cti_{identity}"
+
+
+@contextlib.contextmanager
+def loading(what: object) -> Iterator[None]:
+    """Whatever goes wrong inside, while a model is loaded, becomes an `EditError` of one line; see its cause for more.
+
+    Raises:
+        EditError: anything was raised inside.
+    """
+    try:
+        yield
+    except EditError:
+        raise
+    except Exception as error:
+        said = first_line(error)
+        hint = ""
+        if unknown := re.search(r"unexpected keyword argument '(\w+)'", said):
+            near = difflib.get_close_matches(
+                unknown[1], ("edit", "verify", "factorize", "pretrained", "revision", "dtype"), 1
+            )
+            hint = f"; did you mean {near[0]}?" if near else ""
+        raise EditError(f"cannot load the model {printable(what)!r}: {printable(said, 300)}{hint}") from error
+
+
+def refuse_other_kind(requests: Sequence[Any], kind: Kind) -> None:
+    """Refuse our tasks whose prompts are for the other kind of model; they would give figures that mean nothing.
+
+    Raises:
+        EditError: the requests are of such a task; the message names the right one. Inside the ``lm_eval`` command, one
+            line and exit code 2 instead.
+    """
+    with one_line_in_command():
+        for name in sorted({str(request.task_name) for request in requests}):
+            wanted = "masked" if name.endswith("_masked") else "causal"
+            other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
+            if wanted == kind or other not in _our_tasks():
+                continue
+            raise EditError(
+                f"{printable(name)} is for {wanted} language models and this one is {kind}; use {printable(other)}"
+            )
+
+
+@cache
+def _our_tasks() -> frozenset[str]:
+    return frozenset(path.stem for path in folder("tasks").rglob("cti_*.yaml"))
+
+
+def read_edit(edit: str | Edit | None) -> Edit | None:
+    """The edit that the argument ``edit`` stands for: itself, or the manifest that it names, here or on the hub.
+
+    Raises:
+        ManifestError: the manifest is not valid.
+        EditError: the hub cannot give it.
+    """
+    return edit if isinstance(edit, Edit) or edit is None else load_edit(str(edit))
+
+
+def check_device(device: str | None) -> str:
+    """``device``, or a GPU if there is one, else the CPU.
+
+    HFLM takes any word, and goes where it likes. lm-eval's command asks for cuda:0 by itself, so that a GPU that is
+    not there cannot be an error here; HFLM falls back to the CPU then.
+
+    Raises:
+        EditError: it is the name of no device.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise EditError(f"device: expected cpu, cuda, cuda:0 or mps, got {printable(device)!r}") from None
+    return device
+
+
+def base_of(edit: Edit | None, pretrained: Any, revision: str | None) -> tuple[Any, str | None]:
+    """The base model and its revision: those given, else the edit's.
+
+    Raises:
+        EditError: neither an edit nor a base is given.
+    """
+    if pretrained is not None and pretrained != "":
+        return pretrained, revision
+    if edit is None:
+        raise EditError("expected edit=FILE, pretrained=MODEL or both in --model_args, got neither")
+    return edit.base_model.id, revision or edit.base_model.revision
+
+
+def kind_for(arguments: Mapping[str, Any]) -> Kind:
+    """The kind of model that the arguments of `EditedHFLM` load.
+
+    Raises:
+        EditError: see `read_edit`, `base_of` and `model_kind`.
+    """
+    edit = read_edit(arguments.get("edit"))
+    pretrained, revision = base_of(edit, arguments.get("pretrained"), arguments.get("revision"))
+    return model_kind(pretrained, revision, arguments)
+
+
+def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, Any]) -> Kind:
+    """Which kind of language model a checkpoint holds, by its config, or a loaded model is, by its class.
+
+    HFLM loads a masked language model such as RoBERTa silently as a causal one, whose attention is then wrong.
+
+    Args:
+        pretrained: hub id or folder of a checkpoint, or a transformers model.
+        revision: of the checkpoint, on the hub.
+        arguments: of HFLM, for those that say how a config is read.
+
+    Raises:
+        EditError: the config cannot be read, or names classes of a masked family that have no language model head.
+    """
+    if isinstance(pretrained, str):
+        config = read_config(pretrained, revision, arguments)
+        classes = list(getattr(config, "architectures", None) or [])
+    else:
+        model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
+        config, classes = getattr(model, "config", None), [type(model).__name__]
+    if any(name.endswith("ForMaskedLM") for name in classes):
+        return "masked"
+    family = families().get(str(getattr(config, "model_type", None)))
+    if family is None or family.kind == "causal":
+        return "causal"
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
+        return "causal"
+    # Loaded as a masked language model, a classifier would get a random head; BertForPreTraining has the right one.
+    if classes and not any(name.endswith("ForPreTraining") for name in classes):
+        raise EditError(f"{_name(pretrained)} is a {printable(classes[0])}, which has no language model head")
+    return "masked"
+
+
+def read_config(pretrained: str, revision: str | None, arguments: Mapping[str, Any]) -> Any:
+    """A checkpoint's config, with what the arguments of `EditedHFLM` say about how it is read.
+
+    Raises:
+        EditError: it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    options = {k: arguments[k] for k in ("trust_remote_code", "gguf_file", "subfolder") if arguments.get(k)}
+    try:
+        with quiet_hub():
+            return AutoConfig.from_pretrained(pretrained, revision=revision or "main", **options)
+    except (OSError, ValueError) as error:
+        raise EditError(
+            f"cannot load the model {printable(pretrained)!r}: {printable(str(error).splitlines()[0])}"
+        ) from None
+
+
+def _name(pretrained: Any) -> str:
+    return printable(pretrained) if isinstance(pretrained, str) else type(pretrained).__name__

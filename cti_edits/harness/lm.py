@@ -1,0 +1,200 @@
+"""The lm-eval model ``cti``: a language model with an edit applied when it is loaded; causal ones run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
+
+from cti_edits.errors import EditError, FitError, one_line_in_command, printable
+from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.edited import (
+    EditedHFLM,
+    ScoredTokens,
+    kind_for,
+    loading,
+    model_kind,
+    read_config,
+    refuse_other_kind,
+)
+from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.models.architectures import Kind, family_of
+
+
+@register_model("cti")
+class EditedLM(EditedHFLM):
+    """A causal language model with an edit. Arguments as `EditedHFLM` has them.
+
+    lm-eval knows one class for the name ``cti`` and makes models of it by the two ``create_from_arg_…`` methods;
+    given a masked language model, those make an `EditedMaskedLM`.
+    """
+
+    kind = "causal"
+
+    @classmethod
+    def for_checkpoint(cls, **arguments: Any) -> EditedHFLM:
+        """An `EditedMaskedLM` where the base is a masked language model, else one of this class.
+
+        Raises:
+            EditError: see `EditedHFLM`.
+        """
+        lm_class = EditedMaskedLM if kind_for(arguments) == "masked" else cls
+        return lm_class(**arguments)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> EditedHFLM:
+        """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> EditedHFLM:
+        """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
+        given = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        with one_line_in_command(), loading(arg_dict.get("pretrained") or arg_dict.get("edit")):
+            return cls.for_checkpoint(**arg_dict, **given)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
+        refuse_other_kind(requests, self.kind)
+        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
+        refuse_other_kind(requests, self.kind)
+        answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+        return answers
+
+    def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
+        """See `EditedHFLM.scored_tokens`: tokens as `loglikelihood` has them.
+
+        An empty context becomes the model's prefix token; what is too long is cut on the left.
+        """
+        if context:
+            given, answer = self._encode_pair(context, continuation)
+        else:
+            answer = self.tok_encode(continuation, add_special_tokens=False)
+            given = [self.prefix_token_id]
+            if answer and answer[0] == self.prefix_token_id:
+                given, answer = answer[:1], answer[1:]
+        if not answer:
+            raise EditError(f"the answer {printable(continuation)!r} has no tokens")
+        if len(answer) > self.max_length:
+            raise EditError(
+                f"the answer has {len(answer)} tokens, more than the {self.max_length} that the model takes"
+            )
+        # The last token predicts what comes after the answer.
+        tokens = (given + answer)[-(self.max_length + 1) :][:-1]
+        return ScoredTokens(tuple(tokens), tuple(range(len(tokens) - len(answer), len(tokens))), tuple(answer))
+
+    def prompt_tokens(self, context: str, room: int) -> tuple[int, ...]:
+        """The tokens of a prompt that the model is to continue by ``room`` tokens, as `generate_until` has them."""
+        found, _ = self.tok_batch_encode(
+            [context], left_truncate_len=self.max_length - room, truncation=self.truncation
+        )
+        return tuple(found[0].tolist())
+
+    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """See `EditedHFLM.answer_losses`. Rows are padded on the right, which earlier positions do not see."""
+        encoded = [self.gold_tokens(request) for request in requests]
+        longest = max(len(scored.tokens) for scored in encoded)
+        inputs = torch.zeros((len(encoded), longest), dtype=torch.long, device=self.device)
+        mask = torch.zeros_like(inputs)
+        for row, scored in enumerate(encoded):
+            inputs[row, : len(scored.tokens)] = torch.tensor(scored.tokens, device=self.device)
+            mask[row, : len(scored.tokens)] = 1
+        logits = self.model(input_ids=inputs, attention_mask=mask).logits
+        losses = []
+        for row, scored in enumerate(encoded):
+            answered = logits[row, list(scored.places)]
+            # Half precision would lose the loss in rounding; a wider model keeps its own precision.
+            wide = answered.float() if answered.dtype in (torch.float16, torch.bfloat16) else answered
+            losses.append(torch.nn.functional.cross_entropy(wide, torch.tensor(scored.answer, device=self.device)))
+        return torch.stack(losses)
+
+
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base model of a search, before it is loaded.
+
+    Attributes:
+        id: hub id, or the whole path of a checkpoint folder.
+        kind: "causal" or "masked".
+        model_type: of its config, "gptj".
+        arguments: further arguments of HFLM.
+    """
+
+    id: str
+    kind: Kind
+    model_type: str
+    arguments: Mapping[str, Any]
+
+
+def read_base(model: str, model_args: str) -> Base:
+    """What the config of a base model says.
+
+    Args:
+        model: hub id or checkpoint folder.
+        model_args: more HFLM arguments, "key=value,key=value".
+
+    Raises:
+        EditError: an argument has no place here, or the config cannot be read.
+    """
+    arguments: dict[str, Any] = simple_parse_args_string(model_args)
+    if clash := {"pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft"} & set(arguments):
+        raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
+    if not model:
+        raise EditError("--model: expected a hub id or a checkpoint folder, got nothing")
+    if Path(model).is_absolute() and not Path(model).is_dir():
+        raise EditError(f"--model: {printable(model)}: no such folder")
+    base_id = str(Path(model).resolve()) if Path(model).is_dir() else model
+    revision = arguments.get("revision")
+    kind = model_kind(base_id, revision, arguments)
+    model_type = str(getattr(read_config(base_id, revision, arguments), "model_type", "model"))
+    return Base(base_id, kind, model_type, arguments)
+
+
+def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
+    """Refuse matrices that models of this type do not have, before one is loaded.
+
+    Raises:
+        EditError: the model type is unknown, or has no such matrix.
+    """
+    family = family_of(model_type)
+    for matrix in matrices:
+        try:
+            family.module_name(matrix, 0)
+        except FitError as error:
+            raise EditError(f"--matrices: {error}") from None
+
+
+def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:
+    """The base model of a search, loaded as ``lm_eval --model cti`` loads it.
+
+    Args:
+        base: see `read_base`.
+        device: as lm-eval takes it; a GPU if there is one and None is given.
+        dtype: a dtype's name or "auto".
+        batch_size: requests in one pass.
+
+    Raises:
+        EditError: an argument is not the model's, or the model cannot be loaded.
+    """
+    if dtype not in DTYPES:
+        raise EditError(f"--dtype: expected {', '.join(DTYPES)}, got {printable(dtype)!r}")
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        raise EditError(f"--device: {printable(device)}: PyTorch sees no such device here")
+    with loading(base.id):
+        return EditedLM.for_checkpoint(
+            pretrained=base.id, dtype=dtype, batch_size=batch_size, device=device, **base.arguments
+        )

@@ -1,0 +1,71 @@
+"""What a model gives on the calibration examples, whichever evaluator asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cti_edits.errors import EditError
+from cti_edits.harness.lm_eval_results import is_right
+from cti_edits.search.space import NLL_STEP
+
+
+class NotFiniteError(EditError):
+    """A loss or a gradient is not finite. Examples that share a packed row get that from each other."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the model, as it stands, gave on the calibration examples.
+
+    Attributes:
+        accuracy: share of examples that are right.
+        nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats, rounded to
+            `space.NLL_STEP`.
+        correct: right or wrong, in the order of the calibration set.
+        predicted: index of the label that the model gave each example, where the task has fixed labels.
+    """
+
+    accuracy: float
+    nll: float
+    correct: tuple[bool, ...]
+    predicted: tuple[int, ...] | None = None
+
+
+def measured(samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labels: Sequence[str] | None) -> Measured:
+    """Put together what each example gave.
+
+    Args:
+        samples: of each example the row ("doc_id"), the metric, and the responses ("filtered_resps"), as lm-eval logs
+            them.
+        losses: of each example, the mean negative log-likelihood of the gold answer's tokens.
+        labels: the task's labels, if it has fixed ones.
+
+    Raises:
+        EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
+    """
+    correct = tuple(is_right(sample) for sample in samples)
+    for sample, loss in zip(samples, losses, strict=True):
+        check_loss(loss, sample["doc_id"])
+    predicted = None
+    if labels is not None:
+        scores = ([float(response[0]) for response in sample["filtered_resps"][: len(labels)]] for sample in samples)
+        # Of equal ones the first, as in lm-eval's own accuracy.
+        predicted = tuple(one.index(max(one)) for one in scores)
+    nll = round(round(sum(losses) / len(losses) / NLL_STEP) * NLL_STEP, 12)
+    return Measured(sum(correct) / len(correct), nll, correct, predicted)
+
+
+def check_loss(loss: float, doc_id: int) -> None:
+    """Refuse a loss that is not finite.
+
+    Raises:
+        NotFiniteError: it is not; the message names the row.
+    """
+    if not math.isfinite(loss):
+        raise NotFiniteError(
+            f"the log-likelihood of the gold answer on row {doc_id} is {-loss}; "
+            "a wider dtype (--dtype float32) may help"
+        )

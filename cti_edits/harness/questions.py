@@ -1,0 +1,142 @@
+"""What the examples of a calibration set ask of a model, as token sequences and places in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cti_edits.errors import EditError
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.documents import Documents
+from cti_edits.harness.edited import ScoredTokens
+from cti_edits.harness.greedy import GreedyGeneration, greedy_generation
+from cti_edits.harness.masked_lm import cut_at
+
+
+class UnsupportedError(EditError):
+    """A task or a model that only the reference evaluator can evaluate; the message says why."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that a causal model writes.
+
+    Attributes:
+        prompt: token ids.
+        generation: how it goes on.
+        draft: how it went on when the model was asked before; what is checked in one pass.
+    """
+
+    prompt: tuple[int, ...]
+    generation: GreedyGeneration
+    draft: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """What goes into the model: the last token of a draft has nothing to predict."""
+        return self.prompt + self.draft[:-1]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where the tokens of the text are predicted."""
+        return tuple(range(len(self.prompt) - 1, len(self.tokens)))
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A text that a masked model fills in.
+
+    Attributes:
+        tokens: token ids.
+        places: of the masks.
+        until: where the text is cut.
+    """
+
+    tokens: tuple[int, ...]
+    places: tuple[int, ...]
+    until: str | tuple[str, ...] | None
+
+    def text(self, lm: Any, tokens: Sequence[int]) -> str:
+        """What lm-eval makes of the likeliest tokens at the masks."""
+        return cut_at(lm.tok_decode(list(tokens)), self.until)
+
+
+Asked = ScoredTokens | Written | Filled
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one example asks.
+
+    Attributes:
+        doc_id: its row.
+        asked: one sequence for each of lm-eval's requests.
+        gold: the gold answer's, where none of these is.
+        gold_index: which of them is the gold answer's, elsewhere.
+    """
+
+    doc_id: int
+    asked: tuple[Asked, ...]
+    gold: ScoredTokens | None
+    gold_index: int
+
+    @property
+    def sequences(self) -> tuple[Asked, ...]:
+        """All of its sequences, the gold answer's last."""
+        return self.asked if self.gold is None else (*self.asked, self.gold)
+
+    @property
+    def gold_tokens(self) -> int:
+        """How many tokens the gold answer has."""
+        gold = self.asked[self.gold_index] if self.gold is None else self.gold
+        return len(gold.places)
+
+    def with_drafts(self, drafts: Sequence[tuple[int, ...]]) -> Question:
+        """The same with the texts that were written, one a request, as drafts."""
+        asked = tuple(
+            dataclasses.replace(sequence, draft=draft) if isinstance(sequence, Written) else sequence
+            for sequence, draft in zip(self.asked, drafts, strict=True)
+        )
+        return dataclasses.replace(self, asked=asked)
+
+
+def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> list[Question]:
+    """What every example asks of ``lm``, in the order of the calibration set.
+
+    Raises:
+        UnsupportedError: a request is neither a likelihood nor a plain greedy generation, or is made several times.
+        EditError: an answer has no tokens, or more than the model takes.
+    """
+    found = []
+    for doc_id, group, gold, index in zip(
+        documents.doc_ids, documents.instances, calibration.gold, calibration.gold_index, strict=True
+    ):
+        if any(instance.repeats != 1 for instance in group):
+            raise UnsupportedError("the task asks for each answer more than once")
+        writes = any(instance.request_type == "generate_until" for instance in group)
+        asked = tuple(_sequence(lm, instance) for instance in group)
+        found.append(Question(doc_id, asked, lm.gold_tokens(gold) if writes else None, index))
+    return found
+
+
+def _sequence(lm: Any, instance: Any) -> Asked:
+    if instance.request_type == "loglikelihood":
+        return _scored(lm, instance)
+    if instance.request_type != "generate_until":
+        raise UnsupportedError(f"the task makes {instance.request_type} requests")
+    context, arguments = instance.args[:2]
+    if lm.kind == "masked":
+        prompt = lm.masked_prompt(context)
+        until = arguments.get("until")
+        return Filled(prompt.tokens, prompt.places, tuple(until) if isinstance(until, list) else until)
+    generation = greedy_generation(lm, arguments)
+    if generation is None:
+        raise UnsupportedError("the task or the model's generation config asks for more than greedy generation")
+    return Written(lm.prompt_tokens(context, generation.room), generation)
+
+
+def _scored(lm: Any, instance: Any) -> ScoredTokens:
+    scored: ScoredTokens = lm.scored_tokens(*instance.args[:2])
+    return scored

@@ -1,0 +1,90 @@
+"""The reference evaluator: edit the model, ask lm-eval, restore."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+import torch
+
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.lm_eval_results import first_filter
+from cti_edits.harness.measured import Measured, measured
+from cti_edits.replay.answers import Hopeless
+
+BATCH_SIZE = 16
+
+
+class ReferenceEvaluator:
+    """Evaluates the model through ``lm_eval.evaluator.evaluate``, example by example as lm-eval scores them."""
+
+    def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
+        self.lm = lm
+        self.calibration = calibration
+        self._answer_tokens = [len(lm.gold_tokens(request).answer) for request in calibration.gold]
+        # lm-eval draws a progress bar for every call; the search has one of its own.
+        lm.loglikelihood = functools.partial(type(lm).loglikelihood, lm, disable_tqdm=True)
+        lm.generate_until = functools.partial(type(lm).generate_until, lm, disable_tqdm=True)
+
+    def measure(
+        self,
+        start: int = 0,  # noqa: ARG002
+        matrix: str | None = None,  # noqa: ARG002
+        hopeless: Hopeless | None = None,  # noqa: ARG002
+    ) -> Measured:
+        """Evaluate the model as it stands on the calibration examples, all of it and all of them.
+
+        Raises:
+            EditError: a log-likelihood is not finite, or the task's metric is not right or wrong for each example; the
+                message names the example.
+        """
+        logged = self._logged_samples()
+        if self.calibration.task.OUTPUT_TYPE == "generate_until":
+            losses = self._gold_losses()
+        else:
+            losses = self._scored_losses(logged)
+        return measured(logged, losses, self.calibration.labels)
+
+    def _logged_samples(self) -> list[dict[str, Any]]:
+        """What lm-eval logs of each example, in the order of the calibration set."""
+        from lm_eval.evaluator import evaluate
+
+        name = self.calibration.name
+        logger = logging.getLogger("lm_eval")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        # As for the gold answers in `calibration`: the sampler of few-shot examples goes on from call to call.
+        self.calibration.task.set_fewshot_seed(seed=1234)
+        try:
+            results = evaluate(
+                lm=self.lm,
+                task_dict={"tasks": {name: self.calibration.task}, "groups": {}, "group_map": {}},
+                samples={name: list(self.calibration.doc_ids)},
+                bootstrap_iters=0,
+            )
+        finally:
+            logger.setLevel(level)
+        return sorted(first_filter(results["samples"][name]), key=lambda sample: int(sample["doc_id"]))
+
+    def _scored_losses(self, logged: list[dict[str, Any]]) -> list[float]:
+        """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""
+        return [
+            -float(sample["filtered_resps"][index][0]) / tokens
+            for sample, index, tokens in zip(logged, self.calibration.gold_index, self._answer_tokens, strict=True)
+        ]
+
+    def _gold_losses(self) -> list[float]:
+        """The same from a pass of its own, for tasks that lm-eval has the model write an answer to."""
+        gold = self.calibration.gold
+        size = self.lm.batch_size if isinstance(self.lm.batch_size, int) else BATCH_SIZE
+        # Rows of like length share a batch, so that little is spent on padding.
+        order = sorted(range(len(gold)), key=lambda index: len(gold[index].context) + len(gold[index].continuation))
+        losses = [0.0] * len(gold)
+        with torch.no_grad():
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                found = self.lm.answer_losses([gold[index] for index in batch]).tolist()
+                for index, loss in zip(batch, found, strict=True):
+                    losses[index] = loss
+        return losses

@@ -1,0 +1,241 @@
+"""What comes from the Hugging Face hub and goes there, through huggingface_hub, its cache and its token."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from cti_edits.artifact.compose import bring_factors
+from cti_edits.artifact.manifest import MAX_BYTES, MAX_SHOWN_PATH, Edit, load, write_atomically
+from cti_edits.errors import EditError, printable
+from cti_edits.hub.references import MANIFEST, HubReference, is_hub_id, only_manifest
+
+README = "README.md"
+
+
+def fetch(reference: HubReference) -> Path:
+    """The manifest's path in the hub's cache, or in a folder of ours with real files where it has a file of factors.
+
+    Raises:
+        EditError: the hub cannot give it, or the repository has no manifest or several.
+        ManifestError: the manifest is not valid.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    if reference.file is None:
+        with hub_errors(str(reference), reference.revision):
+            folder = Path(
+                snapshot_download(reference.repository, revision=reference.revision, allow_patterns=["*.json"])
+            )
+        path = folder / only_manifest([one.name for one in folder.glob("*.json")], str(reference))
+    else:
+        with hub_errors(str(reference), reference.revision):
+            path = Path(hf_hub_download(reference.repository, reference.file, revision=reference.revision))
+    edit = load(path)
+    files = sorted({one.factors.file for one in edit.edits if one.factors is not None})
+    if not files:
+        return path
+    # The cache's names are links, and factors are never read through one.
+    commit = path.parent.name
+    real = _real_folder(reference.repository, commit)
+    for name in [*files, path.name]:
+        with hub_errors(str(reference), reference.revision):
+            cached = Path(hf_hub_download(reference.repository, name, revision=commit))
+        _link(cached.resolve(), real / name)
+    return real / path.name
+
+
+def _real_folder(repository: str, commit: str) -> Path:
+    from huggingface_hub import cached_assets_path
+
+    return Path(cached_assets_path("cti-edits", namespace=repository.replace("/", "--"), subfolder=commit))
+
+
+def _link(blob: Path, target: Path) -> None:
+    """Put a file at ``target`` that takes no room of its own where the file system can do that."""
+    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        try:
+            os.link(blob, temporary)
+        except OSError:
+            shutil.copyfile(blob, temporary)
+        temporary.replace(target)
+    finally:
+        # Where both were the same file already, renaming leaves the other name.
+        temporary.unlink(missing_ok=True)
+
+
+def checkpoint_folder(model: str, revision: str | None = None) -> Path:
+    """The folder of a checkpoint: ``model`` itself if it is one, else what the hub has by that id, in its cache.
+
+    Raises:
+        EditError: there is no such folder, and the hub cannot give it.
+    """
+    from cti_edits.models.checkpoint_files import HUB_FILES
+
+    if Path(model).is_dir():
+        return Path(model)
+    with hub_errors(model, revision, progress=sys.stderr.isatty()):
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(HUB_FILES)))
+
+
+def shareable(manifest: Path, repository: str, base_model: str | None = None) -> Edit:
+    """The edit in ``manifest`` as others can use it: its base model is named by a hub id.
+
+    Args:
+        manifest: where it is.
+        repository: where it goes, ``owner/name``.
+        base_model: a hub id that takes the place of the edit's; that makes it another edit, with another digest.
+
+    Raises:
+        ManifestError: the manifest is not valid.
+        EditError: the base model is a folder, or ``repository`` or ``base_model`` is no hub id.
+    """
+    edit = load(manifest)
+    for name, given in (("OWNER/NAME", repository), ("--base-model", base_model)):
+        if given is not None and not (is_hub_id(given) and ("/" in given or given is base_model)):
+            raise EditError(f"{name}: expected a hub id such as owner/name, got {printable(given)!r}")
+    if base_model is not None:
+        return replace(edit, base_model=replace(edit.base_model, id=base_model))
+    if not is_hub_id(edit.base_model.id):
+        raise EditError(
+            f"{printable(manifest, MAX_SHOWN_PATH)}: base_model.id: {printable(edit.base_model.id)!r} is no hub id, "
+            "and nobody else has that folder; name the same model on the hub with --base-model"
+        )
+    return edit
+
+
+def prepare(edit: Edit, manifest: Path, card: str, folder: Path) -> list[Path]:
+    """Write what a repository of an edit holds into ``folder``: edit.json, the files of factors, the model card.
+
+    Args:
+        edit: what is shared.
+        manifest: where it was read from; its files of factors lie beside that.
+        card: the text of README.md.
+        folder: is made if need be. Files of these names in it are replaced.
+
+    Returns:
+        The files.
+
+    Raises:
+        EditError: a file of factors is not the one that the edit names, or ``folder`` cannot be written to.
+    """
+    for one in edit.edits:
+        if one.factors is not None:
+            bring_factors(manifest, one.factors, folder)
+    edit.write(folder / MANIFEST)
+    write_atomically(folder / README, card.encode())
+    names = sorted({one.factors.file for one in edit.edits if one.factors is not None})
+    return [folder / name for name in (MANIFEST, README, *names)]
+
+
+def push(files: list[Path], repository: str, message: str, private: bool = False, revision: str | None = None) -> str:
+    """Upload ``files`` in one commit to a repository that is created if need be, and return the commit's id.
+
+    Raises:
+        EditError: the hub refuses, or cannot be reached; the repository is as it was then, or was created and is empty.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi()
+    operations = [CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path) for path in files]
+    with hub_errors(repository, revision):
+        api.create_repo(repository, private=private or None, exist_ok=True)
+        return str(api.create_commit(repository, operations, commit_message=message, revision=revision).oid)
+
+
+def pull(reference: HubReference, target: Path | None = None) -> tuple[Edit, Path]:
+    """Copy a manifest, byte for byte, and its files of factors from the hub to ``target`` and the folder of that.
+
+    Args:
+        reference: what to fetch.
+        target: name of the manifest here; the edit's name and ".json" if None. A file that is there must be the same.
+
+    Raises:
+        EditError: the hub cannot give it, another file is there, or it cannot be written.
+        ManifestError: the manifest is not valid.
+    """
+    source = fetch(reference)
+    edit = load(source)
+    target = target or Path(f"{edit.name}.json")
+    content = source.read_bytes()
+    if target.is_file() and target.stat().st_size <= MAX_BYTES and target.read_bytes() == content:
+        pass
+    elif os.path.lexists(target):
+        raise EditError(f"{printable(target, MAX_SHOWN_PATH)}: is there already; name another file with --output")
+    for one in edit.edits:
+        if one.factors is not None:
+            bring_factors(source, one.factors, target.parent)
+    write_atomically(target, content)
+    return edit, target
+
+
+@contextlib.contextmanager
+def hub_errors(what: str, revision: str | None = None, progress: bool = False) -> Iterator[None]:
+    """Whatever the hub's client raises inside becomes an `EditError` of one line, which says what can be done.
+
+    Args:
+        what: whose message it is.
+        revision: that was asked for.
+        progress: leave the client's progress bars as they are; without, there are none.
+
+    Raises:
+        EditError: the client raised.
+    """
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    # One line is enough, and the client has one for each of its tries.
+    log.setLevel(logging.CRITICAL)
+    hidden = not progress and not are_progress_bars_disabled()
+    if hidden:
+        disable_progress_bars()
+    try:
+        yield
+    except EditError:
+        raise
+    except Exception as error:
+        raise EditError(f"{printable(what)}: {_explain(error, revision)}") from error
+    finally:
+        log.setLevel(level)
+        if hidden:
+            enable_progress_bars()
+
+
+def _explain(error: Exception, revision: str | None) -> str:
+    from huggingface_hub import constants, errors
+
+    answer = getattr(error, "response", None)
+    status = getattr(answer, "status_code", None)
+    # The second by its name: the client has it since version 2 only.
+    if isinstance(error, errors.HFValidationError) or type(error).__name__ == "HfUriError":
+        return "expected a file or folder that is there, or a hub id such as owner/name"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the hub has no revision {printable(revision or 'main')!r} of it"
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        return "the hub refuses access: ask for it on the repository's page, or use another token"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub has no such repository, or the token may not see it; `hf auth login` sets a token"
+    if status == 401:
+        return "the hub refuses the login; `hf auth login` sets a token that may do this"
+    if isinstance(error, errors.RemoteEntryNotFoundError):
+        return "the repository has no such file at this revision"
+    if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+        return "not in the hub's cache, and HF_HUB_OFFLINE forbids to fetch it"
+    if status is not None:
+        return f"the hub answered {status}: {_first_line(error)}"
+    return f"the hub cannot be reached, or the connection was cut: {_first_line(error.__cause__ or error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {printable(said[0])}" if said else type(error).__name__

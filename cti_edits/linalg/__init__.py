@@ -1,0 +1,1 @@
+"""Tensors alone: row blocks, Gram matrices, eigenpairs, truncation, spectra and their cache."""

@@ -1,0 +1,182 @@
+"""The last singular triplets of row blocks, which is all that a score needs. Tensors only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cti_edits.errors import EditError
+from cti_edits.linalg.gram import ROWS, eigenpairs, row_block_grams, squares_error
+from cti_edits.linalg.lowrank import check_decomposable, decompose, row_blocks
+from cti_edits.linalg.side_by_side import one_torch_thread, openblas
+
+TAIL = 20
+"""How many of the last singular values of a block count for its score."""
+
+ALLOWED = 1e-6
+"""How far a σ-gradient may be off, as a share of ‖G_k‖₂."""
+
+WHOLE = 128
+"""Up to this size LAPACK's whole solver takes less time than its solver for some eigenpairs."""
+
+ALONE = 1024
+"""Up to this size OpenBLAS solves with one thread: its others go on spinning after each call and hold torch's up, which
+costs more than they save (measured at 576 on two cores)."""
+
+SMALLEST = 1e-200
+"""Σ σ_i² of a block that is below this, or above its inverse, is not trusted to float64."""
+
+HELD = 1 << 23
+"""A weight of at most this many elements is held in float64 as a whole, rather than made so once for each K."""
+
+
+@dataclass(frozen=True)
+class BlockTail:
+    """The last t singular triplets of one row block W_k (m_k, n), t = min(`TAIL`, r_k), with W_k v_i = σ_i u_i.
+
+    Attributes:
+        U: (m_k, t), left singular vectors, float64.
+        S: (t,), the last singular values of the block, descending, float64.
+        V: (n, t), right singular vectors, float64.
+    """
+
+    U: torch.Tensor
+    S: torch.Tensor
+    V: torch.Tensor
+
+
+def block_tails(weight: torch.Tensor, clusters: Sequence[int], count: int = TAIL) -> dict[int, tuple[BlockTail, ...]]:
+    """The last ``count`` singular triplets of every row block of ``weight``, for every K of ``clusters``.
+
+    From the smaller Gram matrices, which one pass over ``weight`` gives for every K (`gram.row_block_grams`), where
+    that is accurate enough, else from a singular value decomposition of the block.
+
+    Let m ≥ n (a wide block is taken transposed), W the block, A = WᵀW in float64, and v̂_i the t = ``count`` last
+    eigenvectors that are computed of A, σ̂_i = ‖W v̂_i‖, û_i = W v̂_i / σ̂_i. The vectors x_i = (u_i, v_i)/√2 are
+    eigenvectors of
+
+        H = ( 0   W )      H x_i = σ_i x_i,      H x̂_i - σ̂_i x̂_i = (0, r_i)/√2,      r_i = Wᵀ û_i - σ̂_i v̂_i.
+            ( Wᵀ  0 )
+
+    r_i is computed and so holds every error that was made on the way: that of A, δ, which û_i amplifies to δ/σ̂_i, and
+    the solver's. H has the other eigenvalues ±σ_k, and 0 if m > n. With gap_i the distance from σ̂_i to the nearest of
+    them, Davis and Kahan give sin∠(x̂_i, x_i) ≤ ‖r_i‖/(√2 gap_i). As uᵀGv = xᵀMx with M = (0 G; Gᵀ 0), ‖M‖ = ‖G‖, and
+    ‖x̂x̂ᵀ - xxᵀ‖ has trace norm 2 sin∠,
+
+        |û_iᵀ G v̂_i - u_iᵀ G v_i| ≤ √2 (‖r_i‖ + ε) / gap_i · ‖G‖₂,      ε = √(m + n) 2⁻⁵² ‖W‖_F,
+
+    where ε stands for the rounding of r_i itself: on random, positive, graded and nearly constant matrices it was
+    measured below a fortieth of that. The triplets are taken if the factor of ‖G‖₂ is at most `ALLOWED` for each i.
+
+    A singular value lies within ‖r_i‖ + ε of each σ̂_i, so that gap_i is not less than |σ̂_i - σ̂_k| less that, for k in
+    the tail, nor than σ̂_i for 0 and the negative ones. For those before the tail one eigenvalue more is computed: by
+    Weyl they are not less than √(λ̂ - δ). Singular values that tie, or nearly, have no gap: their vectors, and with
+    them the score, are then not unique, and the block is left to the decomposition, as is one with σ̂_i = 0.
+
+    Args:
+        weight: (m, n), any floating dtype.
+        clusters: the K, each 1 ≤ K ≤ m.
+        count: t, at least 1; fewer where a block has fewer ranks.
+
+    Returns:
+        For each K one `BlockTail` a block, in row order, on the weight's device. The last bits depend on which K are
+        asked for together, as their sums are shared.
+
+    Raises:
+        EditError: a value is not finite, a K is out of range, ``count`` is below 1, or ``weight`` is no matrix.
+    """
+    if count < 1:
+        raise EditError(f"expected 1 or more singular values a block, got {count}")
+    weight = weight.detach()
+    check_decomposable(weight)
+    if weight.numel() <= HELD:
+        weight = weight.double()
+    blocks = {number: row_blocks(weight, number) for number in clusters}
+    tails: dict[int, dict[int, BlockTail]] = {number: {} for number in clusters}
+    for number, index, gram in row_block_grams(weight, clusters):
+        block = blocks[number][index]
+        tails[number][index] = _tail_by_gram(block, gram, count) or _exact_tail(block, count)
+    return {number: tuple(found[index] for index in sorted(found)) for number, found in tails.items()}
+
+
+def _exact_tail(block: torch.Tensor, count: int) -> BlockTail:
+    """By a float64 singular value decomposition."""
+    (whole,) = decompose(block, 1)
+    # Copies: a view would keep the whole decomposition.
+    return BlockTail(whole.U[:, -count:].clone(), whole.S[-count:].clone(), whole.Vh[-count:].mT.clone())
+
+
+def _tail_by_gram(block: torch.Tensor, gram: torch.Tensor, count: int) -> BlockTail | None:
+    """By the last eigenpairs of the smaller Gram matrix, or None where the bound of `block_tails` is not met."""
+    square = float(gram.diagonal().sum())
+    # Squares of a float64 weight may leave the range of float64; so do those of a block of zeros.
+    if not SMALLEST <= square <= 1 / SMALLEST:
+        return None
+    short = len(gram)
+    count = min(count, short)
+    # One more, if there is one, for the gap before the tail.
+    values, vectors = _last_eigenpairs(gram, min(count + 1, short))
+    before = float(values[count]) if short > count else math.inf
+    V = vectors[:, :count].flip(1)
+    tall = block.shape[0] >= block.shape[1]
+    U, S, residuals = _completed(block if tall else block.mT, V)
+    rounding = math.sqrt(sum(block.shape)) * torch.finfo(torch.float64).eps * math.sqrt(square)
+    # ‖W‖_F² is not below λ_1.
+    before = math.sqrt(max(before - squares_error(block.shape, square), 0.0))
+    if not _accurate(S.tolist(), (residuals + rounding).tolist(), before):
+        return None
+    V = V.contiguous()
+    return BlockTail(U, S, V) if tall else BlockTail(V, S, U)
+
+
+def _last_eigenpairs(gram: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``count`` smallest eigenvalues of the lower triangle of ``gram``, or more, ascending, and their vectors."""
+    if len(gram) <= WHOLE:
+        with one_torch_thread():
+            values, vectors = torch.linalg.eigh(gram)
+        return values, vectors
+    if len(gram) > ALONE or gram.is_cuda:
+        return eigenpairs(gram, 0, count - 1)
+    with openblas().limit(limits=1):
+        return eigenpairs(gram, 0, count - 1)
+
+
+def _completed(tall: torch.Tensor, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """û_i, σ̂_i and ‖r_i‖ of `block_tails` for the vectors v̂_i in the columns of ``V``."""
+    # Vectors lie in rows here: BLAS takes half the time for it, or less.
+    right = V.mT.contiguous()
+    parts = []
+    back = torch.zeros_like(right)
+    for part in torch.split(tall, ROWS):
+        rows = part.double()
+        parts.append(right @ rows.mT)
+        back.addmm_(parts[-1], rows)
+    left = torch.cat(parts, dim=1)
+    S = torch.linalg.vector_norm(left, dim=1)
+    # A singular value of zero has no û_i; its NaN is refused.
+    left /= S[:, None]
+    residuals = torch.linalg.vector_norm(back / S[:, None] - right * S[:, None], dim=1)
+    return left.mT.contiguous(), S, residuals
+
+
+def _accurate(values: Sequence[float], errors: Sequence[float], before: float) -> bool:
+    """Whether every triplet meets the bound of `block_tails`.
+
+    Args:
+        values: σ̂_i, which should descend.
+        errors: ‖r_i‖ + ε.
+        before: a bound below the singular values before these.
+    """
+    count = len(values)
+    for i in range(count):
+        # 0, the least of the eigenvalues that are not in the tail, stands for the others of H.
+        larger = values[i - 1] - errors[i - 1] if i else before
+        smaller = values[i + 1] + errors[i + 1] if i + 1 < count else 0.0
+        gap = min(larger - values[i], values[i] - smaller)
+        # Not "greater": a NaN is not accurate.
+        if not math.sqrt(2) * errors[i] <= ALLOWED * gap:
+            return False
+    return True

@@ -1,0 +1,297 @@
+"""Bind an edit to a loaded model, verify the base, apply, revert."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.ranks import kept_parameters, partition_rows
+from cti_edits.errors import BaseMismatchError, EditError, FitError
+from cti_edits.linalg.factors import Block, assembled, factored, members
+from cti_edits.linalg.finite import all_finite
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.models.architectures import Family, family_of
+from cti_edits.models.factor_file import read_factors
+from cti_edits.models.identity import checkpoint_of, difference
+from cti_edits.models.layers import FactoredLinear
+
+logger = logging.getLogger("cti_edits")
+
+
+@dataclass(frozen=True)
+class TargetMatrix:
+    """A weight matrix of a loaded model.
+
+    Attributes:
+        matrix: its role, "U_in".
+        layer: index of its block.
+        module: dotted name of the module.
+        parameter: the parameter as it is stored.
+        transposed: whether it is stored with rows = input features (GPT-2's Conv1D).
+    """
+
+    matrix: str
+    layer: int
+    module: str
+    parameter: torch.nn.Parameter
+    transposed: bool
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The matrix as (m, n), rows = output features; a view of ``parameter`` without its gradient history."""
+        return self.oriented(self.parameter.detach())
+
+    def oriented(self, stored: torch.Tensor) -> torch.Tensor:
+        """A tensor that lies as ``parameter`` does, such as its gradient, with rows = output features; a view."""
+        return stored.T if self.transposed else stored
+
+
+def model_family(model: torch.nn.Module) -> Family:
+    """The architecture family of a transformers model.
+
+    Raises:
+        FitError: the model has no config, or its family is unknown.
+    """
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    if not isinstance(model_type, str):
+        raise FitError("expected a transformers model, got one without config.model_type")
+    return family_of(model_type)
+
+
+def target_matrix(model: torch.nn.Module, matrix: str, layer: int) -> TargetMatrix:
+    """Find ``matrix`` of block ``layer`` in ``model``, oriented with rows = output features.
+
+    Raises:
+        FitError: the family has no such matrix, the model no such layer, or the module holds no plain matrix.
+    """
+    family = model_family(model)
+    name = family.module_name(matrix, layer)
+    modules = dict(model.named_modules())
+    if name not in modules:
+        count = family.layer_count(modules)
+        if layer >= count > 0:
+            raise FitError(f"layer: expected 0 to {count - 1} (the model has {count} layers), got {layer}")
+        raise FitError(f"module: the model has no {name}, where the {family.name} family keeps {matrix}")
+    module = modules[name]
+    parameter = getattr(module, "weight", None)
+    if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != 2 or not parameter.is_floating_point():
+        raise FitError(f"module: expected {name} to hold a floating-point matrix, got {type(module).__name__}")
+    # GPT-2's Conv1D keeps (inputs, outputs). The data file says so; the class must agree, since a square weight
+    # would not show the mistake.
+    if (type(module).__name__ == "Conv1D") != (family.weight_rows == "inputs"):
+        raise FitError(
+            f"module: the {family.name} architecture file says that weight rows are {family.weight_rows}, "
+            f"but {name} is a {type(module).__name__}"
+        )
+    return TargetMatrix(matrix, layer, name, parameter, transposed=family.weight_rows == "inputs")
+
+
+def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[TargetMatrix]:
+    """Every one of ``matrices`` in every layer of ``model``, layer by layer.
+
+    Raises:
+        FitError: see `target_matrix`.
+    """
+    layers = model_family(model).layer_count(dict(model.named_modules()))
+    return [target_matrix(model, matrix, layer) for layer in range(layers) for matrix in matrices]
+
+
+@dataclass
+class AppliedEdit:
+    """An edit in force on a model. `revert` puts the former weights back, bit for bit.
+
+    Attributes:
+        edit: what is in force.
+        verified: whether the base was found to be the one that the edit was made for.
+        factorized: names of the modules that run as factors.
+    """
+
+    edit: Edit
+    verified: bool
+    factorized: tuple[str, ...]
+    _model: torch.nn.Module | None
+    _weights: list[tuple[torch.nn.Parameter, torch.Tensor]]
+    _modules: list[tuple[str, torch.nn.Module]]
+
+    def revert(self) -> None:
+        """Restore the weights from before the edit. A second call changes nothing.
+
+        Raises:
+            EditError: they were dropped, see `forget`.
+        """
+        if self._model is None:
+            raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
+        with torch.no_grad():
+            for parameter, former in self._weights:
+                parameter.copy_(former)
+        for name, module in self._modules:
+            self._model.set_submodule(name, module)
+        self._weights, self._modules = [], []
+
+    def forget(self) -> None:
+        """Drop the former weights, which take as much memory as the edited matrices; `revert` is refused afterwards."""
+        self._model, self._weights, self._modules = None, [], []
+
+
+def located(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:
+    """The matrix of ``model`` that ``matrix_edit`` is of; its values do not matter.
+
+    Args:
+        matrix_edit: of an edit.
+        model: a transformers model, which may be on the meta device.
+        where: what messages begin with, "NAME: edits[0]".
+
+    Raises:
+        FitError: module, layer or shape differ.
+    """
+    try:
+        target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
+    except FitError as error:
+        raise FitError(f"{where}.{error}") from None
+    if target.module != matrix_edit.module:
+        raise FitError(
+            f"{where}.module: {matrix_edit.matrix} of layer {matrix_edit.layer} is {target.module} in this model, "
+            f"the edit names {matrix_edit.module}"
+        )
+    if tuple(target.weight.shape) != matrix_edit.shape:
+        raise FitError(
+            f"{where}.shape: the edit is for {list(matrix_edit.shape)} (rows, columns), "
+            f"{target.module} of this model has {list(target.weight.shape)}"
+        )
+    return target
+
+
+def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str | None = None) -> list[TargetMatrix]:
+    """Find and check every matrix that ``edit`` names, without changing anything.
+
+    Args:
+        edit: what to apply.
+        model: a transformers model.
+        verify: refuse a matrix whose hash differs from the manifest's. The tensor in memory is hashed where it holds
+            the stored values, else the checkpoint's bytes; see `identity.difference`.
+        revision: hub revision that the model was loaded from; the edit's if None.
+
+    Raises:
+        FitError: architecture, module, layer or shape differ, or a weight is not finite or not loaded (meta device).
+        BaseMismatchError: a hash differs, or cannot be compared.
+    """
+    architecture = type(model).__name__
+    if architecture != edit.base_model.architecture:
+        raise FitError(
+            f"{edit.name}: base_model.architecture: the edit is for {edit.base_model.architecture}, "
+            f"the model is a {architecture}"
+        )
+    if edit.edits:
+        try:
+            model_family(model)
+        except FitError as error:
+            raise FitError(f"{edit.name}: base_model.architecture: {error}") from None
+    checkpoint = cache(lambda: checkpoint_of(model, revision or edit.base_model.revision))
+    targets = []
+    for index, matrix_edit in enumerate(edit.edits):
+        where = f"{edit.name}: edits[{index}]"
+        target = located(matrix_edit, model, where)
+        if target.parameter.is_meta:
+            raise FitError(
+                f"{where}.module: the weight of {target.module} is on the meta device and holds no values; "
+                "load the model with its weights"
+            )
+        if verify and matrix_edit.sha256 is not None:
+            name = matrix_edit.tensor or f"{target.module}.weight"
+            dtypes = (matrix_edit.dtype, edit.base_model.dtype)
+            if how := difference(target.parameter, name, matrix_edit.sha256, *dtypes, checkpoint):
+                raise BaseMismatchError(
+                    f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for ({how}); "
+                    "verify=false applies it all the same"
+                )
+        if not all_finite(target.weight):
+            raise FitError(f"{where}.module: the weight of {target.module} holds NaN or infinite values")
+        targets.append(target)
+    return targets
+
+
+def apply(
+    edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False, revision: str | None = None
+) -> AppliedEdit:
+    """Apply ``edit`` to ``model`` in place. Everything is checked and computed before the first weight changes.
+
+    Args:
+        edit: what to apply. With a file of factors (see `packing.pack`) nothing is decomposed.
+        model: a transformers model.
+        verify: see `bind`.
+        factorize: put a `layers.FactoredLinear` in the place of each layer whose factors have fewer numbers than its
+            matrix.
+        revision: see `bind`.
+
+    Raises:
+        FitError: the edit does not fit; the model is as it was. See `bind`.
+        BaseMismatchError: the base is another one; the model is as it was.
+        FactorsError: the file of factors is not the edit's; the model is as it was.
+    """
+    if edit.method != "block-svd":
+        raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
+    targets = bind(edit, model, verify, revision)
+    packed = read_factors(edit)
+    unverified = [m.module for m in edit.edits if m.sha256 is None]
+    if unverified:
+        logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, ", ".join(unverified))
+    elif not verify and edit.edits:
+        logger.warning("%s: applied without verifying its base (verify=false)", edit.name)
+    weights: list[tuple[TargetMatrix, torch.Tensor]] = []
+    layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
+    for target, one in zip(targets, edit.edits, strict=True):
+        fewer = kept_parameters(one.shape, one.block_ranks, one.partition) < target.parameter.numel()
+        blocks: Sequence[Block] | None = None
+        if one.module in packed:
+            blocks = _with_base(packed[one.module], target, one)
+        elif factorize and fewer:
+            blocks = factored(target.weight, one.block_ranks, one.partition)
+        if blocks is not None and factorize and fewer:
+            module = model.get_submodule(target.module)
+            layers.append((target.module, module, FactoredLinear(blocks, one.partition, module)))
+        elif blocks is not None:
+            weights.append((target, assembled(blocks, one.shape[0], target.parameter.dtype, one.partition)))
+        else:
+            weights.append((target, truncate(target.weight, one.block_ranks, partition=one.partition)))
+    former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights]
+    with torch.no_grad():
+        for target, weight in weights:
+            target.weight.copy_(weight)
+    for name, _, layer in layers:
+        model.set_submodule(name, layer)
+    return AppliedEdit(
+        edit,
+        verified=verify and not unverified,
+        factorized=tuple(name for name, _, _ in layers),
+        _model=model,
+        _weights=former,
+        _modules=[(name, module) for name, module, _ in layers],
+    )
+
+
+def _with_base(packed: tuple[Block | None, ...], target: TargetMatrix, one: MatrixEdit) -> list[Block]:
+    """The blocks of a file of factors, with the base's own rows where a block keeps all of its ranks."""
+    rows = partition_rows(one.shape[0], one.clusters, one.partition)
+    return [
+        target.weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def applied(edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False) -> Iterator[AppliedEdit]:
+    """Keep an edit in force inside a ``with`` block; the former bits are back after it. Arguments as `apply` has them.
+
+    Raises:
+        FitError: see `apply`.
+    """
+    in_force = apply(edit, model, verify, factorize)
+    try:
+        yield in_force
+    finally:
+        in_force.revert()

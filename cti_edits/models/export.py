@@ -1,0 +1,223 @@
+"""An ordinary checkpoint folder with an edit applied, for any engine that loads safetensors.
+
+Files are copied and the bytes of the edited matrices are written over in the copies. So everything else is the source's
+byte for byte, and memory holds one matrix at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.ranks import partition_rows
+from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
+from cti_edits.files import appearing
+from cti_edits.linalg.factors import Block, assembled, members
+from cti_edits.linalg.finite import all_finite
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.models.apply import TargetMatrix, located
+from cti_edits.models.checkpoint_files import CheckpointFiles, checkpoint_files, read_json
+from cti_edits.models.export_readme import export_readme
+from cti_edits.models.factor_file import read_factors
+from cti_edits.models.identity import DTYPES, tensor_sha256
+
+logger = logging.getLogger("cti_edits")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        files: names of its safetensors files.
+        edited: names of the tensors that were edited, as they are stored.
+        verified: whether every one of them had the manifest's hash.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    edited: tuple[str, ...]
+    verified: bool
+
+
+def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Export:
+    """Write the checkpoint in ``source`` to ``target`` with ``edit`` applied.
+
+    Shards, their headers and the index are the source's; tensors that it stores once stay stored once. The weights are
+    those that `apply.apply` gives on the model loaded in the edit's dtype, where the stored dtype holds that; else in
+    the stored one.
+
+    Args:
+        edit: what to apply.
+        source: checkpoint folder with config.json and safetensors weights.
+        target: a folder that is not there yet, or is empty. It appears when it is complete.
+        verify: refuse a tensor whose hash differs from the manifest's.
+
+    Raises:
+        EditError: ``source`` is no such checkpoint, or ``target`` has files or cannot be written.
+        FitError: the edit does not fit the checkpoint, or a matrix is tied to another one.
+        FactorsError: the file of factors is not the edit's.
+        BaseMismatchError: a hash differs.
+    """
+    checkpoint = checkpoint_files(source)
+    places = _places(edit, checkpoint)
+    packed = read_factors(edit)
+    verified = verify and all(one.sha256 is not None for one in edit.edits)
+    if edit.edits and not verified:
+        logger.warning("%s: its base is not verified", edit.name)
+    with appearing(target) as folder:
+        for name in [Path(file) for file in checkpoint.files] + checkpoint.companions():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source / name, folder / name)
+        if checkpoint.index is not None:
+            shutil.copyfile(source / checkpoint.index, folder / checkpoint.index)
+        rounded = 0
+        for index, (one, place) in enumerate(zip(edit.edits, places, strict=True)):
+            where = f"{edit.name}: edits[{index}]"
+            rounded += _write_edited(edit, one, place, packed.get(one.module), checkpoint, folder, verify, where)
+        tensors = tuple(place.tensor for place in places)
+        (folder / "README.md").write_text(export_readme(edit, tensors, verified, bool(rounded)), encoding="utf-8")
+    return Export(target, checkpoint.files, tensors, verified)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a matrix of the model is: the name of its tensor, and the matrix of an empty model."""
+
+    tensor: str
+    target: TargetMatrix
+
+
+def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
+    """Find every matrix of ``edit`` by the checkpoint's config alone."""
+    if edit.method != "block-svd":
+        raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
+    model = _empty_model(edit, checkpoint.folder)
+    places = []
+    for index, one in enumerate(edit.edits):
+        where = f"{edit.name}: edits[{index}]"
+        target = located(one, model, where)
+        tied = [
+            name
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+            if parameter is target.parameter and name != f"{target.module}.weight"
+        ]
+        if tied:
+            raise FitError(
+                f"{where}.module: {target.module}.weight is tied to {tied[0]}, which would be edited with it; "
+                "apply the edit with lm_eval --model cti instead"
+            )
+        places.append(_Place(_tensor_name(target, checkpoint, where), target))
+    return places
+
+
+def _empty_model(edit: Edit, folder: Path) -> Any:
+    """The model of the checkpoint's config on the meta device: its modules and shapes, without weights."""
+    import transformers
+
+    wanted = edit.base_model.architecture
+    named = read_json(folder / "config.json").get("architectures")
+    # A checkpoint from pretraining has the masked language model in it.
+    found = [str(one) for one in named] if isinstance(named, list) else []
+    if wanted not in [*found, *(one.replace("ForPreTraining", "ForMaskedLM") for one in found)]:
+        raise FitError(
+            f"{edit.name}: base_model.architecture: the edit is for {wanted}, {printable(folder)} is a "
+            f"{printable(', '.join(found)) or 'model without a named class'}"
+        )
+    model_class = getattr(transformers, wanted, None)
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        if model_class is None or not isinstance(config, model_class.config_class):
+            raise FitError(f"{edit.name}: base_model.architecture: transformers has no {wanted} for this checkpoint")
+        with torch.device("meta"):
+            return model_class(config)
+    except EditError:
+        raise
+    except Exception as error:
+        raise EditError(f"{printable(folder)}: cannot make the model of its config.json: {_line(error)}") from None
+
+
+def _tensor_name(target: TargetMatrix, checkpoint: CheckpointFiles, where: str) -> str:
+    """The stored name: the module's, or one with a part more or less in front, where a checkpoint has another head."""
+    whole = f"{target.module}.weight"
+    names = (whole, whole.split(".", 1)[1])
+    if whole in checkpoint.tensors:
+        return whole
+    near = [one for one in checkpoint.tensors if one == names[1] or one.partition(".")[2] == whole]
+    if len(near) == 1:
+        return near[0]
+    raise FitError(
+        f"{where}.module: {printable(checkpoint.folder)} stores neither {names[0]} nor {names[1]}; is it quantized?"
+    )
+
+
+def _write_edited(
+    edit: Edit,
+    one: MatrixEdit,
+    place: _Place,
+    packed: Sequence[Block | None] | None,
+    checkpoint: CheckpointFiles,
+    folder: Path,
+    verify: bool,
+    where: str,
+) -> bool:
+    """Write the edited matrix over the former one in the copy; whether the edit's dtype had to be rounded for that."""
+    stored = checkpoint.place_of(place.tensor, folder)
+    with safe_open(folder / stored.file, framework="pt") as file:
+        tensor = file.get_tensor(place.tensor)
+    if tensor.shape != place.target.parameter.shape or not tensor.is_floating_point():
+        raise FitError(
+            f"{where}.shape: expected {place.tensor} as {list(place.target.parameter.shape)} floating-point numbers, "
+            f"{printable(checkpoint.folder)} stores {list(tensor.shape)} of {str(tensor.dtype)[6:]}"
+        )
+    dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else tensor.dtype
+    if verify and one.sha256 is not None:
+        _check_hash(one, place.tensor, tensor, dtype, where)
+    # Where the stored dtype holds every value of the edit's, the weights are those of the model loaded in the latter.
+    exact = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
+    weight = place.target.oriented(tensor.to(dtype) if exact else tensor)
+    if not all_finite(weight):
+        raise FitError(f"{where}.module: {place.tensor} holds NaN or infinite values")
+    edited = place.target.oriented(_edited(weight, one, packed)).to(tensor.dtype)
+    content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
+    assert content.nbytes == stored.size
+    with (folder / stored.file).open("r+b") as stream:
+        stream.seek(stored.start)
+        stream.write(content.data)
+    return not exact
+
+
+def _check_hash(one: MatrixEdit, name: str, tensor: torch.Tensor, loaded_as: torch.dtype, where: str) -> None:
+    """The hash is over what the checkpoint stored; in manifests that do not say its dtype, over what was loaded."""
+    recorded = loaded_as if one.dtype is None else DTYPES[one.dtype]
+    found = tensor_sha256(tensor, recorded)
+    # Another base that is stored in a wider dtype must not pass by rounding to it.
+    same = one.dtype is None or bool(torch.equal(tensor.to(recorded).to(tensor.dtype), tensor))
+    if found != one.sha256 or not same:
+        raise BaseMismatchError(
+            f"{where}.sha256: {name} is not the tensor that this edit was made for "
+            f"(expected {one.sha256}, found {found}); --no-verify exports it all the same"
+        )
+
+
+def _edited(weight: torch.Tensor, one: MatrixEdit, packed: Sequence[Block | None] | None) -> torch.Tensor:
+    """Ŵ (m, n) in the weight's dtype: from a file of factors, or from the decomposition."""
+    if packed is None:
+        return truncate(weight, one.block_ranks, partition=one.partition)
+    rows = partition_rows(one.shape[0], one.clusters, one.partition)
+    blocks = [weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)]
+    return assembled(blocks, one.shape[0], weight.dtype, one.partition)
+
+
+def _line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return printable(said[0], 300) if said else type(error).__name__

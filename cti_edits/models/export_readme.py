@@ -1,0 +1,67 @@
+"""The README.md of an exported checkpoint: what it is, and of what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cti_edits import __version__
+from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import printable
+
+
+def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: bool) -> str:
+    """The text of README.md.
+
+    Args:
+        edit: what was applied.
+        tensors: names of the edited tensors as they are stored, one a matrix edit.
+        verified: whether each of them had the edit's hash.
+        rounded: whether the edit's dtype holds more than the checkpoint's.
+    """
+    base = edit.base_model
+    lines = [
+        "---",
+        f"base_model: {_quoted(base.id)}",
+        "library_name: transformers",
+        "tags:",
+        "- cti-edits",
+        "---",
+        "",
+        f"# {edit.name}",
+        "",
+        f"The checkpoint {_code(base.id)}" + (f" (revision {_code(base.revision)})" if base.revision else "") + " with "
+        f"the edit `{edit.name}` applied by cti-edits {__version__}. Digest of the edit: `{edit.digest()}`.",
+        "",
+    ]
+    if tensors:
+        lines += [
+            "Its singular values were cut in these tensors; every other tensor is the base model's, byte for byte:",
+            "",
+            "| tensor | row blocks | share of the rank that is kept |",
+            "| --- | ---: | ---: |",
+            *(
+                f"| `{tensor}` | {one.clusters} | {one.rho:.12g} |"
+                for tensor, one in zip(tensors, edit.edits, strict=True)
+            ),
+            "",
+            "The base was verified by the hashes in the edit."
+            if verified
+            else "The base was **not verified** against the edit.",
+        ]
+    else:
+        lines.append("The edit is empty: every tensor is the base model's, byte for byte.")
+    if rounded:
+        lines += ["", "The edited weights are rounded to the dtype in which the checkpoint stores them."]
+    lines += ["", "The model is as large and as fast as its base. The base model's licence and limits hold for it."]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML string; JSON is one."""
+    return json.dumps(text)
+
+
+def _code(text: str) -> str:
+    """``text`` as inline code in Markdown, on one line."""
+    return "`" + printable(text, 1000).replace("`", "'") + "`"

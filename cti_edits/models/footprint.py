@@ -1,0 +1,138 @@
+"""What a layer and a model cost with an edit run as factors: numbers, bytes, and time on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.ranks import kept_parameters, partition_rows
+from cti_edits.errors import EditError, printable
+from cti_edits.models.checkpoint import BYTES, Checkpoint
+
+DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+TOKENS = (1, 64)
+"""Numbers of tokens that are timed: a step of generation, and a short prompt."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers that are held as factors and as dense matrices."""
+
+    factored: int
+    dense: int
+
+    @property
+    def share(self) -> float:
+        """Of the dense ones."""
+        return self.factored / self.dense
+
+
+def layer_size(one: MatrixEdit) -> Size:
+    """Numbers of the edited matrix, without bias; dense blocks where factors have no fewer."""
+    return Size(kept_parameters(one.shape, one.block_ranks, one.partition), one.shape[0] * one.shape[1])
+
+
+def model_size(edit: Edit, checkpoint: Checkpoint) -> tuple[Size, Size]:
+    """Parameters, and bytes, of the whole model as its checkpoint stores it.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        FitError: it has no tensor that the edit is of.
+    """
+    from cti_edits.models.verify import stored_matrix
+
+    numbers, stored_bytes = checkpoint.sizes()
+    saved = saved_bytes = 0
+    for one in edit.edits:
+        size = layer_size(one)
+        stored, _ = stored_matrix(edit, one, checkpoint)
+        saved += size.dense - size.factored
+        saved_bytes += (size.dense - size.factored) * BYTES.get(stored.dtype, 1)
+    return Size(numbers - saved, numbers), Size(stored_bytes - saved_bytes, stored_bytes)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Median seconds of a forward pass over ``tokens`` tokens, with factors and with the dense matrix."""
+
+    tokens: int
+    factored: float
+    dense: float
+
+
+def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...]:
+    """Measured here on the CPU, with random numbers in the place of the weights, which takes as long."""
+    import torch
+
+    from cti_edits.linalg.factors import Block, LowRank, is_smaller
+    from cti_edits.models.layers import FactoredLinear
+
+    rows, columns = one.shape
+    blocks: list[Block] = []
+    for chosen, rank in zip(partition_rows(rows, one.clusters, one.partition), one.block_ranks, strict=True):
+        if is_smaller(len(chosen), columns, rank):
+            blocks.append(LowRank(torch.randn(len(chosen), rank), torch.randn(rank, columns)))
+        else:
+            blocks.append(torch.randn(len(chosen), columns))
+    dense = torch.nn.Linear(columns, rows, bias=False, dtype=getattr(torch, dtype))
+    if not any(isinstance(block, LowRank) for block in blocks):
+        return ()
+    factored = FactoredLinear(blocks, one.partition, dense)
+    inputs = [torch.randn(tokens, columns, dtype=getattr(torch, dtype)) for tokens in TOKENS]
+    with torch.inference_mode():
+        return tuple(
+            Seconds(tokens, *alternated((lambda x=x: factored(x), lambda x=x: dense(x))))  # type: ignore[misc]
+            for tokens, x in zip(TOKENS, inputs, strict=True)
+        )
+
+
+def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[Seconds, ...]:
+    """Measured here on the CPU: forward passes of the edited model, in the edit's dtype, over random tokens.
+
+    Raises:
+        EditError: the model cannot be loaded, or the edit does not fit it.
+    """
+    import torch
+    import transformers
+
+    from cti_edits.models.apply import applied
+
+    try:
+        loaded: Any = getattr(transformers, edit.base_model.architecture).from_pretrained(
+            model, revision=revision or "main", dtype=edit.base_model.dtype or "auto"
+        )
+    except (AttributeError, OSError, ValueError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise EditError(f"cannot load the model {printable(model)!r}: {printable(said, 300)}") from None
+    loaded.eval()
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randint(loaded.config.vocab_size, (1, tokens), generator=generator) for tokens in TOKENS]
+    times: list[list[float]] = []
+    for factorize in (True, False):
+        with applied(edit, loaded, verify=False, factorize=factorize), torch.inference_mode():
+            times.append([alternated((lambda x=x: loaded(x),))[0] for x in inputs])  # type: ignore[misc]
+    return tuple(Seconds(*row) for row in zip(TOKENS, *times, strict=True))
+
+
+def alternated(passes: Sequence[Callable[[], object]], least_runs: int = 5, seconds: float = 1.0) -> list[float]:
+    """Median seconds of each, run in turn so that what else the machine does meets all of them.
+
+    Args:
+        passes: what is run; once before it counts.
+        least_runs: runs of each at least.
+        seconds: runs are added until so much time has gone.
+    """
+    for one in passes:
+        one()
+    taken: list[list[float]] = [[] for _ in passes]
+    start = time.perf_counter()
+    while len(taken[0]) < least_runs or time.perf_counter() - start < seconds:
+        for runs, one in zip(taken, passes, strict=True):
+            before = time.perf_counter()
+            one()
+            runs.append(time.perf_counter() - before)
+    return [statistics.median(runs) for runs in taken]

@@ -1,0 +1,132 @@
+"""Writes the factors of an edit beside its manifest, and drops them again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cti_edits.artifact.manifest import Edit, Factors, MatrixEdit, load, write_atomically
+from cti_edits.artifact.ranks import full_ranks
+from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, printable
+from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.factor_file import factor_bytes
+from cti_edits.models.verify import base_checkpoint, examine, stored_matrix
+
+if TYPE_CHECKING:
+    from cti_edits.linalg.factors import Block
+
+logger = logging.getLogger("cti_edits")
+
+MAX_FILE_BYTES = 1_000_000_000
+"""Of a file of factors: as much as the schema takes."""
+
+
+def pack(file: Path, model: str | None = None, revision: str | None = None) -> Edit:
+    """Write the factors of the edit at ``file`` to ``NAME.safetensors`` beside it, and where they are into it.
+
+    Args:
+        file: a manifest.
+        model: folder or hub id of the base; the manifest's if None.
+        revision: of ``model`` on the hub; the manifest's if neither is given.
+
+    Returns:
+        The edit as it was written.
+
+    Raises:
+        ManifestError: the manifest cannot be read or written.
+        FitError: the checkpoint is not the edit's base.
+        FactorsError: another file is in the way, or the factors are too large.
+        EditError: the checkpoint cannot be read.
+    """
+    edit = load(file)
+    if not edit.edits:
+        raise FactorsError(f"{printable(file, 1000)}: has no matrix edits, so there are no factors")
+    checkpoint = base_checkpoint(edit, model, revision)
+    content = factor_bytes({one.module: _file_blocks(edit, one, checkpoint) for one in edit.edits})
+    if len(content) > MAX_FILE_BYTES:
+        raise FactorsError(f"{printable(file, 1000)}: the factors take {len(content):,} bytes; "
+                           f"the most is {MAX_FILE_BYTES:,}")  # fmt: skip
+    factors = Factors(f"{edit.name}.safetensors", hashlib.sha256(content).hexdigest(), len(content))
+    target = file.parent / factors.file
+    former = {one.factors.sha256 for one in edit.edits if one.factors}
+    if (target.exists() or target.is_symlink()) and _sha256(target) not in {*former, factors.sha256}:
+        raise FactorsError(f"{printable(target, 1000)}: is there already and is not of this edit; move it away")
+    packed = replace(edit, edits=tuple(replace(one, factors=factors) for one in edit.edits))
+    # The file first: a manifest never names one that is not there.
+    write_atomically(target, content)
+    packed.write(file)
+    return packed
+
+
+def unpack(file: Path) -> tuple[Path, ...]:
+    """Take the factors out of the manifest at ``file``, and delete their files; which leaves the recipe as it was.
+
+    A file that another manifest in the folder names stays, and so does one that is not what the manifest says.
+
+    Returns:
+        The files that were deleted.
+
+    Raises:
+        ManifestError: the manifest cannot be read or written.
+        FactorsError: a file cannot be deleted.
+    """
+    edit = load(file)
+    replace(edit, edits=tuple(replace(one, factors=None) for one in edit.edits)).write(file)
+    deleted = []
+    for factors in dict.fromkeys(one.factors for one in edit.edits if one.factors):
+        target = file.parent / factors.file
+        if _sha256(target) == factors.sha256 and not _named_elsewhere(factors, file):
+            try:
+                target.unlink()
+            except OSError as error:
+                raise FactorsError(f"{printable(target, 1000)}: cannot be deleted: {error.strerror}") from None
+            deleted.append(target)
+    return tuple(deleted)
+
+
+def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Block | None]:
+    """The blocks of a matrix edit as the file has them: of the base in the dtype that the edit was made in."""
+    import torch
+
+    from cti_edits.linalg.factors import factored
+
+    finding = examine(edit, one, checkpoint)
+    if finding.verdict == "does not fit":
+        raise FitError(f"{edit.name}: {one.module}: {finding.why}")
+    if one.sha256 is None:
+        logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, one.module)
+    elif finding.verdict == "cannot tell":
+        raise EditError(f"{edit.name}: {one.module}: {finding.why}")
+    stored, transposed = stored_matrix(edit, one, checkpoint)
+    tensor = stored.tensor()
+    if edit.base_model.dtype is not None:
+        tensor = tensor.to(getattr(torch, edit.base_model.dtype))
+    blocks = factored(tensor.T if transposed else tensor, one.block_ranks, one.partition)
+    full = full_ranks(one.shape, one.clusters, one.partition)
+    return [None if rank == most else block for block, rank, most in zip(blocks, one.block_ranks, full, strict=True)]
+
+
+def _sha256(file: Path) -> str | None:
+    """Of a regular file that can be read; else None."""
+    with contextlib.suppress(OSError):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as opened:
+                digest = hashlib.sha256()
+                while part := opened.read(1 << 20):
+                    digest.update(part)
+                return digest.hexdigest()
+    return None
+
+
+def _named_elsewhere(factors: Factors, file: Path) -> bool:
+    for other in file.parent.glob("*.json"):
+        with contextlib.suppress(ManifestError, OSError):
+            if not other.samefile(file) and any(
+                one.factors and one.factors.file == factors.file for one in load(other).edits
+            ):
+                return True
+    return False

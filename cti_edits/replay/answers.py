@@ -1,0 +1,105 @@
+"""Collects what a model answers, and turns each example's answers into lm-eval's verdict once they are all there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from cti_edits.harness.documents import Documents
+from cti_edits.harness.lm_eval_results import is_right
+from cti_edits.harness.measured import Measured, check_loss, measured
+from cti_edits.harness.questions import Question
+from cti_edits.replay.batches import ReadBatch
+
+Hopeless = Callable[[int, float], bool]
+"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
+
+
+class Answers:
+    """The answers to a set of questions.
+
+    Attributes:
+        responses: by example and number of its request, as an lm-eval model gives them.
+    """
+
+    def __init__(self, documents: Documents, questions: Sequence[Question]) -> None:
+        self.responses: dict[tuple[int, int], Any] = {}
+        self._documents = documents
+        self._questions = questions
+        self._gold: dict[int, float] = {}
+        self._samples: dict[int, dict[str, Any]] = {}
+        self._losses: dict[int, float] = {}
+
+    def score(self, batch: ReadBatch, logits: torch.Tensor, logprobs: torch.Tensor) -> None:
+        """Take the likelihoods of a batch's scored answers.
+
+        Args:
+            batch: the batch.
+            logits: (places, vocabulary), at the batch's places.
+            logprobs: (places, vocabulary), what lm-eval makes of them.
+        """
+        if not batch.scored:
+            return
+        places, tokens = batch.scored_places.to(logprobs.device), batch.scored_tokens.to(logprobs.device)
+        found = logprobs[places, tokens].double().tolist()
+        greedy = (logprobs.argmax(dim=-1)[places] == tokens).tolist()
+        bounds = [0, *itertools.accumulate(len(batch.reads[name]) for name in batch.scored)]
+        sums = torch.tensor([sum(found[a:b]) for a, b in itertools.pairwise(bounds)], dtype=torch.float64)
+        # In half precision lm-eval's sums, too, have few digits, and then choices are equal that were not.
+        rounded = sums.to(logprobs.dtype).tolist()
+        wide = self._wide_likelihoods(batch, logits, bounds)
+        for index, ((example, number), (begin, end)) in enumerate(
+            zip(batch.scored, itertools.pairwise(bounds), strict=True)
+        ):
+            question = self._questions[example]
+            if number < len(question.asked):
+                self.responses[example, number] = (rounded[index], all(greedy[begin:end]))
+            else:
+                self._gold[example] = wide[index]
+
+    def _wide_likelihoods(self, batch: ReadBatch, logits: torch.Tensor, bounds: Sequence[int]) -> list[float]:
+        """Of each scored answer, in float32 or wider: the gold answers that lm-eval does not ask for, as losses are."""
+        if all(number < len(self._questions[example].asked) for example, number in batch.scored):
+            return []
+        wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        places, tokens = batch.scored_places.to(wide.device), batch.scored_tokens.to(wide.device)
+        found = torch.log_softmax(wide, dim=-1)[places, tokens].double().tolist()
+        return [sum(found[a:b]) for a, b in itertools.pairwise(bounds)]
+
+    def finish(self, examples: Iterable[int]) -> None:
+        """Have lm-eval judge those of the examples whose responses are all there.
+
+        Raises:
+            EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
+        """
+        for example in examples:
+            question = self._questions[example]
+            names = [(example, number) for number in range(len(question.asked))]
+            if example in self._samples or not all(name in self.responses for name in names):
+                continue
+            sample = self._documents.sample(example, [self.responses[name] for name in names])
+            if question.gold is None:
+                likelihood = float(sample["filtered_resps"][question.gold_index][0])
+            else:
+                likelihood = self._gold[example]
+            self._samples[example], self._losses[example] = sample, -likelihood / question.gold_tokens
+            check_loss(self._losses[example], question.doc_id)
+
+    @property
+    def right(self) -> dict[int, bool]:
+        """Of the examples that were judged so far, whether they are right."""
+        return {example: is_right(sample) for example, sample in self._samples.items()}
+
+    def hopeless(self, hopeless: Hopeless) -> bool:
+        """Ask whether what is there so far decides it; not if all is there."""
+        if len(self._samples) == len(self._questions):
+            return False
+        return hopeless(sum(not right for right in self.right.values()), sum(self._losses.values()))
+
+    def measured(self, labels: Sequence[str] | None) -> Measured:
+        """All of them together, in the order of the questions."""
+        order = range(len(self._questions))
+        return measured([self._samples[i] for i in order], [self._losses[i] for i in order], labels)

@@ -1,0 +1,89 @@
+"""One forward and backward pass over the calibration examples: G = ∂L/∂W of every target matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
+
+from cti_edits.errors import EditError
+from cti_edits.harness.calibration import GoldRequest
+from cti_edits.models.apply import TargetMatrix
+
+
+def loss_gradients(
+    lm: Any,
+    targets: Sequence[TargetMatrix],
+    requests: Sequence[GoldRequest],
+    batch_size: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[torch.Tensor]:
+    """G = ∂L/∂W of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
+
+    Args:
+        lm: a model of `lm` or `masked_lm`; left as it was found.
+        targets: the matrices.
+        requests: the gold answers.
+        batch_size: examples a pass to begin with; halved whenever the memory is exhausted.
+        advance: told how many more examples are done.
+
+    Returns:
+        One tensor a target, shaped and oriented as its ``weight``, float32 (float64 for a float64 model), on the CPU.
+
+    Raises:
+        EditError: a loss is not finite, or a single example does not fit the memory; the message names the example.
+    """
+    model = lm.model
+    # Rows of like length share a batch, so that little is spent on padding.
+    order = sorted(range(len(requests)), key=lambda index: len(requests[index].context))
+    parameters = [target.parameter for target in targets]
+    former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    sums: list[torch.Tensor] = []
+    try:
+        for parameter, _ in former:
+            parameter.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            while order:
+                batch = [requests[index] for index in order[:batch_size]]
+                if (wide := _batch_gradients(lm, parameters, batch)) is None:
+                    clear_torch_cache()
+                    if len(batch) == 1:
+                        raise EditError(
+                            f"the memory of {lm.device} does not hold the gradients of row {batch[0].doc_id} beside "
+                            "the model; a narrower --dtype, another --device or a task with shorter examples may fit"
+                        )
+                    batch_size = len(batch) // 2
+                    continue
+                sums = [a + b for a, b in zip(sums, wide, strict=True)] if sums else wide
+                advance(len(batch))
+                order = order[len(batch) :]
+    finally:
+        for parameter, required in former:
+            parameter.requires_grad_(required)
+    return [target.oriented(total / len(requests)) for target, total in zip(targets, sums, strict=True)]
+
+
+def _batch_gradients(
+    lm: Any, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest]
+) -> list[torch.Tensor] | None:
+    """Of the sum of a batch's losses, on the CPU; None where the memory is exhausted."""
+    try:
+        losses = lm.answer_losses(batch)
+        for request, loss in zip(batch, losses.tolist(), strict=True):
+            if not -float("inf") < loss < float("inf"):
+                raise EditError(
+                    f"the loss of the unedited model on row {request.doc_id} is {loss}; "
+                    "a wider dtype (--dtype float32) may help"
+                )
+        # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
+        gradients = torch.autograd.grad(losses.sum(), parameters)
+        return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        return None

@@ -1,0 +1,195 @@
+"""How questions lie in batches, the hidden states that each batch has reached, and how much goes in at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
+
+from cti_edits.errors import EditError
+from cti_edits.harness.questions import Question, Written
+from cti_edits.replay.batches import ReadBatch, read_batches
+from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.packed_rows import ROW_TOKENS
+from cti_edits.replay.packing_check import check_packing
+from cti_edits.replay.unreached import Unreached
+
+GAIN = 0.8
+"""A batch of twice the rows has to take less than this share of the time a token, or it is not worth its memory."""
+
+TIMED_BLOCKS = 4
+"""So many blocks are timed for it."""
+
+KEPT_BYTES = 1 << 30
+"""Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
+
+
+class Layout:
+    """The batches of a set of questions.
+
+    Attributes:
+        batches: what goes through the model together.
+        entering: of each batch, the hidden states that enter block ``block``; None for block 0.
+        kept: of each batch, the keys and values of the blocks before that; None where nothing is written, or where they
+            are too many to keep.
+        kept_bytes: how many bytes of keys and values may wait for texts to be continued.
+        block: how far the batches have come.
+    """
+
+    batches: list[ReadBatch]
+    entering: list[torch.Tensor | None]
+    kept: list[Any] | None
+    kept_bytes: int
+    block: int
+    _unreached: dict[int, Unreached]
+
+    def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question]) -> None:
+        """Find how many rows go into a batch.
+
+        Raises:
+            UnsupportedError: the model does not heed the masks of packed rows.
+            EditError: a single example does not fit the memory.
+        """
+        self._lm = lm
+        self._replay = replay
+        self._row_tokens = ROW_TOKENS
+        self._rows = 1
+        self.kept_bytes = KEPT_BYTES
+        self.ask(questions)
+        while not self._packing_checked():
+            self.shrink()
+        self._rows = self._fastest_rows()
+        self.restart()
+
+    def ask(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
+        """Lay out these questions; see `batches.read_batches` for ``apart``."""
+        self.questions = questions
+        self._apart = apart
+        self._writes = any(isinstance(sequence, Written) for q in questions for sequence in q.asked)
+        self.restart()
+
+    def restart(self) -> None:
+        """Lay the questions out anew, at block 0."""
+        causal = self._lm.kind == "causal"
+        self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens, self._apart)
+        self.block = 0
+        self._unreached = {}
+        self.entering = [None] * len(self.batches)
+        self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
+
+    def unreached(self, index: int, matrix: str) -> Unreached:
+        """What is kept of batch ``index`` and block ``block`` while ``matrix`` is edited there."""
+        known = self._unreached.get(index)
+        if known is None or known.matrix != matrix:
+            known = self._unreached[index] = Unreached(matrix)
+        return known
+
+    def carry_on(self, block: int) -> None:
+        """Have the hidden states that enter ``block``. No block before it may be edited."""
+        if block < self.block:
+            self.restart()
+        if block == self.block:
+            return
+        try:
+            self._unreached = {}
+            self.entering, self.block = self._carried(block), block
+        except BaseException:
+            # Some of what is kept has come to the block, and some has not.
+            self.restart()
+            raise
+
+    def _carried(self, block: int) -> list[torch.Tensor | None]:
+        carried: list[torch.Tensor | None] = []
+        for index, (batch, entering) in enumerate(zip(self.batches, self.entering, strict=True)):
+            kept = self.kept[index] if self.kept is not None else None
+            carried.append(self._replay.hidden(batch.packed, self.block, entering, block, kept))
+            if self.kept is not None and cache_bytes(self.kept) > self.kept_bytes:
+                self.kept = None
+        return carried
+
+    def shrink(self) -> None:
+        """Make batches smaller, fewer rows first and then shorter ones; at last keep nothing; and start anew.
+
+        Raises:
+            EditError: each batch is a single example, and nothing was kept.
+        """
+        if self._rows > 1:
+            self._rows //= 2
+        elif self._row_tokens > 1 and any(len(batch.examples) > 1 for batch in self.batches):
+            self._row_tokens //= 2
+        elif self._writes and self.kept_bytes:
+            self.kept_bytes = 0
+        else:
+            longest = max(batch.packed.tokens.shape[1] for batch in self.batches)
+            raise EditError(
+                f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
+                "a narrower --dtype, another --device or a task with shorter examples may fit"
+            )
+        self.restart()
+        clear_torch_cache()
+
+    def _fastest_rows(self) -> int:
+        """Rows of a batch: doubled as long as that is worth it and fits.
+
+        One on a CPU: there, 128 to 2,048 tokens took the same time a token, so that the stopwatch would decide by
+        chance, and last digits would differ from run to run.
+        """
+        if torch.device(self._lm.device).type == "cpu":
+            return 1
+        best, found = float("inf"), 1
+        while True:
+            try:
+                seconds = min(self._seconds_a_token() for _ in range(2))
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                break
+            if seconds > GAIN * best:
+                break
+            best, found = seconds, self._rows
+            if len(self.batches) == 1:
+                break
+            self._rows *= 2
+            self.restart()
+        clear_torch_cache()
+        return found
+
+    def _seconds_a_token(self) -> float:
+        packed = self.batches[0].packed
+        stop = min(TIMED_BLOCKS, self._replay.depth - 1)
+        if stop < 1:
+            return 0.0
+        begun = time.perf_counter()
+        with torch.no_grad():
+            # Reading a number waits for a GPU to be done.
+            float(self._replay.hidden(packed, 0, None, stop)[0, 0, 0])
+        return (time.perf_counter() - begun) / packed.tokens.numel()
+
+    def separate(self) -> bool:
+        """Give each example a batch of its own, and start anew; False if that is so already."""
+        if (self._rows, self._row_tokens) == (1, 1):
+            return False
+        self._rows = self._row_tokens = 1
+        self.restart()
+        return True
+
+    def _packing_checked(self) -> bool:
+        """Whether there was memory for `packing_check.check_packing`."""
+        try:
+            check_packing(self._lm, self._replay, self.questions, self.batches)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            return False
+        return True
+
+
+def cache_bytes(caches: Sequence[Any]) -> int:
+    """Bytes of the keys and values in transformers caches; blocks that did not run have none."""
+    return sum(
+        layer.keys.nbytes + layer.values.nbytes for cache in caches for layer in cache.layers if layer.keys is not None
+    )

@@ -1,0 +1,210 @@
+"""The fast evaluator: replays a model from the edited block on, on packed rows, and reads answers alone.
+
+Gives what `reference_evaluator.ReferenceEvaluator` gives: the same arithmetic on the same tokens in another order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.documents import Documents
+from cti_edits.harness.measured import Measured, NotFiniteError
+from cti_edits.harness.questions import Filled, Written, questions
+from cti_edits.replay.answers import Answers, Hopeless
+from cti_edits.replay.batches import ReadBatch
+from cti_edits.replay.block_replay import BlockReplay, CachePart
+from cti_edits.replay.decoding import Unfinished, decode
+from cti_edits.replay.layout import Layout, cache_bytes
+from cti_edits.replay.onednn import linear_by_onednn
+from cti_edits.replay.wrong_first import WrongFirst
+
+
+@dataclass
+class _Waiting:
+    """The texts of a batch that do not go as drafted, and the keys and values that they go on from."""
+
+    batch: int
+    cache: Any
+    texts: dict[tuple[int, int], Unfinished]
+
+
+class ReplayEvaluator:
+    """Evaluates a model on the calibration examples from a block on, given that no block before it is edited.
+
+    The hidden states that enter the block are kept from one call to the next, and carried on from there when a later
+    block is asked for: asked in the order of the blocks, each of them runs once. Batches start at what is fastest, and
+    halve whenever the memory is exhausted.
+    """
+
+    def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
+        """Prepare for ``calibration``; the model is unedited.
+
+        Raises:
+            UnsupportedError: the task or the model is one that only the reference evaluator can evaluate.
+            EditError: an answer has no tokens, or does not fit the model.
+        """
+        self._lm = lm
+        self._labels = calibration.labels
+        self._documents = Documents(calibration)
+        self._replay = BlockReplay(lm)
+        self._layout = Layout(lm, self._replay, questions(lm, calibration, self._documents))
+        self._writes = any(isinstance(sequence, Written) for q in self._layout.questions for sequence in q.asked)
+        self._wrong_first = WrongFirst()
+        self._laid_out = False
+
+    def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
+        """Evaluate the model as it stands.
+
+        What it writes when it is first called, later calls expect, and what it has right and wrong decides what lies
+        together, so that the unedited model comes first.
+
+        Args:
+            start: no block before this one is edited; 0 is always right.
+            matrix: the role of the only matrix that is edited, one of block ``start``; None is always right.
+            hopeless: asked after each batch; if it says so, the rest is left out.
+
+        Returns:
+            None if the rest was left out.
+
+        Raises:
+            EditError: a loss is not finite, or a single example does not fit the memory.
+        """
+        while True:
+            try:
+                with torch.no_grad(), linear_by_onednn(self._lm.model):
+                    return self._measure(start, matrix, hopeless)
+            except NotFiniteError:
+                # Of the examples of a row, it may be another one's.
+                if not self._layout.separate():
+                    raise
+                continue
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+            # Outside of the handler, which would keep the tensors of the frames that failed.
+            self._layout.shrink()
+
+    def _measure(self, start: int, matrix: str | None, hopeless: Hopeless | None) -> Measured | None:
+        layout = self._layout
+        layout.carry_on(start)
+        answers = Answers(self._documents, layout.questions)
+        written: dict[tuple[int, int], list[int]] = {}
+        waiting: list[_Waiting] = []
+        remaining = list(range(len(layout.batches)))
+        while remaining:
+            examples = [layout.batches[index].examples for index in remaining]
+            index = remaining.pop(self._wrong_first.next(examples, answers.right))
+            batch = layout.batches[index]
+            cache = self._replay.empty_cache() if self._writes else None
+            unreached = layout.unreached(index, matrix) if matrix is not None else None
+            logits = self._replay.logits(
+                batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache, unreached
+            )
+            answers.score(batch, logits, self._lm.log_probabilities(logits))
+            new: dict[tuple[int, int], list[int]] = {}
+            if texts := self._read_texts(batch, logits, answers, new):
+                waiting.append(_Waiting(index, cache, texts))
+            if waiting and (not remaining or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
+                self._write_on(start, waiting)
+                new |= {name: text.written for group in waiting for name, text in group.texts.items()}
+                waiting = []
+            self._give_texts(new, answers)
+            written |= new
+            answers.finish({*batch.examples, *(example for example, _ in new)})
+            if hopeless is not None and answers.hopeless(hopeless):
+                self._wrong_first.add(answers.right)
+                return None
+        self._wrong_first.add(answers.right)
+        if not self._laid_out:
+            self._lay_out(written, answers.right)
+        return answers.measured(self._labels)
+
+    def _read_texts(
+        self, batch: ReadBatch, logits: torch.Tensor, answers: Answers, written: dict[tuple[int, int], list[int]]
+    ) -> dict[tuple[int, int], Unfinished]:
+        """Take what a masked model fills in and what is written as drafted; what goes another way is given back."""
+        waiting: dict[tuple[int, int], Unfinished] = {}
+        if len(batch.scored) == len(batch.reads):
+            return waiting
+        likeliest = logits.argmax(dim=-1).tolist()
+        for name, places in batch.reads.items():
+            sequence = self._sequence(name)
+            tokens = [likeliest[place] for place in places]
+            if isinstance(sequence, Filled):
+                answers.responses[name] = sequence.text(self._lm, tokens)
+            elif isinstance(sequence, Written):
+                agreed = next((i for i, draft in enumerate(sequence.draft) if tokens[i] != draft), len(tokens) - 1)
+                finished = functools.partial(sequence.generation.finished, self._lm)
+                if finished(tokens[: agreed + 1]):
+                    written[name] = tokens[: agreed + 1]
+                    continue
+                row, path = batch.paths[name]
+                seen = len(sequence.prompt) + agreed
+                waiting[name] = Unfinished(row, list(path[:seen]), tokens[: agreed + 1], finished)
+        return waiting
+
+    def _sequence(self, name: tuple[int, int]) -> Any:
+        return self._layout.questions[name[0]].sequences[name[1]]
+
+    def _give_texts(self, written: dict[tuple[int, int], list[int]], answers: Answers) -> None:
+        for name, tokens in written.items():
+            answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
+
+    def _write_on(self, start: int, waiting: Sequence[_Waiting]) -> None:
+        """Continue the texts of these batches."""
+        layout = self._layout
+        for group in waiting:
+            if start and layout.kept is None:
+                batch = layout.batches[group.batch]
+                group.cache = self._replay.empty_cache()
+                self._replay.logits(batch.packed, 0, None, batch.rows, batch.columns, group.cache)
+        # What the texts of a batch share, each of them has for itself here.
+        texts = [(group, text) for group in waiting for text in group.texts.values()]
+        texts.sort(key=lambda one: len(one[1].path))
+        while texts:
+            together = self._that_fit(start, texts)
+            texts = texts[len(together) :]
+            unfinished, parts = [], []
+            for group in waiting:
+                own = [text for owner, text in together if owner is group]
+                if own:
+                    parts.append(
+                        CachePart(*self._caches(group), [text.row for text in own], [text.path for text in own])
+                    )
+                    unfinished += own
+            decode(self._replay, self._replay.gathered_cache(parts, start), unfinished)
+
+    def _caches(self, group: _Waiting) -> tuple[Any, Any]:
+        """The keys and values of a batch: those of unedited blocks, and those of the others."""
+        kept = self._layout.kept
+        return (group.cache if kept is None else kept[group.batch]), group.cache
+
+    def _that_fit(
+        self, start: int, texts: Sequence[tuple[_Waiting, Unfinished]]
+    ) -> Sequence[tuple[_Waiting, Unfinished]]:
+        """So many of the first texts, one or more, as are within `Layout.kept_bytes` each with a row of its own."""
+        before, after = self._caches(texts[0][0])
+        layers = [*before.layers[:start], *after.layers[start:]]
+        column = sum(2 * layer.keys[0, :, 0].nbytes for layer in layers)
+        count = 1
+        while count < len(texts) and (count + 1) * len(texts[count][1].path) * column <= self._layout.kept_bytes:
+            count += 1
+        return texts[:count]
+
+    def _lay_out(self, written: dict[tuple[int, int], list[int]], right: dict[int, bool]) -> None:
+        """Expect of later calls what was written now, and have what is right now apart from what is wrong."""
+        self._layout.ask(
+            [
+                question.with_drafts([tuple(written.get((example, i), ())) for i in range(len(question.asked))])
+                for example, question in enumerate(self._layout.questions)
+            ],
+            [right[example] for example in range(len(self._layout.questions))],
+        )
+        self._laid_out = True

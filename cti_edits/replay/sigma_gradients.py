@@ -1,0 +1,313 @@
+"""σ-gradients of every target matrix from one forward and backward pass, without ∂L/∂W.
+
+With x_t the input of a linear layer at token t and δ_t the gradient at its output, G = Σ_t δ_t x_tᵀ, so that
+
+    g_i = u_iᵀ G v_i = Σ_t (u_iᵀ δ_t)(v_iᵀ x_t).
+
+Neither G nor any weight's gradient is formed, and no weight requires one, unless the model cannot be given packed rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+from lm_eval.models.utils_hf import clear_torch_cache
+from torch.utils.checkpoint import checkpoint
+
+from cti_edits.errors import EditError
+from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.measured import NotFiniteError
+from cti_edits.harness.questions import Question, UnsupportedError
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.replay.backward import gradients_from, watched, without_weight_gradients
+from cti_edits.replay.batches import ReadBatch, read_batches
+from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.gradients import loss_gradients
+from cti_edits.replay.onednn import is_exact_and_fast, linear_by_onednn, product
+from cti_edits.replay.packed_rows import ROW_TOKENS
+from cti_edits.replay.packing_check import check_packing
+from cti_edits.replay.replaced_forward import replaced_forward
+
+
+class Directions(NamedTuple):
+    """Singular directions of one row block.
+
+    Attributes:
+        U: (m_k, directions).
+        V: (n, directions).
+    """
+
+    U: torch.Tensor
+    V: torch.Tensor
+
+
+Gradients = list[list[tuple[torch.Tensor, ...]]]
+"""For each target, for each way to cut it, for each block: a (directions,) float64 tensor on the CPU."""
+
+
+def loss_sigma_gradients(
+    lm: Any,
+    targets: Sequence[TargetMatrix],
+    directions: Sequence[Sequence[Sequence[Directions]]],
+    requests: Sequence[GoldRequest],
+    advance: Callable[[int], None] = lambda _: None,
+    rows: int = 1,
+) -> Gradients:
+    """g_i of directions of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
+
+    Args:
+        lm: a model of `lm` or `masked_lm`; left as it was found.
+        targets: the matrices.
+        directions: for each target and each way to cut it into row blocks, the directions of every block.
+        requests: the gold answers.
+        advance: told how many more examples are done.
+        rows: packed rows in one pass to begin with. They are halved whenever the memory is exhausted; where a single
+            example is too much, activations are computed twice rather than kept.
+
+    Raises:
+        EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
+            the matrix and the example.
+    """
+    precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
+    projections = [_Projection(ways, precision, lm.device) for ways in directions]
+    totals = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
+    replay = BlockReplay(lm)
+    run = functools.partial(_batch_gradients, lm, replay, targets, projections)
+    remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
+    size = _Size(rows)
+    if not _packs(lm, replay, remaining, size):
+        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
+    while remaining:
+        done: set[int] = set()
+        for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
+            try:
+                found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
+            except NotFiniteError:
+                # Of the examples of a row, it may be another one's.
+                if not size.separate():
+                    raise
+                break
+            if found is None:
+                size.shrink(batch, remaining, lm.device)
+                break
+            for total, contribution in zip(totals, found, strict=True):
+                total += contribution
+            done.update(batch.examples)
+            advance(len(batch.examples))
+        remaining = [question for example, question in enumerate(remaining) if example not in done]
+    return [projection.split(total / len(requests)) for projection, total in zip(projections, totals, strict=True)]
+
+
+def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _Size) -> bool:
+    """Whether packed rows give what the model gives; ``size`` shrinks where that does not fit."""
+    while True:
+        batches = read_batches(questions, lm.kind == "causal", size.rows, size.row_tokens)
+        try:
+            check_packing(lm, replay, questions, batches)
+        except UnsupportedError:
+            return False
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        else:
+            return True
+        size.shrink(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
+
+
+def _of_whole_gradients(
+    gradients: Sequence[torch.Tensor],
+    targets: Sequence[TargetMatrix],
+    directions: Sequence[Sequence[Sequence[Directions]]],
+) -> Gradients:
+    """diag(U_kᵀ G_k V_k), from G itself: for models that cannot be given packed rows."""
+    found: Gradients = []
+    for gradient, target, ways in zip(gradients, targets, directions, strict=True):
+        if not bool(torch.isfinite(gradient).all()):
+            raise NotFiniteError(
+                f"{target.module}: the gradient of the loss is not finite; a wider dtype (--dtype float32) may help"
+            )
+        found.append([])
+        for blocks in ways:
+            parts = torch.split(gradient.double(), [block.U.shape[0] for block in blocks])
+            pairs = zip(parts, ((block.U.cpu().double(), block.V.cpu().double()) for block in blocks), strict=True)
+            found[-1].append(tuple(((U.mT @ part) * V.mT).sum(dim=1) for part, (U, V) in pairs))
+    return found
+
+
+class _Size:
+    """How much goes through the model at once."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.row_tokens = ROW_TOKENS
+        self.checkpointed = False
+
+    def separate(self) -> bool:
+        """Have each example by itself; False if that is so already."""
+        if (self.rows, self.row_tokens) == (1, 1):
+            return False
+        self.rows = self.row_tokens = 1
+        return True
+
+    def shrink(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
+        """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
+
+        Raises:
+            EditError: it is one example, whose activations are not kept.
+        """
+        clear_torch_cache()
+        if self.rows > 1:
+            self.rows //= 2
+        elif len(batch.examples) > 1 and self.row_tokens > 1:
+            self.row_tokens //= 2
+        elif not self.checkpointed:
+            self.checkpointed = True
+        else:
+            raise EditError(
+                f"the memory of {device} does not hold the gradients of row {questions[batch.examples[0]].doc_id} "
+                "beside the model; a narrower --dtype, another --device or a task with shorter examples may fit"
+            )
+
+
+def _if_it_fits(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+    return None
+
+
+class _Projection:
+    """The directions of one matrix, for each way to cut it, laid out for few large products."""
+
+    def __init__(self, ways: Sequence[Sequence[Directions]], dtype: torch.dtype, device: Any) -> None:
+        self._widths = [[block.U.shape[1] for block in blocks] for blocks in ways]
+        self.width = sum(map(sum, self._widths))
+        self._runs = [run for blocks in ways for run in _equal_runs(blocks, dtype, device)]
+        self._V = torch.cat([block.V.mT.to(device, dtype) for blocks in ways for block in blocks])
+        self._by_onednn = dtype == torch.float32 and self._V.device.type == "cpu" and is_exact_and_fast()
+
+    def contribution(self, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+        """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
+        x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
+        along = product(x, self._V) if self._by_onednn else x @ self._V.mT
+        sums = []
+        for run, inputs in zip(self._runs, torch.split(along, [run.width for run in self._runs], 1), strict=True):
+            count, height, width = run.U.shape
+            rows = delta[:, run.start : run.start + count * height].view(-1, count, height)
+            outputs = torch.bmm(rows.transpose(0, 1), run.U)
+            sums.append((outputs * inputs.view(-1, count, width).transpose(0, 1)).sum(dim=1).flatten())
+        return torch.cat(sums).double().cpu()
+
+    def split(self, total: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """A number for each direction, block by block, for each way."""
+        ways = torch.split(total, [sum(widths) for widths in self._widths])
+        return [torch.split(way, widths) for way, widths in zip(ways, self._widths, strict=True)]
+
+
+class _Run(NamedTuple):
+    """Row blocks that follow each other and are of one shape. One product has them all: each alone is too narrow.
+
+    Attributes:
+        start: the first row of the first one.
+        U: (blocks, rows of a block, directions of a block).
+    """
+
+    start: int
+    U: torch.Tensor
+
+    @property
+    def width(self) -> int:
+        """The directions of all blocks."""
+        return self.U.shape[0] * self.U.shape[2]
+
+
+def _equal_runs(blocks: Sequence[Directions], dtype: torch.dtype, device: Any) -> list[_Run]:
+    runs = []
+    start = 0
+    for _, equal in itertools.groupby(blocks, key=lambda block: block.U.shape):
+        stacked = torch.stack([block.U.to(device, dtype) for block in equal])
+        runs.append(_Run(start, stacked))
+        start += stacked.shape[0] * stacked.shape[1]
+    return runs
+
+
+def _batch_gradients(
+    lm: Any,
+    replay: BlockReplay,
+    targets: Sequence[TargetMatrix],
+    projections: Sequence[_Projection],
+    batch: ReadBatch,
+    questions: Sequence[Question],
+    checkpointed: bool,
+) -> list[torch.Tensor]:
+    """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) over one batch, of every direction of every target, for the sum of the losses."""
+    found = [torch.zeros(0)] * len(targets)
+
+    def take(index: int, x: torch.Tensor, delta: torch.Tensor) -> None:
+        x, delta = x.flatten(0, -2), delta.flatten(0, -2)
+        found[index] = projections[index].contribution(x, delta)
+        if not bool(torch.isfinite(found[index]).all()):
+            wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
+            if not bool(wrong.any()):
+                # Only what they are multiplied to is too large.
+                wrong = delta.abs().amax(dim=1) > 0
+            rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
+            raise NotFiniteError(
+                f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
+                "a wider dtype (--dtype float32) may help"
+            )
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(without_weight_gradients(lm.model))
+        stack.enter_context(linear_by_onednn(lm.model))
+        stack.enter_context(gradients_from(replay.blocks[min(target.layer for target in targets)]))
+        if checkpointed:
+            # Not the last: it runs on the places that are read, which a second run would know nothing of.
+            for block in replay.blocks[:-1]:
+                again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+                stack.enter_context(replaced_forward(block, again))
+        stack.enter_context(watched([lm.model.get_submodule(target.module) for target in targets], take))
+        logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
+        # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
+        _loss_sum(logits, batch, questions).backward()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Question]) -> torch.Tensor:
+    """Sum over the examples of the mean NLL of the gold answer's tokens; in half precision it would lose digits."""
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    places, tokens = batch.scored_places.to(wide.device), batch.scored_tokens.to(wide.device)
+    answers = [questions[example].sequences[number] for example, number in batch.scored]
+    losses = [
+        part.mean()
+        for part in torch.split(
+            torch.nn.functional.cross_entropy(wide[places], tokens, reduction="none"), [len(a.places) for a in answers]
+        )
+    ]
+    stacked = torch.stack(losses)
+    for (example, _), loss in zip(batch.scored, stacked.tolist(), strict=True):
+        if not -float("inf") < loss < float("inf"):
+            raise NotFiniteError(
+                f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
+                "a wider dtype (--dtype float32) may help"
+            )
+    return stacked.sum()
+
+
+def _doc_ids(batch: ReadBatch, questions: Sequence[Question], tokens: Sequence[int], count: int) -> str:
+    """The rows that have the first of these tokens, which count over all places of the batch or over those read."""
+    if count == batch.packed.tokens.numel():
+        row, column = divmod(tokens[0], batch.packed.tokens.shape[1])
+    else:
+        row, column = int(batch.rows[tokens[0]]), int(batch.columns[tokens[0]])
+    having = {example for (example, _), (where, path) in batch.paths.items() if where == row and column in path}
+    return " or ".join(str(questions[example].doc_id) for example in sorted(having))

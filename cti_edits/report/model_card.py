@@ -1,0 +1,199 @@
+"""The README.md of an edit on the hub: front matter that the hub reads, and what a person wants to know."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.ranks import full_ranks, kept_parameters
+from cti_edits.errors import printable
+from cti_edits.stats import wilson_interval
+
+RELATION = "adapter"
+"""To the base model, of the relations that the hub knows: a small file that needs it and leaves it as it is."""
+TAGS = ("cti-edits", "lm-evaluation-harness", "svd")
+
+
+def model_card(edit: Edit, reference: str, license: str | None = None) -> str:  # noqa: A002 (the hub's name for it)
+    """The text of README.md.
+
+    Args:
+        edit: what the card is of.
+        reference: what a person writes for the edit, ``owner/name``.
+        license: the hub's name of a licence, "apache-2.0"; left out if None.
+    """
+    return f"---\n{_front_matter(edit, license).strip()}\n---\n\n" + "\n".join(_body(edit, reference)) + "\n"
+
+
+def _front_matter(edit: Edit, license: str | None) -> str:  # noqa: A002
+    from huggingface_hub import ModelCardData
+
+    dataset = _dataset(edit).get("id")
+    card = ModelCardData(
+        base_model=edit.base_model.id,
+        base_model_relation=RELATION,
+        library_name="cti-edits",
+        tags=list(TAGS),
+        datasets=[dataset] if dataset and dataset.count("/") == 1 else None,
+        license=license,
+        model_name=edit.name,
+        eval_results=_results(edit),
+    )
+    return str(card.to_yaml())
+
+
+def _results(edit: Edit) -> list[Any] | None:
+    """The test part alone: the calibration rows chose the edit, so that its accuracy on them flatters it."""
+    from huggingface_hub import EvalResult
+
+    measured = edit.results.get("test")
+    if measured is None or edit.task is None:
+        return None
+    data = _dataset(edit)
+    return [
+        EvalResult(
+            task_type="text-generation",
+            task_name=edit.task["name"],
+            dataset_type=data.get("id") or edit.task["name"],
+            dataset_name=edit.task["name"],
+            dataset_split=data.get("split"),
+            dataset_revision=data.get("revision"),
+            metric_type="accuracy",
+            metric_name=name,
+            metric_value=measured[key],
+        )
+        for key, name in (
+            ("edited", "accuracy with the edit"),
+            ("baseline", "accuracy of the base model"),
+            ("majority_class", "share of the most frequent answer"),
+        )
+    ]
+
+
+def _dataset(edit: Edit) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = edit.task["dataset"] if edit.task else {}
+    return found
+
+
+def _body(edit: Edit, reference: str) -> Iterator[str]:
+    base = edit.base_model
+    yield f"# {edit.name}"
+    yield ""
+    if edit.description:
+        yield f"> {_text(edit.description)}"
+        yield ""
+    yield (
+        f"An edit of {_code(base.id)}"
+        + (f" (revision {_code(base.revision)})" if base.revision else "")
+        + f", {base.architecture}, for cti-edits. It cuts singular values of the matrices below and trains nothing. "
+        f"`edit.json` is the whole of it; its digest is `{edit.digest()}`."
+    )
+    yield ""
+    yield from _matrices(edit)
+    yield ""
+    yield "## Use it"
+    yield ""
+    task = edit.task["name"] if edit.task else "TASK"
+    yield "    pip install cti-edits"
+    yield (
+        f"    lm_eval --model cti --model_args {_word(f'edit={reference}')} --tasks {_word(task)} "
+        '--include_path "$(cti-edits tasks-path)"'
+    )
+    yield ""
+    yield from _measured(edit)
+    yield "## Mind"
+    yield ""
+    yield (
+        "- The edited model is as large and as fast as its base: the edited matrices are written back dense, "
+        "unless it is run with `factorize=true`."
+    )
+    if all(one.sha256 is not None for one in edit.edits):
+        yield "- The base is verified by the hashes of its matrices; another one is refused."
+    else:
+        yield "- It does not have the hash of every matrix, so that nothing tells whether your base is the right one."
+    yield "- The edit was chosen for one task. What it does to others was not measured."
+
+
+def _matrices(edit: Edit) -> Iterator[str]:
+    if not edit.edits:
+        yield "It is empty: no edit was better than the base model as it is."
+        return
+    yield "| module | matrix | layer | rows × columns | row blocks K | share of the rank ρ | ranks kept | parameters |"
+    yield "| --- | --- | ---: | --- | ---: | ---: | --- | ---: |"
+    for one in edit.edits:
+        rows, columns = one.shape
+        kept = kept_parameters(one.shape, one.block_ranks, one.partition) / (rows * columns)
+        full = full_ranks(one.shape, one.clusters, one.partition)
+        yield (
+            f"| `{one.module}` | {one.matrix} | {one.layer} | {rows} × {columns} | {one.clusters} | {one.rho:.12g} | "
+            f"{_range(one.block_ranks)} of {_range(full)} | {100 * kept:.1f} % |"
+        )
+
+
+def _range(ranks: Sequence[int]) -> str:
+    low, high = min(ranks), max(ranks)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _measured(edit: Edit) -> Iterator[str]:
+    yield "## Results"
+    yield ""
+    headings = {
+        "test": "On the test part, which the search did not see",
+        "calibration": "On the rows that chose the edit, so that these figures flatter it",
+    }
+    for part, heading in headings.items():
+        measured = edit.results.get(part)
+        if measured is None:
+            continue
+        n = measured["n"]
+        yield f"{heading}: {n:,} examples, intervals of 95 %."
+        yield ""
+        yield "| | accuracy | interval |"
+        yield "| --- | ---: | --- |"
+        for key, name in (("baseline", "base model"), ("edited", "with the edit")):
+            low, high = wilson_interval(round(measured[key] * n), n)
+            yield f"| {name} | {100 * measured[key]:.1f} % | {100 * low:.1f} to {100 * high:.1f} % |"
+        yield f"| most frequent answer | {100 * measured['majority_class']:.1f} % | |"
+        yield ""
+        yield _difference(measured)
+        yield ""
+    if edit.results.get("test") is None:
+        yield "It was **not measured** on rows that the search did not see."
+        yield ""
+    reported = edit.results.get("reported")
+    if reported is not None:
+        yield (
+            f"Reported by {_text(reported['source'])} and not measured here: {100 * reported['baseline']:.1f} % "
+            f"without, {100 * reported['edited']:.1f} % with the edit."
+        )
+        yield ""
+
+
+def _difference(measured: Mapping[str, Any]) -> str:
+    text = f"Difference {100 * (measured['edited'] - measured['baseline']):+.1f} points"
+    interval = measured.get("ci95")
+    if interval is not None:
+        text += f", interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    if "p_value" in measured:
+        text += f", exact McNemar p = {measured['p_value']:.3g}"
+    if interval is not None and interval[0] <= 0 <= interval[1]:
+        text += ": these examples do not tell the edit from no edit"
+    return text + "."
+
+
+def _text(value: str) -> str:
+    """Someone's text on one line, with what Markdown and HTML would obey made plain."""
+    shown = printable(value, 2000)
+    return "".join("\\" + c if c in "\\`*_[]<>|#!" else c for c in shown)
+
+
+def _word(value: str) -> str:
+    """One word for a shell, since people copy commands from cards."""
+    return shlex.quote(printable(value, 1000))
+
+
+def _code(value: str) -> str:
+    return "`" + printable(value, 1000).replace("`", "'") + "`"

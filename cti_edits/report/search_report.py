@@ -1,0 +1,80 @@
+"""What ``cti-edits search`` says at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cti_edits.cli.show import laid_out, measurement_lines
+from cti_edits.errors import printable
+from cti_edits.harness.benchmark_metrics import balanced_accuracy
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.report.listing import interval_text, print_columns
+from cti_edits.search.runner import SearchResult
+from cti_edits.search.space import Outcome
+from cti_edits.stats import collapsed, wilson_interval
+
+HEADINGS = ("matrix", "layer", "K", "ρ", "accuracy", "95 % interval", "NLL of gold answer", "")
+SHOWN = 5
+"""How many candidates are listed."""
+
+
+def print_report(result: SearchResult, calibration: CalibrationSet, target: Path) -> None:
+    """The best of the candidates that were evaluated to the end beside the unedited model, and the path written."""
+    n = len(calibration.doc_ids)
+    name = printable(calibration.name)
+    shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
+    print(f"{name}: {n} calibration examples")
+    print_columns(
+        HEADINGS,
+        [_row(outcome, n, outcome.candidate == result.best.candidate) for outcome in shown],
+        right=HEADINGS[1:-1],
+    )
+    print("* the best of all that were tried")
+    test = result.edit.results["test"]
+    tried = len(result.outcomes) + len(result.stopped)
+    stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
+    print(
+        f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}. Always giving the most frequent answer: "
+        f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
+        + ("it is." if test else "it is: measure it on the test part (--final).")
+    )
+    described = [("the unedited model", result.unedited)]
+    if result.best.candidate is not None:
+        described.append(("the best candidate", result.best))
+    for what, outcome in described:
+        if line := _predictions(what, outcome, calibration):
+            print(line)
+    if result.best.candidate is None:
+        print("No candidate beat the unedited model: the edit is empty.")
+    if test:
+        for key, value in measurement_lines("test part", test):
+            print(laid_out(key, str(value), None))
+    if not calibration.own_validation:
+        print(
+            f"{name} has no validation rows apart from its test rows: the examples are from the first 20 % of those. "
+            + ("Its test part is the rest." if test else "Leave them out when you measure the edit.")
+        )
+    print(f"wrote {target}")
+
+
+def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> str | None:
+    """Which labels were predicted how often; an accuracy alone does not show that all of them are one and the same."""
+    if outcome.predicted is None or calibration.labels is None:
+        return None
+    n = len(outcome.predicted)
+    shares = ", ".join(
+        f"{100 * outcome.predicted.count(index) / n:.1f} % {printable(label.strip())}"
+        for index, label in enumerate(calibration.labels)
+    )
+    balanced = balanced_accuracy(list(zip(calibration.gold_index, outcome.predicted, strict=True)))
+    one = "; its predictions collapsed onto one label" if collapsed(outcome.predicted) is not None else ""
+    return f"{what} predicts {shares}; balanced accuracy {100 * balanced:.1f} %{one}"
+
+
+def _row(outcome: Outcome, n: int, best: bool) -> tuple[str, ...]:
+    c = outcome.candidate
+    what = (
+        ("unedited", "", "", "") if c is None else (c.target.matrix, str(c.target.layer), str(c.clusters), f"{c.rho:g}")
+    )
+    interval = interval_text(*wilson_interval(sum(outcome.correct), n))
+    return *what, f"{100 * outcome.accuracy:.1f} %", interval, f"{outcome.nll:.4f}", "*" if best else ""

@@ -1,0 +1,134 @@
+"""The command ``cti-edits search``, on a tiny model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cti_edits.artifact.manifest import load
+from cti_edits.paths import folder
+from tests.conftest import Run, heed_interrupts
+
+CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
+SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,0.1", "--device", "cpu")
+
+
+def _search(run_python: Run, llama: Path, output: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_python(
+        "-m",
+        "cti_edits",
+        "search",
+        "--task",
+        "capitals",
+        "--model",
+        str(llama),
+        "--output",
+        str(output),
+        *SMALL,
+        *words,
+    )
+
+
+def test_it_writes_a_valid_edit_and_says_where(run_python: Run, llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "deep" / "edit.json"
+    done = _search(run_python, llama, output)
+    assert done.returncode == 0, done.stderr
+    edit = load(output)
+    assert edit.search is not None
+    assert edit.search["candidates"] == 4
+    assert edit.task == {
+        "name": "cti_capitals",
+        "dataset": {"id": "capitals.jsonl", "revision": f"sha256:{CAPITALS_SHA256}", "split": "validation"},
+        "metric": "acc",
+    }
+    assert done.stdout.splitlines()[-1] == f"wrote {output}"
+    assert "unedited" in done.stdout
+    # Not a terminal: a quiet line a phase, no bar.
+    lines = [line for line in done.stderr.splitlines() if " of " in line]
+    assert [line.split(":")[0] for line in lines] == ["decompositions", "gradients", "evaluations"]
+    assert "\x1b" not in done.stdout + done.stderr
+    assert not any("%|" in line for line in done.stderr.splitlines())
+
+
+def test_the_same_seed_gives_the_same_file(run_python: Run, llama: Path, tmp_path: Path) -> None:
+    documents = []
+    for name in ("a", "b"):
+        assert _search(run_python, llama, tmp_path / name / "edit.json", "--seed", "3").returncode == 0
+        documents.append((tmp_path / name / "edit.json").read_text())
+    first, second = ({**json.loads(text), "provenance": None} for text in documents)
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "edit.json"
+    output.write_text("the former file")
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "cti_edits", "search", "--task", "capitals", "--model", str(llama),
+            "--output", str(output), "--samples", "37", "--device", "cpu",
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("gradients:"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["edit.json"]
+    assert output.read_text() == "the former file"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--samples", "38"], "cti_capitals: --samples: expected at most 37, the rows of its validation part, got 38"),
+        (["--samples", "0"], "--samples: expected 1 or more, got 0"),
+        (["--top-q", "0"], "--top-q: expected 1 or more, got 0"),
+        (["--clusters", "1,two"], "--clusters: expected whole numbers joined by commas, got '1,two'"),
+        (["--clusters", "0"], "--clusters: expected 1 or more, got 0"),
+        (["--clusters", "33"], "expected clusters from 1 to 32 (the number of rows), got 33"),
+        (["--rates", "1.5"], "--rates: expected above 0 and at most 1, got 1.5"),
+        (["--matrices", "U_inn"], "the llama family has no matrix 'U_inn', perhaps 'U_in'"),
+        (["--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
+        (["--task", "capitls"], "no task is called 'capitls'; did you mean cti_capitals"),
+        (["--model", "no/where"], "cannot load the model 'no/where'"),
+        (["--output", "."], ".: expected the name of a file to write, got something that is no regular file"),
+        (["--output", "/dev/null/x.json"], "/dev/null/x.json: cannot write here"),
+        (["--model", ""], "--model: expected a hub id or a checkpoint folder, got nothing"),
+        (["--model", "/no/such/folder"], "--model: /no/such/folder: no such folder"),
+        (["--device", "quux"], "device: expected cpu, cuda, cuda:0 or mps, got 'quux'"),
+        (["--dtype", "floaty"], "--dtype: expected auto, float32, bfloat16, float16, float64, got 'floaty'"),
+        (["--model-args", "parallelize=True"], "--model-args: parallelize has an option of its own here, or no place"),
+        (["--seed", "many"], "Invalid value for '--seed'"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    words: list[str],
+    message: str,
+    llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from cti_edits.cli import main
+
+    given = {"--task": "capitals", "--model": str(llama), "--output": str(tmp_path / "edit.json")}
+    given |= dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | dict(zip(words[::2], words[1::2], strict=True))
+    monkeypatch.setattr(sys, "argv", ["cti-edits", "search", *(word for pair in given.items() for word in pair)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cti-edits:")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []

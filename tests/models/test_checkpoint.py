@@ -1,0 +1,315 @@
+"""What a checkpoint stores of a tensor, found and hashed without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+import torch
+import transformers
+
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.errors import BaseMismatchError, CheckpointError
+from cti_edits.models import checkpoint as checkpoint_module
+from cti_edits.models.apply import applied, apply, target_matrix
+from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
+from cti_edits.models.identity import DTYPE_NAMES, checkpoint_of, identity_of, tensor_sha256
+from tests.support.edits import matrix_edit
+from tests.support.tiny_models import save_checkpoint, tiny_model
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
+NAME = "model.layers.1.mlp.gate_proj.weight"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def saved(folder: Path, model_type: str = "llama", dtype: torch.dtype = torch.float32, **options: Any) -> Path:
+    """A checkpoint of a tiny model, stored as ``dtype``."""
+    tiny_model(model_type).to(dtype).save_pretrained(folder, **options)
+    return folder
+
+
+def recorded(folder: Path, *places: tuple[str, int], made_in: str | None = None) -> Edit:
+    """An edit as a search records it: of the model in ``folder``, loaded as ``made_in``."""
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=made_in or "auto")
+    edits = []
+    for matrix, layer in places:
+        one = matrix_edit(model, matrix, layer)
+        identity = identity_of(
+            target_matrix(model, matrix, layer).parameter, f"{one.module}.weight", checkpoint_of(model)
+        )
+        edits.append(type(one)(**{**vars(one), **vars(identity)}))
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Edit("recorded", "", BaseModel(str(folder), None, type(model).__name__, dtype), tuple(edits))
+
+
+def loaded(folder: Path, dtype: torch.dtype) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_hash_is_of_the_very_bytes_in_the_file(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Cut out of the file by hand, by the offsets in its header."""
+    file = saved(tmp_path, dtype=dtype) / "model.safetensors"
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    entry = json.loads(content[8 : 8 + length])[NAME]
+    start, end = (8 + length + offset for offset in entry["data_offsets"])
+    expected = hashlib.sha256(f"{entry['dtype']} {entry['shape']}\n".encode() + content[start:end]).hexdigest()
+    stored = open_checkpoint(str(tmp_path)).find(NAME)
+    assert stored is not None
+    assert (stored.dtype, list(stored.shape)) == (entry["dtype"], entry["shape"])
+    assert stored.sha256() == expected == tensor_sha256(stored.tensor())
+    assert stored.frobenius_norm() == pytest.approx(float(torch.linalg.vector_norm(stored.tensor().double())), 1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 128, 1000])
+@pytest.mark.parametrize("shape", [(7, 5), (5,), (1, 9), (0, 3), (3, 0), (), (2, 3, 4)])
+def test_a_tensor_hashed_in_parts_has_the_hash_of_the_whole(
+    chunk: int, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module, "CHUNK_BYTES", chunk)
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    safetensors.torch.save_file({"w": values}, tmp_path / "model.safetensors")
+    stored = open_checkpoint(str(tmp_path)).find("w")
+    assert stored is not None
+    assert stored.sha256() == tensor_sha256(values)
+    assert stored.frobenius_norm() == pytest.approx(float(values.double().square().sum().sqrt()))
+    if len(shape) > 1 and 0 not in shape:
+        assert len(list(stored.chunks())) == -(-shape[0] // max(1, chunk // (values[0].numel() * 4)))
+
+
+def test_a_sharded_checkpoint_stores_the_same(tmp_path: Path) -> None:
+    single = open_checkpoint(str(saved(tmp_path / "single")))
+    folder = saved(tmp_path / "sharded", max_shard_size="20KB")
+    assert not (folder / "model.safetensors").exists()
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    sharded = open_checkpoint(str(folder))
+    for name in (NAME, "lm_head.weight"):
+        one, other = single.find(name), sharded.find(name)
+        assert one is not None
+        assert other is not None
+        assert one.sha256() == other.sha256()
+    assert sharded.sizes() == single.sizes()
+    model = tiny_model("llama")
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    assert single.sizes() == (numbers, 4 * numbers)
+
+
+def test_one_shard_alone_is_read_for_a_tensor(tmp_path: Path) -> None:
+    folder = saved(tmp_path, max_shard_size="20KB")
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    for file in folder.glob("*.safetensors"):
+        if file.name != weight_map[NAME]:
+            file.unlink()
+    stored = open_checkpoint(str(folder)).find(NAME)
+    assert stored is not None
+    assert stored.sha256() == tensor_sha256(tiny_model("llama").get_parameter(NAME))
+    with pytest.raises(CheckpointError, match=r"model-0000\d-of-0000\d.safetensors is missing"):
+        open_checkpoint(str(folder)).find("lm_head.weight")
+
+
+def with_names(folder: Path, *names: str) -> Checkpoint:
+    folder.mkdir(exist_ok=True)
+    tensors = {name: torch.full((2, 2), float(number)) for number, name in enumerate(names)}
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    return open_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "found"),
+    [
+        (["h.0.fc.weight", "x"], "transformer.h.0.fc.weight", "h.0.fc.weight"),
+        (["transformer.h.0.fc.weight", "x"], "h.0.fc.weight", "transformer.h.0.fc.weight"),
+        (["h.0.fc.weight", "transformer.h.0.fc.weight"], "transformer.h.0.fc.weight", "transformer.h.0.fc.weight"),
+        (["a.h.0.fc.weight", "b.h.0.fc.weight"], "h.0.fc.weight", None),
+        (["a.b.h.0.fc.weight"], "h.0.fc.weight", None),
+        (["xh.0.fc.weight", "h.0.fc.weight2"], "h.0.fc.weight", None),
+        (["decoder.h.0.fc.weight"], "encoder.h.0.fc.weight", None),
+    ],
+)
+def test_a_name_may_have_one_part_more_or_less_in_front(
+    names: list[str], asked: str, found: str | None, tmp_path: Path
+) -> None:
+    stored = with_names(tmp_path, *names).find(asked)
+    assert (stored.name if stored else None) == found
+
+
+def test_a_base_model_s_checkpoint_verifies_in_a_model_with_a_head(tmp_path: Path) -> None:
+    """As GPT-2's is on the hub: saved without the head, so that names lack "transformer."."""
+    model = tiny_model("gpt2")
+    model.transformer.save_pretrained(tmp_path)
+    edit = recorded(tmp_path, ("U_in", 1))
+    assert edit.edits[0].tensor == "h.1.mlp.c_fc.weight"
+    assert apply(edit, loaded(tmp_path, torch.bfloat16)).verified
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("as_loaded", DTYPES)
+@pytest.mark.parametrize("made_in", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_recorded_edit_verifies_in_whatever_dtype_its_checkpoint_is_loaded(
+    stored: torch.dtype, made_in: str, as_loaded: torch.dtype, shards: bool, tmp_path: Path
+) -> None:
+    folder = saved(tmp_path, dtype=stored, **({"max_shard_size": "10KB"} if shards else {}))
+    edit = recorded(folder, ("U_in", 1), ("W_o", 0), made_in=made_in)
+    found = open_checkpoint(str(folder)).find(NAME)
+    assert found is not None
+    assert (edit.edits[0].sha256, edit.edits[0].tensor) == (found.sha256(), NAME)
+    assert edit.edits[0].dtype == found.dtype == DTYPE_NAMES[stored]
+    assert edit.edits[0].frobenius_norm == pytest.approx(found.frobenius_norm(), rel=1e-11)
+    assert apply(edit, loaded(folder, as_loaded)).verified
+
+
+def test_another_checkpoint_does_not_verify_in_a_narrower_dtype(tmp_path: Path) -> None:
+    """Its cast is the very same tensor in memory, as bfloat16 does not hold the difference."""
+    edit = recorded(saved(tmp_path / "one"), ("U_in", 1))
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.get_parameter(NAME)[0, 0] *= 1 + 2**-20
+    model.save_pretrained(tmp_path / "other")
+    other = loaded(tmp_path / "other", torch.bfloat16)
+    assert torch.equal(other.get_parameter(NAME), loaded(tmp_path / "one", torch.bfloat16).get_parameter(NAME))
+    stored = open_checkpoint(str(tmp_path / "other")).find(NAME)
+    assert stored is not None
+    with pytest.raises(BaseMismatchError, match=f"expected {edit.edits[0].sha256}, found {stored.sha256()}"):
+        apply(edit, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_weight_that_was_changed_after_loading_does_not_verify(dtype: torch.dtype, tmp_path: Path) -> None:
+    edit = recorded(saved(tmp_path), ("U_in", 1))
+    model = loaded(tmp_path, dtype)
+    with torch.no_grad():
+        model.get_parameter(NAME)[3, 4] *= 1.25
+    with pytest.raises(BaseMismatchError, match="it was changed" if dtype != torch.float32 else "is not the tensor"):
+        apply(edit, model)
+
+
+def test_a_checkpoint_that_is_gone_leaves_what_memory_holds(tmp_path: Path) -> None:
+    edit = recorded(saved(tmp_path / "gone"), ("U_in", 1))
+    models = {dtype: loaded(tmp_path / "gone", dtype) for dtype in DTYPES}
+    shutil.rmtree(tmp_path / "gone")
+    for dtype in (torch.float32, torch.float64):
+        with applied(edit, models[dtype]) as in_force:
+            assert in_force.verified
+    for dtype in (torch.float16, torch.bfloat16):
+        with pytest.raises(BaseMismatchError, match=f"loaded as {str(dtype)[6:]}, the edit was made for dtype=float32"):
+            apply(edit, models[dtype])
+
+
+def test_a_model_from_pickled_weights_or_from_python_is_identified_by_its_memory(tmp_path: Path) -> None:
+    model = tiny_model("llama").half()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    model.config.save_pretrained(tmp_path)
+    model.config._name_or_path = str(tmp_path)
+    checkpoint = checkpoint_of(model)
+    assert checkpoint is not None
+    with pytest.raises(CheckpointError, match=r"has neither model\.safetensors nor model\.safetensors\.index\.json"):
+        checkpoint.find(NAME)
+    parameter = model.get_parameter(NAME)
+    for place in (checkpoint, None):
+        identity = identity_of(parameter, NAME, place)
+        assert (identity.sha256, identity.dtype, identity.tensor) == (tensor_sha256(parameter), "F16", None)
+
+
+def test_a_checkpoint_that_the_model_is_not_from_is_not_recorded(tmp_path: Path) -> None:
+    saved(tmp_path)
+    model = tiny_model("llama", seed=1)
+    model.config._name_or_path = str(tmp_path)
+    parameter = model.get_parameter(NAME)
+    assert identity_of(parameter, NAME, checkpoint_of(model)).sha256 == tensor_sha256(parameter)
+
+
+@pytest.mark.parametrize("name", ["", "no/such-model", "not an id", "/no/such/folder", "nul\0byte", 7])
+def test_a_model_from_nowhere_has_no_checkpoint(name: Any) -> None:
+    model = tiny_model("llama")
+    model.config._name_or_path = name
+    assert checkpoint_of(model) is None
+    assert checkpoint_of(torch.nn.Linear(2, 2)) is None
+
+
+# The hub's cache
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Put a checkpoint folder where the hub's client keeps what it fetched."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def put(folder: Path, name: str = "tests/tiny", commit: str = COMMIT, branch: str = "main") -> str:
+        home = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+        (home / "refs").mkdir(parents=True, exist_ok=True)
+        (home / "refs" / branch).write_text(commit)
+        shutil.copytree(folder, home / "snapshots" / commit)
+        return name
+
+    return put
+
+
+def test_a_model_from_the_hub_is_known_by_its_commit(cached: Callable[..., str], tmp_path: Path) -> None:
+    name = cached(saved(tmp_path / "one"))
+    model = loaded(Path(name), torch.bfloat16)
+    checkpoint = checkpoint_of(model, "main")
+    assert checkpoint is not None
+    assert (checkpoint.place, checkpoint.commit) == (name, COMMIT)
+    identity = identity_of(model.get_parameter(NAME), NAME, checkpoint)
+    assert (identity.sha256, identity.dtype) == (tensor_sha256(tiny_model("llama").get_parameter(NAME)), "F32")
+
+
+def test_an_edit_of_one_commit_is_compared_with_that_commit(cached: Callable[..., str], tmp_path: Path) -> None:
+    name = cached(saved(tmp_path / "one"))
+    save_checkpoint(tmp_path / "two", "llama", tiny_model("llama", seed=1))
+    cached(tmp_path / "two", commit="f" * 40, branch="other")
+    assert open_checkpoint(name, "other", local=True).commit == "f" * 40
+    assert open_checkpoint(name, COMMIT, local=True).commit == COMMIT
+    with pytest.raises(CheckpointError, match="no such model in the hub's cache on this machine"):
+        open_checkpoint(name, "e" * 40, local=True)
+
+
+# Wrong files
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "has neither"),
+        ({"model.safetensors": "x"}, "model.safetensors: cannot be read: "),
+        ({"model.safetensors": ""}, "model.safetensors: cannot be read: "),
+        ({"model.safetensors.index.json": "{"}, "index.json: cannot be read: "),
+        ({"model.safetensors.index.json": "[" * 100_000}, "index.json: cannot be read: "),
+        ({"model.safetensors.index.json": "[]"}, "index.json: expected a JSON object"),
+        ({"model.safetensors.index.json": "{}"}, "weight_map: expected an object of file names"),
+        ({"model.safetensors.index.json": '{"weight_map": {"w": 1}}'}, "weight_map: expected an object of file names"),
+        ({"model.safetensors.index.json": '{"weight_map": {"w": "../x"}}'}, "weight_map: expected names beside it"),
+        ({"model.safetensors.index.json": '{"weight_map": {"w": "/etc/x"}}'}, "weight_map: expected names beside it"),
+        ({"model.safetensors.index.json": '{"weight_map": {"w": "gone"}}'}, "gone is missing"),
+    ],
+)
+def test_a_wrong_checkpoint_is_an_error_in_one_line(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(str(tmp_path)).find("w")
+    assert message in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("place", ["", "no/such-model", "not an id", "/no/such/folder", "a/b/c", "esc\x1b[31m"])
+def test_a_place_that_is_none_is_an_error_in_one_line(place: str) -> None:
+    with pytest.raises(CheckpointError, match="no such folder") as caught:
+        open_checkpoint(place)
+    assert str(caught.value).isprintable()
+
+
+def test_a_checkpoint_without_config_has_an_empty_one(tmp_path: Path) -> None:
+    assert open_checkpoint(str(tmp_path)).config == {}
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="expected a JSON object"):
+        _ = open_checkpoint(str(tmp_path)).config

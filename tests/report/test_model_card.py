@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cti_edits.artifact.manifest import BaseModel, Edit, load
+from cti_edits.report.model_card import model_card
+
+TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
+
+
+def front_matter(card: str) -> dict[str, Any]:
+    start, front, _ = card.split("---\n", 2)
+    assert start == ""
+    return dict(yaml.safe_load(front))
+
+
+def body(edit: Edit) -> str:
+    return model_card(edit, "owner/name").split("---\n", 2)[2]
+
+
+def test_the_front_matter() -> None:
+    task = {"name": "cti_fever", "dataset": {"id": "o/data", "revision": "abc", "split": "test"}, "metric": "acc"}
+    front = front_matter(model_card(dataclasses.replace(TWO, task=task), "owner/name", "apache-2.0"))
+    (index,) = front.pop("model-index")
+    assert front == {
+        "base_model": "example/tiny-llama",
+        "base_model_relation": "adapter",
+        "library_name": "cti-edits",
+        "tags": ["cti-edits", "lm-evaluation-harness", "svd"],
+        "datasets": ["o/data"],
+        "license": "apache-2.0",
+    }
+    (result,) = index.pop("results")
+    assert index == {"name": TWO.name}
+    assert result["task"] == {"type": "text-generation", "name": "cti_fever"}
+    assert result["dataset"] == {"name": "cti_fever", "type": "o/data", "split": "test", "revision": "abc"}
+    test = TWO.results["test"]
+    assert [(one["type"], one["value"]) for one in result["metrics"]] == [
+        ("accuracy", test["edited"]), ("accuracy", test["baseline"]), ("accuracy", test["majority_class"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"task": None}, {"results": {"calibration": TWO.results["test"], "test": None}}])
+def test_what_was_not_measured_on_new_rows_is_not_in_the_index(changes: dict[str, Any]) -> None:
+    assert "model-index" not in front_matter(model_card(dataclasses.replace(TWO, **changes), "owner/name"))
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    task = {"name": "x", "dataset": {"id": "a-local-file.json", "revision": None, "split": None}, "metric": "acc"}
+    front = front_matter(model_card(dataclasses.replace(TWO, task=task), "owner/name"))
+    assert "license" not in front
+    assert "datasets" not in front
+
+
+def test_the_body_says_what_it_does_and_how_to_use_it() -> None:
+    text = body(TWO)
+    assert f"`{TWO.digest()}`" in text
+    assert "| `model.layers.0.mlp.gate_proj` | U_in | 0 | 50 × 32 | 4 | 0.25 | 3 of 12 to 13 | 33.4 % |" in text
+    assert TWO.task is not None
+    assert f"    lm_eval --model cti --model_args edit=owner/name --tasks {TWO.task['name']} " in text
+
+
+def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
+    text = body(TWO)
+    calibration = text[text.index("On the rows that chose the edit") :]
+    assert "100 examples, intervals of 95 %." in calibration
+    assert "| base model | 51.0 % | 41.3 to 60.6 % |" in calibration
+    assert "| with the edit | 57.0 % | 47.2 to 66.3 % |" in calibration
+    assert "| most frequent answer | 55.0 % | |" in calibration
+    assert (
+        "Difference +6.0 points, interval -1.0 to +13.0, exact McNemar p = 0.109: "
+        "these examples do not tell the edit from no edit." in calibration
+    )
+    assert "On the test part, which the search did not see: 10,000 examples" in text
+    assert "not measured here: " in text
+    without = body(dataclasses.replace(TWO, results={"calibration": None, "test": None}))
+    assert "**not measured** on rows that the search did not see" in without
+
+
+def test_caveats() -> None:
+    assert "as large and as fast as its base" in body(TWO)
+    assert "hashes of its matrices" in body(dataclasses.replace(TWO, edits=TWO.edits[:1]))
+    unknown = dataclasses.replace(TWO.edits[0], sha256=None)
+    assert "does not have the hash of every matrix" in body(dataclasses.replace(TWO, edits=(unknown,)))
+    assert "It is empty" in body(dataclasses.replace(TWO, edits=()))
+
+
+def test_a_task_s_name_is_one_word_of_the_command() -> None:
+    task = {"name": "x; rm -rf ~", "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}
+    assert " --tasks 'x; rm -rf ~' --include_path" in body(dataclasses.replace(TWO, task=task))
+
+
+def test_text_of_the_manifest_is_text_in_the_card() -> None:
+    hostile = "\n---\n# <script>alert(1)</script> [x](javascript:y) `\x1b[31m\u202e |"
+    edit = dataclasses.replace(
+        TWO,
+        description=hostile,
+        base_model=BaseModel("a: b # `c`", "v`1", "Model", None),
+        results={**TWO.results, "reported": {"source": "<b> | x", "baseline": 0.1, "edited": 0.2}},
+    )
+    card = model_card(edit, "owner/name")
+    assert front_matter(card)["base_model"] == "a: b # `c`"
+    assert all(line.isprintable() for line in card.splitlines())
+    assert "\n> \\\\n---\\\\n\\# \\<script\\>alert(1)\\</script\\> \\[x\\](javascript:y) \\`" in card
+    assert "`a: b # 'c'` (revision `v'1`)" in card
+    assert "\\<b\\> \\| x" in card

@@ -1,0 +1,89 @@
+"""What ``cti-edits search`` prints at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from cti_edits.artifact.manifest import load
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.report.search_report import print_report
+from cti_edits.search.runner import SearchResult
+from cti_edits.search.space import Candidate, MatrixId, Outcome, winner
+
+EMPTY = Path(__file__).parents[1] / "data" / "edit-1" / "empty.json"
+N = 8
+
+
+def outcome(right: int, nll: float, candidate: Candidate | None) -> Outcome:
+    correct = tuple(index < right for index in range(N))
+    return Outcome(candidate, right / N, nll, correct, added_parameters=0)
+
+
+def candidate(layer: int, rho: float = 0.005) -> Candidate:
+    return Candidate(MatrixId(layer, "U_out"), 16, rho)
+
+
+def report(
+    unedited: Outcome,
+    outcomes: list[Outcome],
+    capsys: pytest.CaptureFixture[str],
+    gold: tuple[int, ...] = (),
+    labels: tuple[str, ...] | None = None,
+) -> list[str]:
+    result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)))
+    calibration = CalibrationSet(
+        None, "[red]cti\x07", {}, tuple(range(N)), (), gold, 0.625, labels=labels, own_validation=False
+    )
+    capsys.readouterr()
+    print_report(result, calibration, Path("a folder") / "edit.json")
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture(params=["pipe", "narrow terminal"], autouse=True)
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    if request.param != "pipe":
+        monkeypatch.setenv("FORCE_COLOR", "1")
+
+
+def test_every_figure_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    tried = [outcome(right, 1 + right / 100, candidate(right + 5)) for right in (1, 7, 3, 2, 6, 5)]
+    lines = report(outcome(4, 12.34567, None), tried, capsys)
+    assert lines[0] == "[red]cti\\x07: 8 calibration examples"
+    assert lines[1:9] == [
+        "matrix    layer   K      ρ  accuracy   95 % interval  NLL of gold answer",
+        "unedited                      50.0 %  21.5 to 78.5 %             12.3457",
+        "U_out        12  16  0.005    87.5 %  52.9 to 97.8 %              1.0700  *",
+        "U_out        11  16  0.005    75.0 %  40.9 to 92.9 %              1.0600",
+        "U_out        10  16  0.005    62.5 %  30.6 to 86.3 %              1.0500",
+        "U_out         8  16  0.005    37.5 %  13.7 to 69.4 %              1.0300",
+        "U_out         7  16  0.005    25.0 %   7.1 to 59.1 %              1.0200",
+        "* the best of all that were tried",
+    ]
+    assert lines[9].startswith("6 candidates tried. Always giving the most frequent answer: 62.5 %. The best of many")
+    assert lines[-2].endswith("Leave them out when you measure the edit.")
+    assert lines[-1] == "wrote a folder/edit.json"
+    assert not re.search("[\x1b\u2500-\u257f]", "".join(lines))
+
+
+def test_the_unedited_model_is_marked_if_nothing_beat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = report(outcome(4, 1.0, None), [outcome(4, 1.0, candidate(1))], capsys)
+    assert [line.split()[0] for line in lines if line.endswith("  *")] == ["unedited"]
+    assert "No candidate beat the unedited model: the edit is empty." in lines
+
+
+def test_predictions_that_collapsed_onto_one_label_are_called_that(capsys: pytest.CaptureFixture[str]) -> None:
+    gold = (0, 0, 1, 1, 1, 1, 1, 1)
+    mixed = dataclasses.replace(outcome(4, 1.0, None), predicted=(0, 1, 1, 1, 0, 0, 1, 0))
+    one = dataclasses.replace(outcome(6, 1.0, candidate(1)), predicted=(1,) * 8)
+    lines = report(mixed, [one], capsys, gold, (" true", " fal\x1bse"))
+    assert lines[5].startswith("1 candidate tried. ")
+    assert lines[6] == "the unedited model predicts 50.0 % true, 50.0 % fal\\x1bse; balanced accuracy 50.0 %"
+    assert lines[7] == (
+        "the best candidate predicts 0.0 % true, 100.0 % fal\\x1bse; balanced accuracy 50.0 %; "
+        "its predictions collapsed onto one label"
+    )

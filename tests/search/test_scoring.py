@@ -1,0 +1,47 @@
+"""Tails of many matrices, side by side or one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cti_edits.errors import FitError
+from cti_edits.linalg.block_tails import HELD
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.models.apply import TargetMatrix, target_matrices
+from cti_edits.progress import Silent
+from cti_edits.search.scoring import tail_directions
+from cti_edits.search.space import MatrixId
+from tests.support.tiny_models import tiny_model
+
+
+def targets() -> dict[MatrixId, TargetMatrix]:
+    return {MatrixId(t.layer, t.matrix): t for t in target_matrices(tiny_model("gptj"), ("U_in", "U_out"))}
+
+
+def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = targets()
+    together = tail_directions((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
+    assert len(list((tmp_path / "together").iterdir())) == 3 * len(weights)
+    monkeypatch.setattr("cti_edits.search.scoring.HELD", 0)
+    in_turn = tail_directions((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
+    for ways, others, target in zip(together, in_turn, weights.values(), strict=True):
+        assert [len(blocks) for blocks in ways] == [1, 2, 4]
+        assert sum(len(block.U) for block in ways[1]) == target.weight.shape[0]
+        for blocks, other_blocks in zip(ways, others, strict=True):
+            for block, other in zip(blocks, other_blocks, strict=True):
+                products = (block.U @ block.V.mT, other.U @ other.V.mT)
+                torch.testing.assert_close(*products, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("held", [0, HELD])
+def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cti_edits.search.scoring.HELD", held)
+    weights = targets()
+    bad = list(weights.values())[2]
+    with torch.no_grad():
+        bad.parameter[0, 0] = float("nan")
+    with pytest.raises(FitError, match=bad.module):
+        tail_directions((1, 2), weights, SpectrumCache(tmp_path), Silent())

@@ -1,0 +1,84 @@
+"""Tiny models with lm-eval around them, calibration sets and edited weights, for tests of the evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cti_edits.artifact.ranks import block_ranks
+from cti_edits.harness.calibration import CalibrationSet, draw, load_task
+from cti_edits.harness.lm import EditedLM
+from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.models.apply import TargetMatrix, target_matrix
+from tests.support.small_tasks import write_task
+from tests.support.tiny_models import MASKED, byte_tokenizer, tiny_model
+
+_CHOICE = """validation_split: validation
+doc_to_text: "{text}"
+doc_to_choice: ["moo", "woof"]
+doc_to_target: gold
+"""
+# Whether a text counts as right depends on each of its letters.
+_WRITTEN = """doc_to_text: "{text}"
+doc_to_target: answer
+validation_split: validation
+generation_kwargs: {arguments}
+process_results: !function ROWS.odd
+"""
+_ODD = """
+import zlib
+
+def odd(doc, results):
+    return {"acc": float(zlib.crc32(results[0].encode()) & 1)}
+"""
+OUT_OF_MEMORY = "CUDA out of memory."
+
+
+def lm_of(model_type: str, model: Any = None, **arguments: Any) -> Any:
+    """An lm-eval model of a tiny one."""
+    masked = model_type in MASKED
+    wrapped = EditedMaskedLM if masked else EditedLM
+    chosen = tiny_model(model_type) if model is None else model
+    tokenizer = byte_tokenizer(masked=masked)
+    return wrapped(**{"pretrained": chosen, "tokenizer": tokenizer, "device": "cpu", "batch_size": 4, **arguments})
+
+
+def choices(folder: Path, samples: int = 7, masked: bool = False) -> CalibrationSet:
+    """A multiple-choice task of two choices."""
+    name = write_task(folder, "small_choice", more=_CHOICE.format(text="{{text}} says" + " <mask>" * masked))
+    return draw(load_task(name, str(folder)), samples, seed=0)
+
+
+def written(folder: Path, arguments: str, text: str = "{{text}} says", samples: int = 7) -> CalibrationSet:
+    """A task that lets a model write, with these generation arguments."""
+    more = _WRITTEN.format(text=text, arguments=arguments)
+    name = write_task(folder, "small_written", "generate_until", more=more)
+    with (folder / f"{name}_rows.py").open("a") as file:
+        file.write(_ODD)
+    return draw(load_task(name, str(folder)), samples, seed=0)
+
+
+def edited_weights(
+    model: Any, layers: Sequence[int] = (0, 1, 2), clusters: int = 2, rho: float = 0.1
+) -> Iterator[tuple[TargetMatrix, torch.Tensor]]:
+    """Matrices and what an edit makes of them."""
+    for layer in layers:
+        for matrix in ("U_in", "U_out"):
+            target = target_matrix(model, matrix, layer)
+            shape = (target.weight.shape[0], target.weight.shape[1])
+            yield target, truncate(target.weight, block_ranks(shape, clusters, rho))
+
+
+def failing(function: Callable[..., Any], fails: Callable[[Any], bool]) -> Callable[..., Any]:
+    """``function``, but the memory is exhausted where ``fails`` says so of the ``input_ids``."""
+
+    def run(*arguments: Any, **named: Any) -> Any:
+        if fails(named["input_ids"]):
+            raise torch.OutOfMemoryError(OUT_OF_MEMORY)
+        return function(*arguments, **named)
+
+    return run
