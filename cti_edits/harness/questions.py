@@ -63,7 +63,7 @@ class Filled:
         return cut_at(lm.tok_decode(list(tokens)), self.until)
 
 
-Asked = ScoredTokens | Written | Filled
+TokenSequence = ScoredTokens | Written | Filled
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Question:
     """
 
     doc_id: int
-    asked: tuple[Asked, ...]
+    asked: tuple[TokenSequence, ...]
     gold: ScoredTokens | None
     gold_index: int
 
     @property
-    def sequences(self) -> tuple[Asked, ...]:
+    def sequences(self) -> tuple[TokenSequence, ...]:
         """All of its sequences, the gold answer's last."""
         return self.asked if self.gold is None else (*self.asked, self.gold)
 
@@ -121,7 +121,7 @@ def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> lis
     return found
 
 
-def _sequence(lm: Any, instance: Any) -> Asked:
+def _sequence(lm: Any, instance: Any) -> TokenSequence:
     if instance.request_type == "loglikelihood":
         return _scored(lm, instance)
     if instance.request_type != "generate_until":

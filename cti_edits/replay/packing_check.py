@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from cti_edits.errors import printable
-from cti_edits.harness.questions import Asked, Question, UnsupportedError
+from cti_edits.harness.questions import Question, TokenSequence, UnsupportedError
 from cti_edits.replay.batches import ReadBatch
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.onednn import linear_by_onednn
@@ -61,7 +61,7 @@ def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], b
             _check_sequence(lm, questions[name[0]].sequences[name[1]], found[batch.reads[name]])
 
 
-def _check_sequence(lm: Any, sequence: Asked, found: torch.Tensor) -> None:
+def _check_sequence(lm: Any, sequence: TokenSequence, found: torch.Tensor) -> None:
     """Compare the logits at a sequence's places, (places, vocabulary), with those that it gives by itself."""
     tokens = torch.tensor([sequence.tokens], device=lm.device)
     precision = lm.mixed_precision_dtype
