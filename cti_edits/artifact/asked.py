@@ -56,7 +56,8 @@ class AskedPrompt:
         prefix_token_id: the token that stands for an empty prompt.
         max_length: tokens that the model is given at most; longer prompts are cut on the left.
         truncation: whether generation prompts are cut by the tokenizer.
-        apply_chat_template: whether prompts go through the chat template; its name where one was chosen.
+        apply_chat_template: whether prompts go through a chat template.
+        chat_template: name of the one that was chosen, of several.
         chat_template_sha: sha256 of the template's text.
         system_instruction: the text that goes before every conversation.
         fewshot_as_multiturn: whether few-shot examples are turns of a conversation.
@@ -69,7 +70,8 @@ class AskedPrompt:
     prefix_token_id: int | None = None
     max_length: int | None = None
     truncation: bool | None = None
-    apply_chat_template: str | bool | None = None
+    apply_chat_template: bool | None = None
+    chat_template: str | None = None
     chat_template_sha: str | None = None
     system_instruction: str | None = None
     fewshot_as_multiturn: bool | None = None
