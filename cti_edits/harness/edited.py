@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
+from cti_edits.harness.asking import Given, asked_model, asked_prompt
 from cti_edits.harness.benchmark_rows import first_line, quiet_hub
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.hub.references import load_edit
@@ -60,6 +62,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         kind: the kind of language model that the class runs.
         edit: the edit, or None for the base model.
         applied_edit: the edit in force on ``model``, or None.
+        given: what the model was made of.
 
     Raises:
         EditError: an argument or the manifest is wrong, or the base is of another kind.
@@ -68,6 +71,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     kind: ClassVar[Kind]
     edit: Edit | None
     applied_edit: AppliedEdit | None
+    given: Given
 
     def __init__(
         self,
@@ -98,7 +102,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
         self.applied_edit = None
         self.factorize = factorize
+        self.given = Given(pretrained, revision, arguments)
         if self.edit is not None:
+            self.given = Given.before_edit(self, pretrained, revision, arguments)
             model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             try:
                 self.applied_edit = apply(self.edit, model, verify, factorize, revision)
@@ -140,9 +146,14 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         """What `loglikelihood` makes of logits (…, vocabulary)."""
         return torch.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
 
+    def asked(self) -> Asked:
+        """What the model is asked with, as far as it knows: of the task nothing, and of the prompt its own part."""
+        return Asked(asked_model(self), asked_prompt(self))
+
     def get_model_info(self) -> dict[str, Any]:
-        """lm-eval's figures about the model, and which edit ran on which base."""
+        """lm-eval's figures about the model, what it was asked with, and which edit ran on which base."""
         info: dict[str, Any] = super().get_model_info()
+        info["asked"] = self.asked().to_json()
         info["edit"] = None
         if self.edit is not None and self.applied_edit is not None:
             info["edit"] = {
@@ -155,6 +166,8 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 "factorize": self.factorize,
                 "factorized": list(self.applied_edit.factorized),
             }
+            if row_hashes := (self.edit.search or {}).get("row_hashes"):
+                info["edit"]["row_hashes"] = row_hashes
         return info
 
     def set_cache_hook(self, cache_hook: Any) -> None:
