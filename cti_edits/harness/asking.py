@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import hashlib
 import inspect
 import json
 import math
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from transformers.utils import cached_file, extract_commit_hash
 
 from cti_edits.artifact.asked import AskedModel, AskedPrompt
 from cti_edits.models.weights_hash import weights_sha256
@@ -36,6 +40,12 @@ HOW_IT_IS_FETCHED = (
     "token", "use_auth_token", "cache_dir", "local_files_only", "force_download", "resume_download", "proxies",
 )  # fmt: skip
 """Arguments that say how a checkpoint comes here. A token is a secret, and must get into no record."""
+
+TOKENIZER_SETTINGS = (
+    "model_max_length", "truncation_side", "padding_side", "clean_up_tokenization_spaces", "split_special_tokens",
+    "add_bos_token", "add_eos_token",
+)  # fmt: skip
+"""What a tokenizer knows beside its rules."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -62,19 +72,20 @@ class Given:
         weights = None if isinstance(pretrained, str) else _weights_sha256(lm)
         return cls(pretrained, revision, arguments, weights)
 
+    def of_answers(self) -> dict[str, object]:
+        """The arguments that answers depend on, without those that are HFLM's defaults."""
+        left_out = (*HOW_IT_RUNS, *HOW_IT_IS_FETCHED)
+        return {k: v for k, v in self.arguments.items() if k not in left_out and not _is_default(k, v)}
+
 
 def asked_model(lm: EditedHFLM) -> AskedModel:
     """The model's part of what ``lm`` is asked: the base that it runs, without the edit."""
     given = lm.given
     in_memory = not isinstance(given.pretrained, str)
-    arguments = {name: value for name, value in given.arguments.items() if not _is_default(name, value)}
+    arguments = given.of_answers()
     quantization = {name: value for name, value in arguments.items() if is_quantization(name)}
     own_fields = {one.name for kind in (AskedModel, AskedPrompt) for one in fields(kind)}
-    others = {
-        name: value
-        for name, value in arguments.items()
-        if name not in (*own_fields, *quantization, *HOW_IT_RUNS, *HOW_IT_IS_FETCHED)
-    }
+    others = {name: value for name, value in arguments.items() if name not in (*own_fields, *quantization)}
     dtype = getattr(lm.model, "dtype", None)
     return AskedModel(
         pretrained=type(lm.model).__name__ if in_memory else place(str(given.pretrained)),
@@ -113,20 +124,30 @@ def is_quantization(name: str) -> bool:
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of a tokenizer's serialization, its special tokens and its chat template.
-
-    Args:
-        tokenizer: of transformers. One without a backend in Rust is known by its vocabulary.
-    """
+    """Hash of all that a tokenizer of transformers does: vocabulary, rules, special tokens, chat template, settings."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts: dict[str, object] = {
         "class": type(tokenizer).__name__,
-        "vocabulary": None if backend is not None else dict(tokenizer.get_vocab()),
         "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         "chat_template": getattr(tokenizer, "chat_template", None),
+        **{name: getattr(tokenizer, name, None) for name in TOKENIZER_SETTINGS},
     }
-    text = backend.to_str() if backend is not None else ""
+    if backend is not None:
+        rules = json.loads(backend.to_str())
+        # Every call leaves its own padding and truncation here.
+        rules.update(padding=None, truncation=None)
+    else:
+        rules = {"vocabulary": dict(tokenizer.get_vocab()), "files": _vocabulary_files(tokenizer)}
+    text = json.dumps(rules, sort_keys=True)
     return hashlib.sha256(f"{canonical(parts)}\n{text}".encode()).hexdigest()
+
+
+def _vocabulary_files(tokenizer: Any) -> dict[str, str]:
+    """Hashes of the files that a tokenizer written in Python keeps its vocabulary in."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(NotImplementedError):
+        tokenizer.save_vocabulary(folder)
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(Path(folder).iterdir())}
+    return {}
 
 
 def canonical(value: Mapping[str, object]) -> str:
@@ -136,8 +157,20 @@ def canonical(value: Mapping[str, object]) -> str:
     return rfc8785.dumps(plain_value(value)).decode()
 
 
-def plain_value(value: object) -> Json:
-    """An argument as JSON has it: a dtype or path by its name, a configuration by its fields, others by their class."""
+def class_name(value: object) -> Json:
+    """The whole name of an object's class."""
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def plain_value(value: object, other: Callable[[object], Json] = class_name) -> Json:
+    """An argument as JSON has it.
+
+    Args:
+        value: a dtype or path becomes its name, a configuration of transformers or PEFT its fields.
+        other: what becomes of objects that JSON has not.
+    """
+    if isinstance(value, enum.Enum):
+        return plain_value(value.value, other)
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -149,21 +182,35 @@ def plain_value(value: object) -> Json:
     if isinstance(value, os.PathLike):
         return str(os.fspath(value))
     if isinstance(value, Mapping):
-        return {str(key): plain_value(one) for key, one in value.items()}
+        return {str(key): plain_value(one, other) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_value(one) for one in value]
+        return [plain_value(one, other) for one in value]
     if isinstance(value, set | frozenset):
-        return sorted((plain_value(one) for one in value), key=json.dumps)
+        return sorted((plain_value(one, other) for one in value), key=json.dumps)
     if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
-        return plain_value(to_dict())
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+        return plain_value(to_dict(), other)
+    return other(value)
 
 
 def _revision(lm: EditedHFLM, pretrained: str) -> str | None:
-    """The commit where transformers noted it, else what was asked for; a folder has none."""
+    """The commit that this machine's copy of a model of the hub is of, else what was asked for; a folder has none."""
     if Path(pretrained).is_dir():
         return None
-    return _text(getattr(lm.config, "_commit_hash", None)) or lm.given.revision or "main"
+    given = lm.given.arguments
+    asked_for = lm.given.revision or "main"
+    try:
+        # transformers 5 notes no commit in the config.
+        file = cached_file(
+            pretrained,
+            str(given.get("gguf_file") or "config.json"),
+            subfolder=str(given.get("subfolder") or ""),
+            revision=asked_for,
+            cache_dir=given.get("cache_dir"),
+            local_files_only=True,
+        )
+    except (OSError, ValueError):
+        return asked_for
+    return extract_commit_hash(file, None) or asked_for
 
 
 def _weights_sha256(lm: HFLM) -> str | None:
