@@ -22,6 +22,8 @@ from cti_edits.harness.calibration import GoldRequest
 from cti_edits.hub.references import load_edit
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
+from cti_edits.models.where_loaded import where_loaded
+from cti_edits.models.wrappers import inner_model
 from cti_edits.paths import folder
 
 
@@ -98,14 +100,14 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
         self.applied_edit = None
         self.factorize = factorize
+        self.where_loaded = where_loaded({**arguments, "revision": revision})
         if self.edit is not None:
-            model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             try:
-                self.applied_edit = apply(self.edit, model, verify, factorize, revision)
+                self.applied_edit = apply(
+                    self.edit, self.model, verify, factorize, revertible=False, **self.where_loaded
+                )
             except (FitError, FactorsError) as error:
                 raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
-            if factorize:
-                self.applied_edit.forget()
 
     @abstractmethod
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
@@ -291,7 +293,7 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
         config = read_config(pretrained, revision, arguments)
         classes = list(getattr(config, "architectures", None) or [])
     else:
-        model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
+        model = inner_model(pretrained)
         config, classes = getattr(model, "config", None), [type(model).__name__]
     if any(name.endswith("ForMaskedLM") for name in classes):
         return "masked"
