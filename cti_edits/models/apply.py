@@ -21,7 +21,7 @@ from cti_edits.models.factor_file import read_factors
 from cti_edits.models.layers import FactoredLinear
 from cti_edits.models.loaded_base import LoadedBase
 from cti_edits.models.where_loaded import WhereLoaded
-from cti_edits.models.wrappers import has_adapter, inner_layer, inner_model, keep_hook, no_values
+from cti_edits.models.wrappers import frozen, has_adapter, inner_layer, inner_model, keep_hook, no_values
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -248,6 +248,8 @@ def apply(
     """
     if edit.method != "block-svd":
         raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
+    if edit.edits and (why := frozen(model)):
+        raise FitError(f"{edit.name}: {why}")
     model = inner_model(model)
     targets = bind(edit, model, verify, **where)
     packed = read_factors(edit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from cti_edits.errors import FitError
@@ -29,6 +31,23 @@ def _inside(model: torch.nn.Module) -> torch.nn.Module | None:
     if callable(base := getattr(model, "get_base_model", None)):
         found: torch.nn.Module = base()
         return found if found is not model else None
+    return None
+
+
+def frozen(model: torch.nn.Module) -> str | None:
+    """Why a compiled model would not see an edit of its weights; None if it would, or is not compiled."""
+    # Only where somebody has set it: the module takes a second to import.
+    settings = sys.modules.get("torch._inductor.config")
+    if not getattr(settings, "freezing", False):
+        return None
+    inside: torch.nn.Module | None = model
+    while inside is not None:
+        if "_orig_mod" in inside._modules or getattr(inside, "_compiled_call_impl", None) is not None:
+            return (
+                "the model is compiled with torch._inductor.config.freezing, which makes constants of its weights; "
+                "turn that off, or apply the edit before torch.compile"
+            )
+        inside = _inside(inside)
     return None
 
 
