@@ -15,6 +15,10 @@ class ManifestError(EditError):
     """An edit manifest is not valid. The message names the file and the field."""
 
 
+class WriteError(EditError):
+    """A file or folder cannot be written. Nothing half-written is left."""
+
+
 class FitError(EditError):
     """An edit does not fit the model it was to be applied to: a module, layer or shape differs."""
 
@@ -29,6 +33,10 @@ class CheckpointError(EditError):
 
 class FactorsError(EditError):
     """A file of factors is missing, is not the one that the manifest names, or does not fit the edit."""
+
+
+MAX_SHOWN_PATH = 4096
+"""Characters of a file's path in a message."""
 
 
 def printable(text: object, limit: int = 200) -> str:

@@ -136,7 +136,7 @@ def test_collapsed() -> None:
     assert collapsed([0]) == 0
 
 
-# statsmodels 0.14.5: multipletests(p, method="holm")[1].
+# statsmodels 0.15.0: multipletests(p, method="holm")[1].
 @pytest.mark.parametrize(
     ("p_values", "corrected"),
     [

@@ -91,8 +91,8 @@ def search(
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.artifact.manifest import check_writable
     from cti_edits.cli.progress import TerminalProgress
+    from cti_edits.files import check_writable
     from cti_edits.harness.calibration import final_part, load_task
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.report.search_report import print_report

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.artifact.manifest import MAX_SHOWN_PATH
-from cti_edits.errors import EditError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.hub.references import load_edit
 
 

@@ -20,6 +20,7 @@ from cti_edits.artifact.manifest import Edit, load
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import apply, target_matrix
+from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.export import export
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.models.packing import pack
@@ -412,7 +413,7 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Pa
 )
 def test_a_base_model_that_is_not_there(model: str, expected: str) -> None:
     with pytest.raises(EditError) as caught:
-        checkpoint_folder(model)
+        checkpoint_folder(model, HUB_FILES)
     assert str(caught.value).startswith(expected)
 
 
