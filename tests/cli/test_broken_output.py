@@ -30,14 +30,17 @@ FULL = "cti-edits: error: cannot write the output: No space left on device\n"
 EVERY = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
 
-def run(words: Sequence[str], unbuffered: str = "", **streams: int) -> subprocess.CompletedProcess[str]:
+def run(
+    words: Sequence[str], unbuffered: str = "", stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cti_edits", *words],
+        stdout=stdout,
+        stderr=stderr,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         timeout=60,
         check=False,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},  # type: ignore[arg-type]
     )
 
 
