@@ -108,5 +108,13 @@ def _nowhere() -> TextIO:
 def _stand_in(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = error.object[error.start : error.end]
-    return "".join(WORDS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text), error.end
+    return "".join(_ascii(error.object, index) for index in range(error.start, error.end)), error.end
+
+
+def _ascii(text: str, index: int) -> str:
+    """The character of ``text`` at ``index`` in ASCII. A Greek letter in a Greek word is no sign of ours."""
+    character = text[index]
+    beside = text[max(index - 1, 0) : index] + text[index + 1 : index + 2]
+    in_a_word = character.isalpha() and any(one.isalpha() and not one.isascii() for one in beside)
+    escaped = character.encode("ascii", "backslashreplace").decode()
+    return escaped if in_a_word else WORDS.get(character, escaped)

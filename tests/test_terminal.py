@@ -39,6 +39,10 @@ def test_what_an_encoding_lacks_is_written_in_ascii(encoding: str, expected: byt
     assert said(encoding, stream=stream) == expected
 
 
+def test_a_greek_word_is_not_taken_for_signs() -> None:
+    assert said("ascii", "λόγος, ρ=1, σ") == rb"\u03bb\u03cc\u03b3\u03bf\u03c2, rho=1, sigma"
+
+
 def test_a_handler_that_the_user_chose_stays() -> None:
     assert said("ascii:replace", "ρ = 1") == b"? = 1"
 
