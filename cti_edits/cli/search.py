@@ -41,7 +41,7 @@ def search(
     ] = None,
     rates: Annotated[
         str | None,
-        Option(help="Shares of the rank ρ that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
+        Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
     ] = None,
     matrices: Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")] = None,
     seed: Annotated[int, Option(help="Seed of the draw.")] = 0,

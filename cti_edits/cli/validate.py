@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import Annotated
 
@@ -16,8 +15,6 @@ def validate(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Edit manifests.", show_default=False)],
 ) -> None:
     """Check edit manifests. One line a file; exit code 2 if any is not valid."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     wrong = 0
     for file in files:
         try:
