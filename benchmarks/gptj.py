@@ -72,7 +72,7 @@ def main() -> None:
         if options.small:
             settings = with_overrides(settings, {"rates": (0.8, 0.1)})
         begun = time.perf_counter()
-        found = run_search(lm, calibration, settings, "timed", "timed", 16, phases, exact_stop=False)
+        found = run_search(lm, calibration, settings, "timed", "timed", phases, exact_stop=False)
         whole = time.perf_counter() - begun
     print(machine() + (f", {torch.cuda.get_device_name()}" if lm.device.type == "cuda" else ""))
     parameters = sum(parameter.numel() for parameter in lm.model.parameters())

@@ -56,7 +56,7 @@ def searched(lm: Any, options: argparse.Namespace, samples: int, rates: int) -> 
 
     settings = SearchSettings(samples=samples, top_q=2, clusters=(2, 8), rates=RATES[:rates])
     calibration = draw(load_task(options.task, options.include_path), samples, seed=0)
-    search = functools.partial(run_search, lm, calibration, settings, "timed", "timed", 16, exact_stop=False)
+    search = functools.partial(run_search, lm, calibration, settings, "timed", "timed", exact_stop=False)
     seconds = []
     for _ in range(options.repeats):
         with empty_cache():

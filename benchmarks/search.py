@@ -85,9 +85,7 @@ def searched(lm: Any, options: argparse.Namespace, evaluator: Any, exact_stop: b
         overrides["rates"] = tuple(float(rate) for rate in options.rates.split(","))
     settings = with_overrides(find_preset("cl-100g-100e").settings(lm.kind), overrides)
     calibration = draw(load_task(options.task, options.include_path), options.samples, seed=0)
-    return run_search(
-        lm, calibration, settings, "timed", "timed", options.batch_size, evaluator=evaluator, exact_stop=exact_stop
-    )
+    return run_search(lm, calibration, settings, "timed", "timed", evaluator=evaluator, exact_stop=exact_stop)
 
 
 def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:

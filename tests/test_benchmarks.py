@@ -25,17 +25,13 @@ RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     "gptj": (("--small",), r"the whole search: [\d.]+ s"),
     "growth": ((*CAPITALS[:2], "--samples", "5,10", "--rates", "1,2", "--repeats", "1"), r"layer: 0: [\d.]+ s, 1: "),
     "scoring": ((*CAPITALS, "--repeats", "1"), r"scores agree(.|\n)*ratio of the medians: [\d.]+"),
-    "screening": (
-        ("--tasks", "capitals", "--samples", "10", "--top-q", "2", "--clusters", "1"),
-        r"capitals: 18 candidates; rank correlation [+-][\d.]+",
-    ),
     "search": (
         (*CAPITALS, "--rates", "0.8,0.2", "--repeats", "1", "--laser-candidates", "2", "--laser-examples", "3"),
         r"same edit(.|\n)*ratio [\d.]+(.|\n)*LASER(.|\n)*ratio \d+(.|\n)*peak memory of the whole process: [\d.]+ GiB",
     ),
     "startup": (("--pairs", "2"), r"[\d.]+ ms"),
 }
-WITH_MODEL = {"evaluation", "growth", "scoring", "screening", "search"}
+WITH_MODEL = {"evaluation", "growth", "scoring", "search"}
 
 
 def test_every_benchmark_is_run_here() -> None:

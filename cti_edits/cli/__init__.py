@@ -28,6 +28,7 @@ from cti_edits.cli import (
     validate,
     verify,
 )
+from cti_edits.cli.words import spelled_out, with_flag
 from cti_edits.errors import EditError
 from cti_edits.terminal import accept_any_text, drop
 
@@ -102,14 +103,15 @@ def _run() -> int:
     """Run the command and return its exit code."""
     try:
         # The commands return nothing, an early exit its code.
-        code = app(standalone_mode=False)
+        words = sys.argv[1:]
+        code = app(spelled_out(words) if words[:1] == ["search"] else words, standalone_mode=False)
     except SystemExit as stop:
         # typer makes exit code 1 of a closed pipe.
         if isinstance(stop.__context__, BrokenPipeError):
             raise stop.__context__ from None
         raise
     except EditError as error:
-        return _refused(str(error), 2)
+        return _refused(with_flag(str(error), _flags(sys.argv[1:2])), 2)
     except (KeyboardInterrupt, typer.Abort):
         return _refused("interrupted, nothing was written", 130)
     except Exception as error:
@@ -122,6 +124,15 @@ def _run() -> int:
             return 2
         return _refused(" ".join(message().split()), 2)
     return code if isinstance(code, int) else 0
+
+
+def _flags(words: list[str]) -> dict[str, str]:
+    """From the fields of the command that ``words`` begin with to their flags, or an argument's name in the help."""
+    command = getattr(typer.main.get_command(app), "commands", {}).get(words[0] if words else "")
+    return {
+        str(one.name): str(one.opts[0] if one.opts[0].startswith("--") else one.metavar or one.name)
+        for one in getattr(command, "params", ())
+    }
 
 
 def _refused(message: str, code: int) -> int:

@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Compare lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class.
 
-    Runs that differ in more than the edit (few-shot count, chat template, base model, dtype …) are refused.
+    Runs that differ in more than the edit (few-shot count, chat template, base model, dtype) are refused.
     """
     from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError, compare_runs
     from cti_edits.report.comparison import print_comparison

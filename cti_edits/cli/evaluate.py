@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from cti_edits.cli.words import as_lm_eval_spells
 from cti_edits.paths import folder
 
 
@@ -21,7 +22,7 @@ def evaluate(context: typer.Context) -> None:
     register()
     # `errors.one_line_in_command` knows lm-eval's command by this name.
     sys.modules["__main__"].cli_evaluate = cli_evaluate  # type: ignore[attr-defined]
-    words = list(context.args)
+    words = as_lm_eval_spells(context.args)
     sys.argv = ["lm_eval", *(words if words[:1] in (["run"], ["ls"], ["validate"]) else ["run", *words])]
     setup_logging()
     command = HarnessCLI()

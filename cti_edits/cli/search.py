@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 
 Option = typer.Option
 
+REFERENCE_BATCH_SIZE = 16
+"""Requests in one pass of the reference evaluator, where nothing else is asked for."""
+
 
 def search(
     task: Annotated[str, Option(help="lm-eval task; fever is short for cti_fever.", show_default=False)],
     model: Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")] = "EleutherAI/gpt-j-6b",
-    model_args: Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value.")] = "",
+    model_args: Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")] = "",
     preset: Annotated[
         str | None, Option(help="One of the paper's systems, see cti-edits presets.", show_default=False)
     ] = None,
@@ -47,12 +51,33 @@ def search(
     seed: Annotated[int, Option(help="Seed of the draw.")] = 0,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")] = None,
     dtype: Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")] = "auto",
-    batch_size: Annotated[int, Option(help="Examples in one pass of the reference evaluator.")] = 16,
+    num_fewshot: Annotated[int | None, Option(help="Examples before each prompt.", show_default="the task's")] = None,
+    fewshot_as_multiturn: Annotated[
+        str | None,
+        Option(metavar="[BOOLEAN]", help="Have them as turns.", show_default="true with a chat template"),
+    ] = None,
+    apply_chat_template: Annotated[
+        str | None, Option(metavar="[NAME]", help="Put prompts through the chat template.", show_default=False)
+    ] = None,
+    system_instruction: Annotated[str | None, Option(help="Goes before every prompt.", show_default=False)] = None,
+    gen_kwargs: Annotated[
+        str, Option(help="Arguments of generation, key=value,key=value or JSON.", show_default="the task's")
+    ] = "",
+    metadata: Annotated[str, Option(help="For tasks whose rows depend on it, JSON.", show_default=False)] = "",
+    metric: Annotated[
+        str | None,
+        Option(help="NAME or NAME,FILTER: 0 or 1 for each example.", show_default="acc, else the first such"),
+    ] = None,
+    batch_size: Annotated[
+        str,
+        Option(
+            metavar="INTEGER|auto",
+            help="In one pass: rows of 256 tokens; with the reference evaluator, requests.",
+            show_default="by device: 1 on a CPU, else 16; 16 requests",
+        ),
+    ] = "auto",
     evaluator: Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")] = "replay",
     exact_stop: Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")] = True,
-    screen: Annotated[
-        int | None, Option(help="Evaluate only so many, predicted to be the best.", show_default="all")
-    ] = None,
     final: Annotated[bool, Option("--final", help="Measure the edit that is found once, on the test part.")] = False,
     final_limit: Annotated[
         int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
@@ -76,18 +101,16 @@ def search(
         overrides["clusters"] = _numbers("clusters", clusters, int)
     if rates is not None:
         overrides["rates"] = _numbers("rates", rates, float)
-    if screen is not None:
-        overrides["screen"] = screen
     if matrices is not None:
         overrides["matrices"] = tuple(part.strip() for part in matrices.split(",") if part.strip())
     # A preset's top q and K depend on the kind of model. What is wrong with the options is said before that is read.
     _settings(preset, "causal", overrides)
     if final_limit is not None and not final:
-        raise EditError("--final-limit: only together with --final")
+        raise EditError("final_limit: only together with --final")
     if evaluator not in ("replay", "reference"):
-        raise EditError(f"--evaluator: expected replay or reference, got {printable(evaluator)!r}")
-    if batch_size < 1:
-        raise EditError(f"--batch-size: expected 1 or more, got {batch_size}")
+        raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
+    together = _batch_size(batch_size)
+    arguments = _arguments("model_args", model_args)
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -95,33 +118,46 @@ def search(
     from cti_edits.files import check_writable
     from cti_edits.harness.calibration import final_part, load_task
     from cti_edits.harness.lm import check_matrices, load_base, read_base
+    from cti_edits.harness.prompting import Prompting
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search
 
-    base = read_base(model, model_args)
+    prompting = Prompting(
+        num_fewshot,
+        _template(apply_chat_template),
+        None if fewshot_as_multiturn is None else _boolean("fewshot_as_multiturn", fewshot_as_multiturn),
+        system_instruction,
+        _arguments("gen_kwargs", gen_kwargs),
+    )
+    base = read_base(model, arguments)
     settings = _settings(preset, base.kind, overrides)
     check_matrices(base.model_type, settings.matrices)
-    loaded = load_task(task, include_path, base.kind)
+    loaded = load_task(task, include_path, base.kind, {**arguments, **_arguments("metadata", metadata)})
     name = _edit_name(base.model_type, loaded.config.task, settings.preset)
     target = output or _default_output(name)
     check_writable(target)
-    chosen = examples(loaded, settings)
+    # Before the model is loaded, what is wrong with the task is said; its chat template comes with it.
+    chosen = examples(loaded, settings, prompting, metric)
+    test = final_part(loaded, final_limit, prompting, metric) if final else None
+    lm = load_base(base, device=device, dtype=dtype, batch_size=together or REFERENCE_BATCH_SIZE)
+    if prompting.apply_chat_template:
+        prompting = prompting.with_model(lm)
+        chosen = examples(loaded, settings, prompting, metric)
+        test = final_part(loaded, final_limit, prompting, metric) if final else None
     calibration = chosen.evaluations
-    test = final_part(loaded, final_limit) if final else None
-    lm = load_base(base, device=device, dtype=dtype, batch_size=batch_size)
     result = run_search(
         lm,
         calibration,
         settings,
         name=name,
         base_id=base.id,
-        batch_size=batch_size,
         progress=TerminalProgress(),
         gradient_examples=chosen.gradients,
         test=test,
         evaluator="reference" if evaluator == "reference" else "replay",
         exact_stop=exact_stop,
+        batch_rows=together,
     )
     result.edit.write(target)
     print_report(result, calibration, target)
@@ -150,12 +186,51 @@ def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -
     return with_overrides(base, overrides)
 
 
+def _batch_size(text: str) -> int | None:
+    """A number, or None for auto."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise EditError(f"batch_size: expected 1 or more, or auto, got {printable(text)!r}")
+    return int(text)
+
+
+def _template(text: str | None) -> bool | str:
+    """Whether to use the chat template, or the name of one."""
+    if text is None or text.lower() == "false":
+        return False
+    return True if text.lower() == "true" else text
+
+
+def _boolean(field: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise EditError(f"{field}: expected true or false, got {printable(text)!r}")
+    return text.lower() == "true"
+
+
+def _arguments(field: str, text: str) -> dict[str, Any]:
+    """An object in JSON, or "key=value,key=value" as lm-eval reads it."""
+    if not text.lstrip().startswith("{"):
+        from lm_eval.utils import simple_parse_args_string
+
+        try:
+            return dict(simple_parse_args_string(text))
+        except ValueError:
+            wanted = "key=value,key=value or a JSON object"
+            raise EditError(f"{field}: expected {wanted}, got {printable(text)!r}") from None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise EditError(f"{field}: expected a JSON object, got text that is none ({printable(error)})") from None
+    return dict(found)
+
+
 def _numbers(option: str, text: str, kind: type[Any]) -> tuple[Any, ...]:
     try:
         return tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError:
         wanted = "whole numbers" if kind is int else "numbers"
-        raise EditError(f"--{option}: expected {wanted} joined by commas, got {printable(text)!r}") from None
+        raise EditError(f"{option}: expected {wanted} joined by commas, got {printable(text)!r}") from None
 
 
 def _file_name(text: str) -> str:

@@ -6,14 +6,19 @@ import copy
 import dataclasses
 import difflib
 import hashlib
+import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lm_eval.utils import handle_non_serializable, hash_string
+
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
-from cti_edits.harness.lm_eval_results import METRIC
+from cti_edits.harness.metrics import Metric, metric_of
+from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.splits import validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
@@ -47,6 +52,10 @@ class CalibrationSet:
         labels: the choices, where every example has the same ones; else None.
         own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
             rows that lm-eval would test on served.
+        prompting: how the examples become prompts.
+        metric: that says right or wrong of an example.
+        row_hashes: lm-eval's ``doc_hash`` of each row, in the order of ``doc_ids``.
+        prompt_hashes: its ``prompt_hash`` of each, likewise.
     """
 
     task: Any
@@ -58,6 +67,10 @@ class CalibrationSet:
     majority_class: float
     labels: tuple[str, ...] | None
     own_validation: bool
+    prompting: Prompting
+    metric: Metric
+    row_hashes: tuple[str, ...]
+    prompt_hashes: tuple[str, ...]
 
     @property
     def ids_sha256(self) -> str:
@@ -65,13 +78,19 @@ class CalibrationSet:
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
-def load_task(name: str, include_path: str | None = None, kind: Kind = "causal") -> Any:
+def load_task(
+    name: str,
+    include_path: str | None = None,
+    kind: Kind = "causal",
+    metadata: Mapping[str, Any] | None = None,
+) -> Any:
     """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
         name: a task of ours, of lm-eval or of ``include_path``.
         include_path: a folder with more tasks.
         kind: which models the task's prompt is to be for.
+        metadata: lm-eval's, for tasks whose rows depend on it.
 
     Raises:
         EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
@@ -79,8 +98,8 @@ def load_task(name: str, include_path: str | None = None, kind: Kind = "causal")
     """
     paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
     if include_path and not Path(include_path).is_dir():
-        raise EditError(f"--include-path: {printable(include_path)}: expected a folder with task files")
-    found, manager = _find(name, [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"], paths)
+        raise EditError(f"include_path: {printable(include_path)}: expected a folder with task files")
+    found, manager = _find(name, _ours(name, kind), paths, metadata)
     _check_single(found, manager)
     _check_kind(found, kind, manager)
     try:
@@ -93,13 +112,17 @@ def load_task(name: str, include_path: str | None = None, kind: Kind = "causal")
         raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
 
 
-def _find(name: str, ours: list[str], paths: list[str]) -> tuple[str, Any]:
+def _ours(name: str, kind: Kind) -> list[str]:
+    return [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"]
+
+
+def _find(name: str, ours: list[str], paths: list[str], metadata: Mapping[str, Any] | None) -> tuple[str, Any]:
     """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
     from lm_eval.tasks import TaskManager
 
     # lm-eval's own index takes seconds to build; ours alone is looked at first.
     for include_defaults in (False, True):
-        manager = TaskManager(include_path=paths, include_defaults=include_defaults)
+        manager = TaskManager(include_path=paths, include_defaults=include_defaults, metadata=dict(metadata or {}))
         for candidate in (*ours, name):
             if candidate in manager.task_index:
                 return candidate, manager
@@ -134,17 +157,19 @@ def _check_kind(name: str, kind: Kind, manager: Any) -> None:
     )
 
 
-def validation_part(task: Any) -> CalibrationSet:
-    """Every example of the validation part of ``task``.
+def validation_part(task: Any, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
+    """Every example of the validation part of ``task``. Arguments as in `draw`.
 
     Raises:
         EditError: see `draw`.
     """
     _, rows, _, _ = _validation_view(task)
-    return draw(task, rows, seed=0)
+    return draw(task, rows, 0, prompting, metric)
 
 
-def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
+def final_part(
+    task: Any, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
+) -> CalibrationSet:
     """Every example of the test part of ``task``, or its first ``limit``.
 
     A task with a single set of rows is tested on those after the first 20 %, which are its validation part.
@@ -153,7 +178,7 @@ def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
         EditError: there are no such rows, or the task has no gold answer to measure by.
     """
     if limit is not None and limit < 1:
-        raise EditError(f"--final-limit: expected 1 or more, got {limit}")
+        raise EditError(f"final_limit: expected 1 or more, got {limit}")
     view, _, _, own_validation = _validation_view(task)
     split = task.config.test_split or task.config.validation_split
     start = 0
@@ -166,17 +191,14 @@ def final_part(task: Any, limit: int | None = None) -> CalibrationSet:
     if not doc_ids:
         raise EditError(f"{task.config.task}: its test part has no rows")
     # Drawing one example checks what the task must have, as for the validation part.
-    drawn = draw(task, 1, seed=0)
-    gold, gold_index, counted, labels = _gold(view, doc_ids)
+    drawn = draw(task, 1, 0, prompting, metric)
+    examples = _examples(view, doc_ids, drawn.prompting)
     return dataclasses.replace(
         drawn,
         task=view,
         dataset={**drawn.dataset, "split": split},
         doc_ids=doc_ids,
-        gold=gold,
-        gold_index=gold_index,
-        majority_class=majority_class(counted),
-        labels=labels,
+        **vars(examples),
     )
 
 
@@ -186,18 +208,23 @@ def row_count(task: Any) -> int:
     return rows + len(task.eval_docs) if own_validation else len(view.eval_docs)
 
 
-def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
+def draw(
+    task: Any, samples: int, seed: int, prompting: Prompting | None = None, metric: str | None = None
+) -> CalibrationSet:
     """Draw ``samples`` examples at random, seeded, from the validation part of ``task``.
+
+    Args:
+        task: an lm-eval task.
+        samples: how many.
+        seed: of the draw.
+        prompting: how they become prompts; as the task's file says if None.
+        metric: see `metrics.metric_of`.
 
     Raises:
         EditError: the validation part is too small, or the task has no gold answer that a search could use.
     """
     name = task.config.task
-    if METRIC not in task.aggregation():
-        raise EditError(
-            f"{name}: a search ranks edits by the metric {METRIC!r}, one right or wrong an example; "
-            f"this task has {', '.join(task.aggregation())}"
-        )
+    chosen = metric_of(task, metric)
     if task.OUTPUT_TYPE not in OUTPUT_TYPES:
         raise EditError(
             f"{name}: a search needs a gold answer to take the likelihood of, so a task whose output_type is one of "
@@ -205,21 +232,20 @@ def draw(task: Any, samples: int, seed: int) -> CalibrationSet:
         )
     view, rows, split, own_validation = _validation_view(task)
     if samples < 1:
-        raise EditError(f"--samples: expected 1 or more, got {samples}")
+        raise EditError(f"samples: expected 1 or more, got {samples}")
     if samples > rows:
-        raise EditError(f"{name}: --samples: expected at most {rows}, the rows of its validation part, got {samples}")
+        raise EditError(f"{name}: samples: expected at most {rows}, the rows of its validation part, got {samples}")
     doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
-    gold, gold_index, counted, labels = _gold(view, doc_ids)
+    prompting = prompting or Prompting()
     return CalibrationSet(
         task=view,
         name=name,
         dataset={**_dataset(task), "split": split},
         doc_ids=doc_ids,
-        gold=gold,
-        gold_index=gold_index,
-        majority_class=majority_class(counted),
-        labels=labels,
         own_validation=own_validation,
+        prompting=prompting,
+        metric=chosen,
+        **vars(_examples(view, doc_ids, prompting)),
     )
 
 
@@ -240,24 +266,33 @@ def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
     view = copy.copy(task)
     view._config = copy.copy(task._config)
     if task.has_validation_docs() and task.has_test_docs():
-        view._config.test_split = None
+        # As if they were the test rows, so that no row is an example in its own prompt.
+        view._config.test_split = task.config.validation_split
         return view, len(view.eval_docs), task.config.validation_split, True
     split = task.config.test_split or task.config.validation_split
     return view, validation_count(len(view.eval_docs)), f"{split}[:20%]" if split else None, False
 
 
-def _gold(
-    view: Any, doc_ids: tuple[int, ...]
-) -> tuple[tuple[GoldRequest, ...], tuple[int, ...], list[Any], tuple[str, ...] | None]:
-    """Gold requests, their index among an example's requests, answers to count, and the labels if they are fixed."""
-    if view.config.num_fewshot is None:
-        view.set_config(key="num_fewshot", value=0)
-    view.set_fewshot_seed(seed=1234)
-    view.build_all_requests(samples=list(doc_ids), rank=0, world_size=1)
+@dataclass(frozen=True)
+class _Examples:
+    """What `CalibrationSet` has of its rows."""
+
+    gold: tuple[GoldRequest, ...]
+    gold_index: tuple[int, ...]
+    majority_class: float
+    labels: tuple[str, ...] | None
+    row_hashes: tuple[str, ...]
+    prompt_hashes: tuple[str, ...]
+
+
+def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Examples:
+    prompting.configure(view)
+    prompting.build_requests(view, doc_ids)
     instances: dict[int, list[Any]] = {}
     for instance in view.instances:
         instances.setdefault(instance.doc_id, []).append(instance)
-    gold, gold_index, counted = [], [], []
+    gold, gold_index, rows, prompts = [], [], [], []
+    counted: list[str | int] = []
     choices = {_choices(view, group[0].doc) for group in instances.values()}
     for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
         group.sort(key=lambda instance: instance.idx)
@@ -269,8 +304,15 @@ def _gold(
         gold_index.append(index)
         # Choices that differ from row to row have no label in common but their position.
         counted.append(continuation if len(choices) == 1 else index)
+        rows.append(doc_hash(group[0].doc))
+        prompts.append(hash_string(group[0].args[0]))
     labels = choices.pop() if len(choices) == 1 else None
-    return tuple(gold), tuple(gold_index), counted, labels
+    return _Examples(tuple(gold), tuple(gold_index), majority_class(counted), labels, tuple(rows), tuple(prompts))
+
+
+def doc_hash(doc: Any) -> str:
+    """lm-eval's ``doc_hash`` of a row: sha256 of its content as JSON."""
+    return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
 
 
 def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:

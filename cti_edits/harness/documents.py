@@ -13,22 +13,22 @@ class Documents:
 
     Attributes:
         doc_ids: the row of each.
+        metric: that says right or wrong of an example.
         instances: lm-eval's requests of each, in their order.
     """
 
     def __init__(self, calibration: CalibrationSet) -> None:
         self.doc_ids = calibration.doc_ids
+        self.metric = calibration.metric
         self._task = calibration.task
-        # As for the gold answers in `calibration`: the sampler of few-shot examples goes on from call to call.
-        self._task.set_fewshot_seed(seed=1234)
-        self._task.build_all_requests(samples=list(calibration.doc_ids), rank=0, world_size=1)
+        calibration.prompting.build_requests(self._task, calibration.doc_ids)
         found: dict[int, list[Any]] = {}
         for instance in self._task.instances:
             found.setdefault(instance.doc_id, []).append(instance)
         self.instances = [sorted(group, key=lambda instance: instance.idx) for _, group in sorted(found.items())]
 
     def sample(self, index: int, responses: Sequence[Any]) -> dict[str, Any]:
-        """What lm-eval would log of one example: its row, metrics and filtered responses, under the first filter.
+        """What lm-eval would log of one example: its row, metrics and filtered responses, under the metric's filter.
 
         Args:
             index: of the example.
@@ -39,7 +39,6 @@ class Documents:
             instance.resps, instance.filtered_resps = [response], {}
         for ensemble in self._task._filters:
             ensemble.apply(group)
-        first = next(iter(group[0].filtered_resps))
-        filtered = [instance.filtered_resps[first] for instance in group]
+        filtered = [instance.filtered_resps[self.metric.filter] for instance in group]
         metrics = self._task.process_results(group[0].doc, filtered)
         return {"doc_id": self.doc_ids[index], "filtered_resps": filtered, **metrics}

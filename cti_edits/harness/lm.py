@@ -141,23 +141,24 @@ class Base:
     arguments: Mapping[str, Any]
 
 
-def read_base(model: str, model_args: str) -> Base:
+def read_base(model: str, model_args: str | Mapping[str, Any]) -> Base:
     """What the config of a base model says.
 
     Args:
         model: hub id or checkpoint folder.
-        model_args: more HFLM arguments, "key=value,key=value".
+        model_args: more HFLM arguments, "key=value,key=value" or by name.
 
     Raises:
         EditError: an argument has no place here, or the config cannot be read.
     """
-    arguments: dict[str, Any] = simple_parse_args_string(model_args)
+    given = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
+    arguments: dict[str, Any] = dict(given)
     if clash := {"pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft"} & set(arguments):
-        raise EditError(f"--model-args: {min(clash)} has an option of its own here, or no place in a search")
+        raise EditError(f"model_args: {min(clash)} has an option of its own here, or no place in a search")
     if not model:
-        raise EditError("--model: expected a hub id or a checkpoint folder, got nothing")
+        raise EditError("model: expected a hub id or a checkpoint folder, got nothing")
     if Path(model).is_absolute() and not Path(model).is_dir():
-        raise EditError(f"--model: {printable(model)}: no such folder")
+        raise EditError(f"model: {printable(model)}: no such folder")
     base_id = str(Path(model).resolve()) if Path(model).is_dir() else model
     revision = arguments.get("revision")
     kind = model_kind(base_id, revision, arguments)
@@ -176,7 +177,7 @@ def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
         try:
             family.module_name(matrix, 0)
         except FitError as error:
-            raise EditError(f"--matrices: {error}") from None
+            raise EditError(f"matrices: {error}") from None
 
 
 def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:
@@ -192,9 +193,9 @@ def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> Ed
         EditError: an argument is not the model's, or the model cannot be loaded.
     """
     if dtype not in DTYPES:
-        raise EditError(f"--dtype: expected {', '.join(DTYPES)}, got {printable(dtype)!r}")
+        raise EditError(f"dtype: expected {', '.join(DTYPES)}, got {printable(dtype)!r}")
     if device and device.startswith("cuda") and not torch.cuda.is_available():
-        raise EditError(f"--device: {printable(device)}: PyTorch sees no such device here")
+        raise EditError(f"device: {printable(device)}: PyTorch sees no such device here")
     with loading(base.id):
         return EditedLM.for_checkpoint(
             pretrained=base.id, dtype=dtype, batch_size=batch_size, device=device, **base.arguments

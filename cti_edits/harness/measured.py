@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cti_edits.errors import EditError
-from cti_edits.harness.lm_eval_results import is_right
+from cti_edits.harness.metrics import is_right
 
 NLL_STEP = 1e-6
 """Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
@@ -39,7 +39,9 @@ class Measured:
     predicted: tuple[int, ...] | None = None
 
 
-def measured(samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labels: Sequence[str] | None) -> Measured:
+def measured(
+    samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labels: Sequence[str] | None, metric: str
+) -> Measured:
     """Put together what each example gave.
 
     Args:
@@ -47,11 +49,12 @@ def measured(samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labe
             them.
         losses: of each example, the mean negative log-likelihood of the gold answer's tokens.
         labels: the task's labels, if it has fixed ones.
+        metric: name of the metric that says right or wrong.
 
     Raises:
         EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
     """
-    correct = tuple(is_right(sample) for sample in samples)
+    correct = tuple(is_right(sample, metric) for sample in samples)
     for sample, loss in zip(samples, losses, strict=True):
         check_loss(loss, sample["doc_id"])
     predicted = None
@@ -71,6 +74,5 @@ def check_loss(loss: float, doc_id: int) -> None:
     """
     if not math.isfinite(loss):
         raise NotFiniteError(
-            f"the log-likelihood of the gold answer on row {doc_id} is {-loss}; "
-            "a wider dtype (--dtype float32) may help"
+            f"the log-likelihood of the gold answer on row {doc_id} is {-loss}; a wider dtype (dtype=float32) may help"
         )

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.harness.lm_eval_results import first_filter
 from cti_edits.harness.measured import Hopeless, Measured, measured
 
 BATCH_SIZE = 16
@@ -51,7 +50,7 @@ class ReferenceEvaluator:
             losses = self._gold_losses()
         else:
             losses = self._scored_losses(logged)
-        return measured(logged, losses, self.calibration.labels)
+        return measured(logged, losses, self.calibration.labels, self.calibration.metric.name)
 
     def _logged_samples(self) -> list[dict[str, Any]]:
         """What lm-eval logs of each example, in the order of the calibration set."""
@@ -61,18 +60,20 @@ class ReferenceEvaluator:
         logger = logging.getLogger("lm_eval")
         level = logger.level
         logger.setLevel(logging.ERROR)
-        # As for the gold answers in `calibration`: the sampler of few-shot examples goes on from call to call.
-        self.calibration.task.set_fewshot_seed(seed=1234)
+        # The sampler of few-shot examples goes on from call to call.
+        self.calibration.task.set_fewshot_seed(seed=self.calibration.prompting.fewshot_seed)
         try:
             results = evaluate(
                 lm=self.lm,
                 task_dict={"tasks": {name: self.calibration.task}, "groups": {}, "group_map": {}},
                 samples={name: list(self.calibration.doc_ids)},
                 bootstrap_iters=0,
+                **self.calibration.prompting.evaluator_arguments(),
             )
         finally:
             logger.setLevel(level)
-        return sorted(first_filter(results["samples"][name]), key=lambda sample: int(sample["doc_id"]))
+        chosen = [one for one in results["samples"][name] if one["filter"] == self.calibration.metric.filter]
+        return sorted(chosen, key=lambda sample: int(sample["doc_id"]))
 
     def _scored_losses(self, logged: list[dict[str, Any]]) -> list[float]:
         """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""

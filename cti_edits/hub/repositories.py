@@ -56,7 +56,8 @@ def fetch(reference: HubReference) -> Path:
 def _real_folder(repository: str, commit: str) -> Path:
     from huggingface_hub import cached_assets_path
 
-    return Path(cached_assets_path("cti-edits", namespace=repository.replace("/", "--"), subfolder=commit))
+    owner, _, name = repository.partition("/")
+    return Path(cached_assets_path("cti-edits", namespace=f"{owner}--{name}", subfolder=commit))
 
 
 def _link(blob: Path, target: Path) -> None:
@@ -112,7 +113,7 @@ def shareable(manifest: Path, repository: str, base_model: str | None = None) ->
         EditError: the base model is a folder, or ``repository`` or ``base_model`` is no hub id.
     """
     edit = load(manifest)
-    for name, given in (("OWNER/NAME", repository), ("--base-model", base_model)):
+    for name, given in (("repository", repository), ("base_model", base_model)):
         if given is not None and not (is_hub_id(given) and ("/" in given or given is base_model)):
             raise EditError(f"{name}: expected a hub id such as owner/name, got {printable(given)!r}")
     if base_model is not None:
@@ -120,7 +121,7 @@ def shareable(manifest: Path, repository: str, base_model: str | None = None) ->
     if not is_hub_id(edit.base_model.id):
         raise EditError(
             f"{printable(manifest, MAX_SHOWN_PATH)}: base_model.id: {printable(edit.base_model.id)!r} is no hub id, "
-            "and nobody else has that folder; name the same model on the hub with --base-model"
+            "and nobody else has that folder; name the same model on the hub (base_model)"
         )
     return edit
 
@@ -182,7 +183,7 @@ def pull(reference: HubReference, target: Path | None = None) -> tuple[Edit, Pat
     if target.is_file() and target.stat().st_size <= MAX_BYTES and target.read_bytes() == content:
         pass
     elif os.path.lexists(target):
-        raise EditError(f"{printable(target, MAX_SHOWN_PATH)}: is there already; name another file with --output")
+        raise EditError(f"{printable(target, MAX_SHOWN_PATH)}: is there already; name another file (output)")
     for one in edit.edits:
         if one.factors is not None:
             bring_factors(source, one.factors, target.parent)

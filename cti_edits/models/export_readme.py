@@ -10,6 +10,8 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
 from cti_edits.hub.references import is_hub_id
 
+YAML_FENCE = 3 * "-"
+
 
 def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: bool) -> str:
     """The text of README.md.
@@ -22,13 +24,13 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
     """
     base = edit.base_model
     lines = [
-        "---",
+        YAML_FENCE,
         # The hub refuses a folder here.
         *([f"base_model: {_quoted(base.id)}"] if is_hub_id(base.id) else []),
         "library_name: transformers",
         "tags:",
         "- cti-edits",
-        "---",
+        YAML_FENCE,
         "",
         f"# {edit.name}",
         "",

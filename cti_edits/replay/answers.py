@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.lm_eval_results import is_right
 from cti_edits.harness.measured import Hopeless, Measured, check_loss, measured
+from cti_edits.harness.metrics import is_right
 from cti_edits.harness.questions import Question
 from cti_edits.replay.batches import ReadBatch
 
@@ -88,7 +88,7 @@ class Answers:
     @property
     def right(self) -> dict[int, bool]:
         """Of the examples that were judged so far, whether they are right."""
-        return {example: is_right(sample) for example, sample in self._samples.items()}
+        return {example: is_right(sample, self._documents.metric.name) for example, sample in self._samples.items()}
 
     def hopeless(self, hopeless: Hopeless) -> bool:
         """Ask whether what is there so far decides it; not if all is there."""
@@ -99,4 +99,5 @@ class Answers:
     def measured(self, labels: Sequence[str] | None) -> Measured:
         """All of them together, in the order of the questions."""
         order = range(len(self._questions))
-        return measured([self._samples[i] for i in order], [self._losses[i] for i in order], labels)
+        samples, losses = [self._samples[i] for i in order], [self._losses[i] for i in order]
+        return measured(samples, losses, labels, self._documents.metric.name)

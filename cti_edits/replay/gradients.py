@@ -55,7 +55,7 @@ def loss_gradients(
                     if len(batch) == 1:
                         raise EditError(
                             f"the memory of {lm.device} does not hold the gradients of row {batch[0].doc_id} beside "
-                            "the model; a narrower --dtype, another --device or a task with shorter examples may fit"
+                            "the model; a narrower dtype, another device or a task with shorter examples may fit"
                         )
                     batch_size = len(batch) // 2
                     continue
@@ -78,7 +78,7 @@ def _batch_gradients(
             if not -float("inf") < loss < float("inf"):
                 raise EditError(
                     f"the loss of the unedited model on row {request.doc_id} is {loss}; "
-                    "a wider dtype (--dtype float32) may help"
+                    "a wider dtype (dtype=float32) may help"
                 )
         # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
         gradients = torch.autograd.grad(losses.sum(), parameters)

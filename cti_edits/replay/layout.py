@@ -132,7 +132,7 @@ class Layout:
             longest = max(batch.packed.tokens.shape[1] for batch in self.batches)
             raise EditError(
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
-                "a narrower --dtype, another --device or a task with shorter examples may fit"
+                "a narrower dtype, another device or a task with shorter examples may fit"
             )
         self.restart()
         clear_torch_cache()

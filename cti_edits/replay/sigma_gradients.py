@@ -130,7 +130,7 @@ def _of_whole_gradients(
     for gradient, target, ways in zip(gradients, targets, directions, strict=True):
         if not bool(torch.isfinite(gradient).all()):
             raise NotFiniteError(
-                f"{target.module}: the gradient of the loss is not finite; a wider dtype (--dtype float32) may help"
+                f"{target.module}: the gradient of the loss is not finite; a wider dtype (dtype=float32) may help"
             )
         found.append([])
         for blocks in ways:
@@ -171,7 +171,7 @@ class _Size:
         else:
             raise EditError(
                 f"the memory of {device} does not hold the gradients of row {questions[batch.examples[0]].doc_id} "
-                "beside the model; a narrower --dtype, another --device or a task with shorter examples may fit"
+                "beside the model; a narrower dtype, another device or a task with shorter examples may fit"
             )
 
 
@@ -262,7 +262,7 @@ def _batch_gradients(
             rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
             raise NotFiniteError(
                 f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
-                "a wider dtype (--dtype float32) may help"
+                "a wider dtype (dtype=float32) may help"
             )
 
     with contextlib.ExitStack() as stack:
@@ -298,7 +298,7 @@ def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Questi
         if not -float("inf") < loss < float("inf"):
             raise NotFiniteError(
                 f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
-                "a wider dtype (--dtype float32) may help"
+                "a wider dtype (dtype=float32) may help"
             )
     return stacked.sum()
 

@@ -15,6 +15,8 @@ RELATION = "adapter"
 """To the base model, of the relations that the hub knows: a small file that needs it and leaves it as it is."""
 TAGS = ("cti-edits", "lm-evaluation-harness", "svd")
 
+YAML_FENCE = 3 * "-"
+
 
 def model_card(edit: Edit, reference: str, license: str | None = None) -> str:  # noqa: A002 (the hub's name for it)
     """The text of README.md.
@@ -24,7 +26,8 @@ def model_card(edit: Edit, reference: str, license: str | None = None) -> str:  
         reference: what a person writes for the edit, ``owner/name``.
         license: the hub's name of a licence, "apache-2.0"; left out if None.
     """
-    return f"---\n{_front_matter(edit, license).strip()}\n---\n\n" + "\n".join(_body(edit, reference)) + "\n"
+    lines = [YAML_FENCE, _front_matter(edit, license).strip(), YAML_FENCE, "", *_body(edit, reference)]
+    return "\n".join(lines) + "\n"
 
 
 def _front_matter(edit: Edit, license: str | None) -> str:  # noqa: A002

@@ -23,7 +23,8 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     n = len(calibration.doc_ids)
     name = printable(calibration.name)
     shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
-    print(f"{name}: {n} calibration examples")
+    metric = str(calibration.metric)
+    print(f"{name}: {n} calibration examples" + ("" if metric == "acc" else f", metric {printable(metric)}"))
     print_columns(
         HEADINGS,
         [_row(outcome, n, outcome.candidate == result.best.candidate) for outcome in shown],

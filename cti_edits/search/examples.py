@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cti_edits.harness.calibration import CalibrationSet, draw, validation_part
+from cti_edits.harness.prompting import Prompting
 from cti_edits.search.space import Part, SearchSettings
 
 
@@ -20,7 +21,9 @@ class SearchExamples:
     evaluations: CalibrationSet
 
 
-def examples(task: Any, settings: SearchSettings) -> SearchExamples:
+def examples(
+    task: Any, settings: SearchSettings, prompting: Prompting | None = None, metric: str | None = None
+) -> SearchExamples:
     """The examples of ``task`` that ``settings`` ask for. Where both are drawn, they are one and the same sample.
 
     Raises:
@@ -30,7 +33,11 @@ def examples(task: Any, settings: SearchSettings) -> SearchExamples:
 
     def part(which: Part) -> CalibrationSet:
         if which not in found:
-            found[which] = draw(task, settings.samples, settings.seed) if which == "sample" else validation_part(task)
+            found[which] = (
+                draw(task, settings.samples, settings.seed, prompting, metric)
+                if which == "sample"
+                else validation_part(task, prompting, metric)
+            )
         return found[which]
 
     evaluations = part(settings.evaluated_on)

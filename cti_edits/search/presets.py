@@ -77,7 +77,7 @@ def find_preset(name: str) -> Preset:
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name.lower(), PRESETS, 3, 0.5) or list(PRESETS)
-        raise EditError(f"--preset: no preset is called {printable(name)!r}; did you mean {', '.join(near)}?")
+        raise EditError(f"preset: no preset is called {printable(name)!r}; did you mean {', '.join(near)}?")
     return PRESETS[name]
 
 

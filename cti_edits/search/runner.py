@@ -25,8 +25,8 @@ from cti_edits.models.wrappers import inner_model
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
 from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
+from cti_edits.search.record import what_was_asked
 from cti_edits.search.scoring import rank_matrices
-from cti_edits.search.screening import predicted_changes, screened
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates
 from cti_edits.stats import mcnemar_p_value, paired_interval
 
@@ -56,7 +56,6 @@ def run_search(
     settings: SearchSettings,
     name: str,
     base_id: str,
-    batch_size: int,
     progress: Progress | None = None,
     gradient_examples: CalibrationSet | None = None,
     test: CalibrationSet | None = None,
@@ -72,7 +71,6 @@ def run_search(
         settings: what is tried.
         name: the edit's name.
         base_id: the base model's id for the manifest.
-        batch_size: examples in one pass for the gradients of ``--screen``.
         progress: told about each phase.
         gradient_examples: the examples that the gradients are taken on, if they are others; see
             `search.examples`.
@@ -98,9 +96,6 @@ def run_search(
         kept = rank_matrices(lm, scored, settings, settings.top_q, targets, cache, progress)
     groups = candidates(kept, settings.rates)
     weights = EditedWeights(targets, cache, settings.partition, settings.seed)
-    if settings.screen is not None:
-        changes = predicted_changes(lm, calibration, weights, groups, batch_size, progress)
-        groups = screened(groups, changes, settings.screen)
     evaluated = evaluate(
         evaluator_of(evaluator, lm, calibration, progress, batch_rows), weights, groups, exact_stop, progress
     )
@@ -170,7 +165,7 @@ def _manifest(
             dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
         ),
         edits=edits,
-        task={"name": calibration.name, "dataset": calibration.dataset, "metric": "acc"},
+        task={"name": calibration.name, "dataset": calibration.dataset, "metric": str(calibration.metric)},
         search={
             "preset": settings.preset,
             "seed": settings.seed,
@@ -182,7 +177,7 @@ def _manifest(
             "rates": list(settings.rates),
             "matrices": list(settings.matrices),
             "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
-            **({} if settings.screen is None else {"screen": settings.screen}),
+            **what_was_asked(lm, calibration, drawn),
         },
         results={
             "calibration": {

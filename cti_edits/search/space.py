@@ -35,7 +35,6 @@ class SearchSettings:
         gradients_on: the examples that the gradients are taken on.
         evaluated_on: the examples that every candidate is evaluated on.
         partition: how rows are assigned to the K blocks.
-        screen: how many candidates are evaluated, those predicted to be best (`search.screening`); None for all.
         preset: name of the preset that these settings are, or None.
 
     Raises:
@@ -51,7 +50,6 @@ class SearchSettings:
     gradients_on: Part = "sample"
     evaluated_on: Part = "sample"
     partition: Partition = "row-blocks"
-    screen: int | None = None
     preset: str | None = None
 
     @property
@@ -61,27 +59,23 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         if self.samples < 1:
-            raise EditError(f"--samples: expected 1 or more, got {self.samples}")
+            raise EditError(f"samples: expected 1 or more, got {self.samples}")
         if self.top_q is not None and self.top_q < 1:
-            raise EditError(f"--top-q: expected 1 or more, got {self.top_q}")
-        if self.screen is not None and self.screen < 1:
-            raise EditError(f"--screen: expected 1 or more, got {self.screen}")
-        if self.screen is not None and self.partition != "row-blocks":
-            raise EditError("--screen: only together with row blocks")
+            raise EditError(f"top_q: expected 1 or more, got {self.top_q}")
         if not 0 <= self.seed < 2**53:
-            raise EditError(f"--seed: expected 0 or more and less than 2^53, got {self.seed}")
+            raise EditError(f"seed: expected 0 or more and less than 2^53, got {self.seed}")
         for option, values in (("clusters", self.clusters), ("rates", self.rates), ("matrices", self.matrices)):
             if not values:
-                raise EditError(f"--{option}: expected at least one value")
+                raise EditError(f"{option}: expected at least one value")
             if len(set(values)) != len(values):
-                raise EditError(f"--{option}: a value is given twice in {', '.join(map(str, values))}")
+                raise EditError(f"{option}: a value is given twice in {', '.join(map(str, values))}")
         if min(self.clusters) < 1:
-            raise EditError(f"--clusters: expected 1 or more, got {min(self.clusters)}")
+            raise EditError(f"clusters: expected 1 or more, got {min(self.clusters)}")
         if self.partition == "k-subspaces" and max(self.clusters) > MAX_SUBSPACES:
-            raise EditError(f"--clusters: expected at most {MAX_SUBSPACES} with k-subspaces, got {max(self.clusters)}")
+            raise EditError(f"clusters: expected at most {MAX_SUBSPACES} with k-subspaces, got {max(self.clusters)}")
         for rho in self.rates:
             if not 0.0 < rho <= 1.0:
-                raise EditError(f"--rates: expected above 0 and at most 1, got {rho}")
+                raise EditError(f"rates: expected above 0 and at most 1, got {rho}")
 
 
 @dataclass(frozen=True, order=True)

@@ -99,7 +99,7 @@ def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
         (["--clusters", "33"], "expected clusters from 1 to 32 (the number of rows), got 33"),
         (["--rates", "1.5"], "--rates: expected above 0 and at most 1, got 1.5"),
         (["--matrices", "U_inn"], "the llama family has no matrix 'U_inn', perhaps 'U_in'"),
-        (["--batch-size", "0"], "--batch-size: expected 1 or more, got 0"),
+        (["--batch-size", "0"], "--batch-size: expected 1 or more, or auto, got '0'"),
         (["--task", "capitls"], "no task is called 'capitls'; did you mean cti_capitals"),
         (["--model", "no/where"], "cannot load the model 'no/where'"),
         (["--output", "."], ".: expected the name of a file to write, got something that is no regular file"),

@@ -168,9 +168,9 @@ def test_a_row_without_a_gold_answer_is_refused(output_type: str, tmp_path: Path
 
 
 def test_a_metric_that_does_not_rank_is_refused(tmp_path: Path) -> None:
-    more = CHOICE + VALIDATION + "metric_list: [{metric: acc_norm, aggregation: mean, higher_is_better: true}]\n"
-    with pytest.raises(EditError, match=r"a search ranks edits by the metric 'acc', .*; this task has acc_norm"):
-        draw(small(tmp_path, "normed", more=more), 2, 0)
+    more = CHOICE + VALIDATION + "metric_list: [{metric: f1, aggregation: f1, higher_is_better: true}]\n"
+    with pytest.raises(EditError, match=r"metric: a search ranks edits by one that is 0 or 1 .*; this task has f1"):
+        draw(small(tmp_path, "scored", more=more), 2, 0)
 
 
 def test_an_output_type_without_an_answer_is_refused(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_an_output_type_without_an_answer_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("samples", "message"), [(0, "expected 1 or more, got 0"), (3, "expected at most 2, .*got 3")])
 def test_samples_must_fit_the_validation_part(samples: int, message: str) -> None:
-    with pytest.raises(EditError, match=f"--samples: {message}"):
+    with pytest.raises(EditError, match=f"samples: {message}"):
         draw(load_task("fever"), samples, 0)
 
 
@@ -197,7 +197,7 @@ def test_a_group_is_no_task_and_is_not_loaded(data: Path) -> None:
 
 
 def test_an_include_path_must_be_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(EditError, match=r"--include-path: .*nothing: expected a folder"):
+    with pytest.raises(EditError, match=r"include_path: .*nothing: expected a folder"):
         load_task("fever", str(tmp_path / "nothing"))
 
 

@@ -460,7 +460,7 @@ def test_a_search_finds_an_edit_that_lm_eval_applies(
     settings = SearchSettings(samples=12, top_q=2, clusters=(1, 2), rates=(0.6, 0.2))
     lm = load_base(read_base(str(folder), ""), device="cpu", dtype="float64", batch_size=4)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
-    result = run_search(lm, calibration, settings, name="found", base_id=folder, batch_size=4, exact_stop=False)
+    result = run_search(lm, calibration, settings, name="found", base_id=folder, exact_stop=False)
     assert all(torch.equal(tensor, before[name]) for name, tensor in lm.model.state_dict().items())
     assert result.edit.base_model.architecture == "RobertaForMaskedLM"
     assert len(result.outcomes) == 8

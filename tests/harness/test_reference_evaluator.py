@@ -211,7 +211,7 @@ def test_a_search_on_a_generation_task_ends_in_a_manifest(
     calibration = calibrated("counterfact", "counterfact.jsonl", rows, tmp_path, monkeypatch)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
     settings = SearchSettings(samples=6, top_q=1, clusters=(1, 2), rates=(0.5,), matrices=("U_in", "U_out"), seed=1)
-    result = run_search(lm, calibration, settings, "tiny", "tiny", batch_size=4)
+    result = run_search(lm, calibration, settings, "tiny", "tiny")
 
     assert len(result.outcomes) == 2
     assert result.unedited.nll == pytest.approx(mean_loss(lm, calibration), rel=1e-5)

@@ -239,7 +239,7 @@ def test_pull_copies_the_manifest_byte_for_byte_and_its_factors(
     assert not any(path.is_symlink() for path in here.iterdir())
     assert command("pull", "owner/name").returncode == 0
     (here / f"{name}.json").write_text("mine")
-    assert refusal(command("pull", "owner/name")) == f"{name}.json: is there already; name another file with --output"
+    assert refusal(command("pull", "owner/name")) == f"{name}.json: is there already; name another file (--output)"
     assert (here / f"{name}.json").read_text() == "mine"
     assert command("pull", "owner/name", "-o", here / "a" / "b.json").returncode == 0
     assert (here / "a" / "f.safetensors").read_bytes() == content

@@ -241,7 +241,7 @@ def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type:
     assert note.startswith(
         f"the reference evaluator takes over, which is slower: {type(lm.model).__name__} gives other"
     )
-    result = run_search(lm, calibration, SMALL, "tiny", "tiny", batch_size=4)
+    result = run_search(lm, calibration, SMALL, "tiny", "tiny")
     assert result.unedited.nll == ReferenceEvaluator(lm, calibration).measure().nll
 
 
@@ -470,7 +470,7 @@ def test_a_search_with_either_evaluator_gives_one_manifest(model_type: str, task
     lm = lm_of(model_type)
     ways: tuple[tuple[EvaluatorName, bool], ...] = (("reference", False), ("replay", True), ("replay", False))
     found = [
-        run_search(lm, calibration, SMALL, "tiny", "tiny", 4, evaluator=name, exact_stop=exact, test=calibration).edit
+        run_search(lm, calibration, SMALL, "tiny", "tiny", evaluator=name, exact_stop=exact, test=calibration).edit
         for name, exact in ways
     ]
     first = found[0]
@@ -508,7 +508,7 @@ def test_a_candidate_whose_loss_is_no_number_is_named(tmp_path: Path) -> None:
     lm.model.get_submodule(target.module).register_forward_hook(poisoned)
     settings = SearchSettings(samples=7, top_q=None, clusters=(2,), rates=(0.3,), matrices=("U_in",))
     with pytest.raises(EditError) as caught:
-        run_search(lm, calibration, settings, "tiny", "tiny", 4)
+        run_search(lm, calibration, settings, "tiny", "tiny")
     assert str(caught.value).startswith("transformer.h.1.mlp.c_fc at ρ = 0.3, K = 2: the log-likelihood of the gold")
     assert any(f" row {row} is nan" in str(caught.value) for row in calibration.doc_ids)
     assert torch.equal(target.weight, former)

@@ -10,6 +10,8 @@ import pytest
 
 from cti_edits.artifact.manifest import load
 from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.metrics import Metric
+from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
 from cti_edits.search.runner import SearchResult
 from cti_edits.search.space import Candidate, MatrixId, Outcome, winner
@@ -36,7 +38,19 @@ def report(
 ) -> list[str]:
     result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)))
     calibration = CalibrationSet(
-        None, "[red]cti\x07", {}, tuple(range(N)), (), gold, 0.625, labels=labels, own_validation=False
+        None,
+        "[red]cti\x07",
+        {},
+        tuple(range(N)),
+        (),
+        gold,
+        0.625,
+        labels=labels,
+        own_validation=False,
+        prompting=Prompting(),
+        metric=Metric(),
+        row_hashes=(),
+        prompt_hashes=(),
     )
     capsys.readouterr()
     print_report(result, calibration, Path("a folder") / "edit.json")

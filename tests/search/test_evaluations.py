@@ -36,7 +36,7 @@ class Notes(Silent):
 def search(tmp_path: Path, rows: int | None = None, progress: Any = None, **more: Any) -> SearchResult:
     lm = lm_of("gptj")
     return run_search(
-        lm, choices(tmp_path), SETTINGS, "tiny", "tiny", 4, progress=progress, batch_rows=rows, exact_stop=False, **more
+        lm, choices(tmp_path), SETTINGS, "tiny", "tiny", progress=progress, batch_rows=rows, exact_stop=False, **more
     )
 
 

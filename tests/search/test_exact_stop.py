@@ -84,9 +84,7 @@ def _row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_winner_is_the_same(task: str, seed: int, tmp_path: Path) -> None:
     calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 2, until: []}")
     lm = lm_of("gptj", tiny_model("gptj", seed=seed))
-    exact, every = (
-        run_search(lm, calibration, SETTINGS, "tiny", "tiny", 4, exact_stop=stops) for stops in (True, False)
-    )
+    exact, every = (run_search(lm, calibration, SETTINGS, "tiny", "tiny", exact_stop=stops) for stops in (True, False))
     assert exact.best == every.best
     assert exact.edit.digest() == every.edit.digest()
     assert exact.edit.results == every.edit.results

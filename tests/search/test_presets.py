@@ -196,6 +196,6 @@ def test_samples_take_the_place_of_the_whole_part_where_nothing_is_drawn() -> No
 
 def test_values_out_of_range_are_refused() -> None:
     preset = find_preset("cl-100g-100e").settings("causal")
-    for overrides, named in (({"samples": 0}, "--samples"), ({"top_q": 0}, "--top-q"), ({"rates": (2.0,)}, "--rates")):
+    for overrides, named in (({"samples": 0}, "samples"), ({"top_q": 0}, "top_q"), ({"rates": (2.0,)}, "rates")):
         with pytest.raises(EditError, match=named):
             with_overrides(preset, overrides)

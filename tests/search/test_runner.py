@@ -105,7 +105,6 @@ def searched(
         settings,
         name="tiny",
         base_id="tiny-llama",
-        batch_size=5,
         gradient_examples=chosen.gradients,
         test=final_part(task, limit) if final else None,
         exact_stop=False,
@@ -333,7 +332,7 @@ def test_no_test_row_is_a_validation_row(tasks: str) -> None:
         for part in (validation_part(task), final_part(task, None))
     ]
     assert questions == drawn
-    with pytest.raises(EditError, match="--final-limit: expected 1 or more"):
+    with pytest.raises(EditError, match="final_limit: expected 1 or more"):
         final_part(task, 0)
 
 
@@ -356,7 +355,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
         (("--preset", "cl-100g-100"), "did you mean cl-100g-100e"),
         (("--preset", "optimal-clustering", "--clusters", "17"), "at most 16 with k-subspaces"),
         (("--final-limit", "3"), "only together with --final"),
-        (("--preset", "laser", "--top-q", "0"), "--top-q"),
+        (("--preset", "laser", "--top-q", "0"), "top_q"),
     ],
 )
 def test_options_are_refused_before_anything_is_loaded(words: tuple[str, ...], message: str) -> None:

@@ -30,7 +30,7 @@ def test_a_search_records_commit_and_stored_bytes(tmp_path: Path, monkeypatch: p
     lm = load_base(read_base("tests/tiny", ""), device="cpu", dtype="bfloat16", batch_size=8)
     settings = SearchSettings(samples=6, top_q=2, clusters=(2,), rates=(0.5, 0.1))
     chosen = examples(load_task("cti_capitals", None, "causal"), settings)
-    edit = run_search(lm, chosen.evaluations, settings, name="tiny", base_id="tests/tiny", batch_size=4).edit
+    edit = run_search(lm, chosen.evaluations, settings, name="tiny", base_id="tests/tiny").edit
     assert (edit.base_model.id, edit.base_model.revision, edit.base_model.dtype) == ("tests/tiny", COMMIT, "bfloat16")
     (one,) = edit.edits
     checkpoint = open_checkpoint("tests/tiny", local=True)

@@ -1,0 +1,137 @@
+"""The manifest says what was asked, and on which rows: two searches asked differently never look the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cti_edits.artifact.manifest import Edit, load
+from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.prompting import Prompting
+from cti_edits.search.examples import examples
+from cti_edits.search.record import MAX_ROWS
+from cti_edits.search.runner import run_search
+from cti_edits.search.space import SearchSettings
+from tests.conftest import Run
+from tests.support.small_searches import lm_of
+from tests.support.small_tasks import write_task
+
+SETTINGS = SearchSettings(samples=5, top_q=1, clusters=(1,), rates=(0.5,))
+JSON_TASK = """
+task: from_file
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{rows}"}}}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{{{text}}}} says"
+doc_to_choice: ["moo", "woof"]
+doc_to_target: gold
+fewshot_split: test
+metric_list: [{{metric: acc}}]
+"""
+
+
+def searched(task: Any, prompting: Prompting | None = None, **arguments: Any) -> Edit:
+    calibration = draw(task, 5, 0, prompting)
+    return run_search(lm_of("gptj", **arguments), calibration, SETTINGS, "tiny", "tiny").edit
+
+
+def from_file(folder: Path, rows: list[dict[str, Any]]) -> Any:
+    path = folder / f"rows{len(list(folder.iterdir()))}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "from_file.yaml").write_text(JSON_TASK.format(rows=path))
+    return load_task("from_file", str(folder))
+
+
+ROWS = [{"text": f"animal {number}", "gold": number % 2} for number in range(30)]
+
+
+def test_rows_that_changed_under_the_same_numbers(tmp_path: Path) -> None:
+    first = searched(from_file(tmp_path, ROWS))
+    second = searched(from_file(tmp_path, [{**row, "text": row["text"].upper()} for row in ROWS]))
+    again = searched(from_file(tmp_path, ROWS))
+    assert first.search is not None
+    assert second.search is not None
+    assert first.search["sample_ids_sha256"] == second.search["sample_ids_sha256"]
+    assert first.search["asked"]["task"]["rows_sha256"] != second.search["asked"]["task"]["rows_sha256"]
+    assert first.search["row_hashes"] != second.search["row_hashes"]
+    assert first.digest() != second.digest()
+    assert first.digest() == again.digest()
+
+
+@pytest.mark.parametrize(
+    ("field", "prompting", "arguments"),
+    [
+        ("num_fewshot", Prompting(num_fewshot=1), {}),
+        ("system_instruction", Prompting(system_instruction="Be brief."), {}),
+        ("max_length", None, {"max_length": 48}),
+        ("add_bos_token", None, {"add_bos_token": True}),
+    ],
+)
+def test_searches_that_were_asked_differently(
+    field: str, prompting: Prompting | None, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    task = from_file(tmp_path, ROWS)
+    plain, other = searched(task), searched(task, prompting, **arguments)
+    assert plain.search is not None
+    assert other.search is not None
+    assert plain.search["asked"]["prompt"].get(field) != other.search["asked"]["prompt"][field]
+    assert plain.digest() != other.digest()
+
+
+def test_all_rows_that_the_search_saw_are_recorded(tmp_path: Path) -> None:
+    """The gradients' rows and the evaluations', each once, ascending."""
+    name = write_task(tmp_path, "two", more="validation_split: validation\n" + CHOICE)
+    task = load_task(name, str(tmp_path))
+    settings = SearchSettings(samples=4, top_q=1, clusters=(1,), rates=(0.5,), evaluated_on="validation")
+    chosen = examples(task, settings)
+    edit = run_search(
+        lm_of("gptj"), chosen.evaluations, settings, "tiny", "tiny", gradient_examples=chosen.gradients
+    ).edit
+    assert edit.search is not None
+    hashes = edit.search["row_hashes"]
+    found = [hashes[start : start + 12] for start in range(0, len(hashes), 12)]
+    assert found == sorted({digest[:12] for digest in chosen.evaluations.row_hashes})
+    assert len(found) == 10
+    assert {digest[:12] for digest in chosen.gradients.row_hashes} < set(found)
+    assert MAX_ROWS * 12 <= 960_000
+
+
+CHOICE = """doc_to_choice: ["moo", "woof"]
+doc_to_target: gold
+"""
+
+
+def test_the_command_asks_as_it_is_told(run_python: Run, llama: Path, tmp_path: Path) -> None:
+    name = write_task(tmp_path, "shots", more="validation_split: validation\nfewshot_split: test\n" + CHOICE)
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
+    words = ["-m", "cti_edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", str(llama)]
+    words += ["--samples", "4", "--top-q", "1", "--clusters", "1", "--rates", "0.5", "--device", "cpu"]
+    asking = ["--num_fewshot", "1", "--system-instruction", "Be brief.", "--metric", "acc", "--batch-size", "2"]
+    done = run_python(*words, *asking, "--model_args", '{"max_length": 60}', "--output", str(tmp_path / "a.json"))
+    assert done.returncode == 0, done.stderr
+    edit = load(tmp_path / "a.json")
+    assert edit.search is not None
+    asked = edit.search["asked"]
+    assert asked["prompt"]["num_fewshot"] == 1
+    assert asked["prompt"]["system_instruction"] == "Be brief."
+    assert asked["prompt"]["max_length"] == 60
+    assert asked["prompt"]["fewshot_seed"] == 1234
+    assert asked["task"]["task"] == name
+    assert asked["model"]["pretrained"] == str(llama)
+    assert edit.provenance["batch_tokens"] == 512
+    # Nothing of where and how fast it ran.
+    assert "device" not in json.dumps(edit.search)
+    for more, message in (
+        (["--apply-chat-template"], "--apply-chat-template: the model's tokenizer has no chat template"),
+        (["--fewshot_as_multiturn"], "--fewshot-as-multiturn: only together with apply_chat_template"),
+        (["--metric", "f2"], "there is no 'f2'; this task has acc"),
+        (["--gen-kwargs", "{"], "--gen-kwargs: expected a JSON object"),
+        (["--batch-size", "many"], "--batch-size: expected 1 or more, or auto, got 'many'"),
+    ):
+        refused = run_python(*words, *more, "--output", str(tmp_path / "b.json"))
+        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
