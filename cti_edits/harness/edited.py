@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +14,14 @@ from typing import Any, ClassVar
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
+from cti_edits.harness.asked_otherwise import warn_of_model, warn_of_prompts
+from cti_edits.harness.asking import Given, asked_model, asked_prompt
 from cti_edits.harness.benchmark_rows import first_line, quiet_hub
 from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.response_cache import attach_table
 from cti_edits.hub.references import load_edit
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
@@ -60,6 +63,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         kind: the kind of language model that the class runs.
         edit: the edit, or None for the base model.
         applied_edit: the edit in force on ``model``, or None.
+        given: what the model was made of.
 
     Raises:
         EditError: an argument or the manifest is wrong, or the base is of another kind.
@@ -68,6 +72,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     kind: ClassVar[Kind]
     edit: Edit | None
     applied_edit: AppliedEdit | None
+    given: Given
+    _templated = False
+    _warned_of_prompts = False
 
     def __init__(
         self,
@@ -98,7 +105,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
         self.applied_edit = None
         self.factorize = factorize
+        self.given = Given(pretrained, revision, arguments)
         if self.edit is not None:
+            self.given = Given.before_edit(self, pretrained, revision, arguments)
             model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             try:
                 self.applied_edit = apply(self.edit, model, verify, factorize, revision)
@@ -106,6 +115,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
             if factorize:
                 self.applied_edit.forget()
+            warn_of_model(self.edit, self.asked())
 
     @abstractmethod
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
@@ -136,13 +146,37 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             EditError: an answer has no tokens, or more than the model takes.
         """
 
+    @property
+    def tokenizer_name(self) -> str:
+        """See HFLM. lm-eval asks for it where prompts go through the chat template, and nowhere else."""
+        self._templated = True
+        return str(super().tokenizer_name)
+
+    def check_requests(self, requests: Sequence[Any]) -> None:
+        """Look at lm-eval's requests before they are answered.
+
+        Warns, once, if the edit's search asked otherwise; see `asked_otherwise.warn_of_prompts`.
+
+        Raises:
+            EditError: see `refuse_other_kind`.
+        """
+        refuse_other_kind(requests, self.kind)
+        if self.edit is not None and not self._warned_of_prompts:
+            names, contexts = ([str(one.task_name) for one in requests], [str(one.args[0]) for one in requests])
+            self._warned_of_prompts = warn_of_prompts(self.edit, names, contexts, self._templated)
+
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """What `loglikelihood` makes of logits (…, vocabulary)."""
         return torch.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
 
+    def asked(self) -> Asked:
+        """What the model is asked with, as far as it knows: of the task nothing, and of the prompt its own part."""
+        return Asked(asked_model(self), asked_prompt(self))
+
     def get_model_info(self) -> dict[str, Any]:
-        """lm-eval's figures about the model, and which edit ran on which base."""
+        """lm-eval's figures about the model, what it was asked with, and which edit ran on which base."""
         info: dict[str, Any] = super().get_model_info()
+        info["asked"] = self.asked().to_json()
         info["edit"] = None
         if self.edit is not None and self.applied_edit is not None:
             info["edit"] = {
@@ -155,26 +189,16 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 "factorize": self.factorize,
                 "factorized": list(self.applied_edit.factorized),
             }
+            if row_hashes := (self.edit.search or {}).get("row_hashes"):
+                info["edit"]["row_hashes"] = row_hashes
         return info
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Give an edited model a table of its own in lm-eval's response cache.
-
-        ``--use_cache`` keys on the request's text alone, so that an edited run would be answered from the base
-        model's responses, and the other way round. lm-eval's wrapper and this hook share one SqliteDict; pointing it
-        at another table of the same file moves both.
-        """
+        """Give what is asked of this model a table of its own in lm-eval's response cache; see `response_cache`."""
         super().set_cache_hook(cache_hook)
         responses = getattr(cache_hook, "dbdict", None)
-        if self.edit is None or responses is None:
-            return
-        from sqlitedict import SqliteDict
-
-        # Factors round otherwise than their product.
-        ran = f"{self.edit.digest()} {self.pretrained} {self.revision}{' factorized' if self.factorize else ''}"
-        identity = hashlib.sha256(ran.encode()).hexdigest()
-        SqliteDict(responses.filename, tablename=f"cti_{identity}", autocommit=True).close()
-        responses.tablename = f"cti_{identity}"
+        if responses is not None:
+            attach_table(self, responses)
 
 
 @contextlib.contextmanager

@@ -20,9 +20,9 @@ from cti_edits.harness.edited import (
     loading,
     model_kind,
     read_config,
-    refuse_other_kind,
 )
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.harness.results_folder import name_results_after_edits
 from cti_edits.models.architectures import Kind, family_of
 
 
@@ -56,19 +56,20 @@ class EditedLM(EditedHFLM):
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> EditedHFLM:
         """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
+        name_results_after_edits()
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
         with one_line_in_command(), loading(arg_dict.get("pretrained") or arg_dict.get("edit")):
             return cls.for_checkpoint(**arg_dict, **given)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
-        refuse_other_kind(requests, self.kind)
+        self.check_requests(requests)
         answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         return answers
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
-        refuse_other_kind(requests, self.kind)
+        self.check_requests(requests)
         answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return answers
 

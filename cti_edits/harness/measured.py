@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cti_edits.errors import EditError
 from cti_edits.harness.lm_eval_results import is_right
-from cti_edits.search.space import NLL_STEP
+
+NLL_STEP = 1e-6
+"""Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
+
+Hopeless = Callable[[int, float], bool]
+"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
 
 
 class NotFiniteError(EditError):
@@ -23,7 +28,7 @@ class Measured:
     Attributes:
         accuracy: share of examples that are right.
         nll: mean over examples of the mean negative log-likelihood of the gold answer's tokens, nats, rounded to
-            `space.NLL_STEP`.
+            `NLL_STEP`.
         correct: right or wrong, in the order of the calibration set.
         predicted: index of the label that the model gave each example, where the task has fixed labels.
     """

@@ -10,8 +10,7 @@ import torch
 
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.lm_eval_results import first_filter
-from cti_edits.harness.measured import Measured, measured
-from cti_edits.replay.answers import Hopeless
+from cti_edits.harness.measured import Hopeless, Measured, measured
 
 BATCH_SIZE = 16
 
@@ -26,6 +25,14 @@ class ReferenceEvaluator:
         # lm-eval draws a progress bar for every call; the search has one of its own.
         lm.loglikelihood = functools.partial(type(lm).loglikelihood, lm, disable_tqdm=True)
         lm.generate_until = functools.partial(type(lm).generate_until, lm, disable_tqdm=True)
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """None: lm-eval decides what goes through the model together."""
+        return None
+
+    def start_over(self) -> None:
+        """Nothing is kept from one call to the next."""
 
     def measure(
         self,

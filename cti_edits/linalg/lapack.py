@@ -15,6 +15,12 @@ from scipy.linalg import cython_lapack
 
 from cti_edits.errors import EditError
 
+ARGUMENTS = 21
+"""Of dsyevr."""
+
+MAX_SIZE = 46_340
+"""The largest n whose n·n places, which LAPACK counts, fit into 32 bits; its 26·n of workspace then do, too."""
+
 
 def some_eigenpairs(lower: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Eigenvalues ``first``..``last`` of a symmetric matrix, and their vectors, by ``dsyevr``.
@@ -28,9 +34,13 @@ def some_eigenpairs(lower: torch.Tensor, first: int, last: int) -> tuple[torch.T
         (count,) ascending and (n, count), float64.
 
     Raises:
-        EditError: LAPACK did not converge.
+        EditError: LAPACK did not converge, or the matrix is too large for its 32-bit integers.
     """
     size, count = len(lower), last - first + 1
+    if size > MAX_SIZE:
+        raise EditError(f"expected a matrix of at most {MAX_SIZE:,} rows, which is what LAPACK can index, got {size:,}")
+    if not takes_32_bit_integers(_signature()):
+        return _by_scipy(lower, first, last)
     # LAPACK overwrites it. What is the lower triangle row by row is the upper one column by column.
     matrix = lower.numpy().copy(order="C")
     values, vectors = np.empty(size), np.empty((count, size))
@@ -58,6 +68,27 @@ def some_eigenpairs(lower: torch.Tensor, first: int, last: int) -> tuple[torch.T
     return torch.from_numpy(values[:count]), torch.from_numpy(vectors).mT
 
 
+def takes_32_bit_integers(signature: str) -> bool:
+    """Whether a routine of this C prototype has integers of 32 bits; SciPy on an ILP64 library has wider ones.
+
+    Args:
+        signature: "void (char *, …, int *, …)", as SciPy's capsules have it; the fourth argument is an integer.
+    """
+    arguments = signature.partition("(")[2].rpartition(")")[0].split(",")
+    return len(arguments) == ARGUMENTS and arguments[3].strip() == "int *" and ctypes.sizeof(ctypes.c_int) == 4
+
+
+def _by_scipy(lower: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same by the routine that SciPy itself finds, with the interpreter's lock held."""
+    from scipy.linalg import LinAlgError, eigh
+
+    try:
+        values, vectors = eigh(lower.numpy(), lower=True, subset_by_index=(first, last), driver="evr")
+    except LinAlgError as error:
+        raise EditError(f"LAPACK's dsyevr found no eigenpairs of a matrix of {len(lower)} ({error})") from None
+    return torch.from_numpy(values), torch.from_numpy(vectors)
+
+
 def _address(argument: object) -> int:
     return argument.ctypes.data if isinstance(argument, np.ndarray) else ctypes.addressof(argument)  # type: ignore[arg-type]
 
@@ -66,8 +97,14 @@ def _address(argument: object) -> int:
 def _dsyevr() -> Callable[..., None]:
     """The routine of the LAPACK that SciPy brings, which it offers to compiled code (scipy.linalg.cython_lapack)."""
     capsule = cython_lapack.__pyx_capi__["dsyevr"]
-    name = ctypes.pythonapi.PyCapsule_GetName
-    name.restype, name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 21)(pointer(capsule, name(capsule)))
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * ARGUMENTS)(pointer(capsule, _signature().encode()))
+
+
+@functools.cache
+def _signature() -> str:
+    """The routine's C prototype, which is the name of its capsule."""
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+    return str(name(cython_lapack.__pyx_capi__["dsyevr"]).decode())

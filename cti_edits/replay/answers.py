@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from cti_edits.harness.documents import Documents
 from cti_edits.harness.lm_eval_results import is_right
-from cti_edits.harness.measured import Measured, check_loss, measured
+from cti_edits.harness.measured import Hopeless, Measured, check_loss, measured
 from cti_edits.harness.questions import Question
 from cti_edits.replay.batches import ReadBatch
-
-Hopeless = Callable[[int, float], bool]
-"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
 
 
 class Answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,11 +17,8 @@ from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.unreached import Unreached
 
-GAIN = 0.8
-"""A batch of twice the rows has to take less than this share of the time a token, or it is not worth its memory."""
-
-TIMED_BLOCKS = 4
-"""So many blocks are timed for it."""
+GPU_ROWS = 16
+"""Packed rows in one pass on a GPU: 4,096 tokens keep one busy."""
 
 KEPT_BYTES = 1 << 30
 """Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
@@ -47,8 +43,14 @@ class Layout:
     block: int
     _unreached: dict[int, Unreached]
 
-    def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question]) -> None:
-        """Find how many rows go into a batch.
+    def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question], rows: int | None = None) -> None:
+        """Lay out ``questions``.
+
+        Args:
+            lm: a model of `harness.lm` or `harness.masked_lm`.
+            replay: the same model, whose blocks can be run in parts.
+            questions: what is asked.
+            rows: packed rows in one pass; `default_rows` of the model's device if None. Halved until they fit.
 
         Raises:
             UnsupportedError: the model does not heed the masks of packed rows.
@@ -57,13 +59,16 @@ class Layout:
         self._lm = lm
         self._replay = replay
         self._row_tokens = ROW_TOKENS
-        self._rows = 1
+        self._rows = default_rows(lm.device) if rows is None else rows
         self.kept_bytes = KEPT_BYTES
         self.ask(questions)
         while not self._packing_checked():
             self.shrink()
-        self._rows = self._fastest_rows()
-        self.restart()
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens in one pass, at most. The last bits of a log-likelihood depend on it."""
+        return self._rows * self._row_tokens
 
     def ask(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
         """Lay out these questions; see `batches.read_batches` for ``apart``."""
@@ -132,43 +137,6 @@ class Layout:
         self.restart()
         clear_torch_cache()
 
-    def _fastest_rows(self) -> int:
-        """Rows of a batch: doubled as long as that is worth it and fits.
-
-        One on a CPU: there, 128 to 2,048 tokens took the same time a token, so that the stopwatch would decide by
-        chance, and last digits would differ from run to run.
-        """
-        if torch.device(self._lm.device).type == "cpu":
-            return 1
-        best, found = float("inf"), 1
-        while True:
-            try:
-                seconds = min(self._seconds_a_token() for _ in range(2))
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-                break
-            if seconds > GAIN * best:
-                break
-            best, found = seconds, self._rows
-            if len(self.batches) == 1:
-                break
-            self._rows *= 2
-            self.restart()
-        clear_torch_cache()
-        return found
-
-    def _seconds_a_token(self) -> float:
-        packed = self.batches[0].packed
-        stop = min(TIMED_BLOCKS, self._replay.depth - 1)
-        if stop < 1:
-            return 0.0
-        begun = time.perf_counter()
-        with torch.no_grad():
-            # Reading a number waits for a GPU to be done.
-            float(self._replay.hidden(packed, 0, None, stop)[0, 0, 0])
-        return (time.perf_counter() - begun) / packed.tokens.numel()
-
     def separate(self) -> bool:
         """Give each example a batch of its own, and start anew; False if that is so already."""
         if (self._rows, self._row_tokens) == (1, 1):
@@ -186,6 +154,14 @@ class Layout:
                 raise
             return False
         return True
+
+
+def default_rows(device: torch.device | str) -> int:
+    """Packed rows in one pass: by the kind of device alone, so that the same seed gives the same figures.
+
+    One on a CPU, where 128 to 2,048 tokens take the same time a token.
+    """
+    return 1 if torch.device(device).type == "cpu" else GPU_ROWS
 
 
 def cache_bytes(caches: Sequence[Any]) -> int:

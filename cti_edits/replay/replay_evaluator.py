@@ -15,9 +15,9 @@ from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[imp
 
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.measured import Measured, NotFiniteError
+from cti_edits.harness.measured import Hopeless, Measured, NotFiniteError
 from cti_edits.harness.questions import Filled, Written, questions
-from cti_edits.replay.answers import Answers, Hopeless
+from cti_edits.replay.answers import Answers
 from cti_edits.replay.batches import ReadBatch
 from cti_edits.replay.block_replay import BlockReplay, CachePart
 from cti_edits.replay.decoding import Unfinished, decode
@@ -39,12 +39,17 @@ class ReplayEvaluator:
     """Evaluates a model on the calibration examples from a block on, given that no block before it is edited.
 
     The hidden states that enter the block are kept from one call to the next, and carried on from there when a later
-    block is asked for: asked in the order of the blocks, each of them runs once. Batches start at what is fastest, and
-    halve whenever the memory is exhausted.
+    block is asked for: asked in the order of the blocks, each of them runs once. Batches halve whenever the memory is
+    exhausted.
     """
 
-    def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
+    def __init__(self, lm: Any, calibration: CalibrationSet, rows: int | None = None) -> None:
         """Prepare for ``calibration``; the model is unedited.
+
+        Args:
+            lm: a model of `harness.lm` or `harness.masked_lm`.
+            calibration: the examples.
+            rows: see `layout.Layout`.
 
         Raises:
             UnsupportedError: the task or the model is one that only the reference evaluator can evaluate.
@@ -54,8 +59,20 @@ class ReplayEvaluator:
         self._labels = calibration.labels
         self._documents = Documents(calibration)
         self._replay = BlockReplay(lm)
-        self._layout = Layout(lm, self._replay, questions(lm, calibration, self._documents))
-        self._writes = any(isinstance(sequence, Written) for q in self._layout.questions for sequence in q.asked)
+        self._questions = questions(lm, calibration, self._documents)
+        self._layout = Layout(lm, self._replay, self._questions, rows)
+        self._writes = any(isinstance(sequence, Written) for q in self._questions for sequence in q.asked)
+        self._wrong_first = WrongFirst()
+        self._laid_out = False
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """See `evaluator.Evaluator`."""
+        return self._layout.batch_tokens
+
+    def start_over(self) -> None:
+        """See `evaluator.Evaluator`."""
+        self._layout.ask(self._questions)
         self._wrong_first = WrongFirst()
         self._laid_out = False
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, kept_parameters
 from cti_edits.errors import EditError
-from cti_edits.harness.measured import Measured
+from cti_edits.harness.measured import Hopeless, Measured
 from cti_edits.linalg.block_spectra import truncate_with
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
@@ -19,9 +20,9 @@ from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.progress import Progress
-from cti_edits.replay.answers import Hopeless
 from cti_edits.replay.evaluator import Evaluator
-from cti_edits.search.space import Candidate, MatrixId, Outcome, Partition, cannot_win, winner
+from cti_edits.search.choice import Measure, choose
+from cti_edits.search.space import Candidate, MatrixId, Outcome, Partition
 
 Group = tuple[MatrixId, int, list[Candidate]]
 """Candidates that share a matrix and K."""
@@ -36,12 +37,14 @@ class Evaluated:
         outcomes: the candidates that were evaluated to the end, in the order of their groups.
         stopped: those that were not, since they could not win any more.
         best: the winner, measured with the very weight that `apply.apply` computes for it.
+        batch_tokens: tokens in one pass, of every measurement; None where lm-eval decided.
     """
 
     unedited: Outcome
     outcomes: tuple[Outcome, ...]
     stopped: tuple[Candidate, ...]
     best: Outcome
+    batch_tokens: int | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ def evaluate(
 ) -> Evaluated:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
+    All that is compared comes from batches of one size. Where the memory is exhausted on the way, evaluation starts
+    again with the smaller size, since the last bits of a log-likelihood depend on it.
+
     Args:
         evaluator: of the unedited model, which it was not asked about yet.
         weights: makes the edited weights.
@@ -104,31 +110,62 @@ def evaluate(
     Raises:
         EditError: a loss or a weight is not finite; the message names the candidate and the example.
     """
-    found: dict[Candidate, Outcome] = {}
-    with progress.phase("evaluations", 1 + sum(len(members) for _, _, members in groups)) as advance:
-        unedited = best = _outcome(None, whole(evaluator.measure()))
-        advance(1)
+    while True:
+        size = evaluator.batch_tokens
+        try:
+            return _evaluate(evaluator, weights, groups, exact_stop, progress)
+        except _SizeChangedError:
+            evaluator.start_over()
+            progress.note(
+                f"batches have {evaluator.batch_tokens} tokens now, they had {size}: the memory was exhausted, or a "
+                "loss was not finite; evaluation starts again, so that all candidates are compared at one size"
+            )
+
+
+class _SizeChangedError(Exception):
+    """The evaluator's batches have become smaller."""
+
+
+def _evaluate(
+    evaluator: Evaluator, weights: EditedWeights, groups: Sequence[Group], exact_stop: bool, progress: Progress
+) -> Evaluated:
+    size = evaluator.batch_tokens
+
+    def measured(start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
+        found = evaluator.measure(start, matrix, hopeless)
+        if evaluator.batch_tokens != size:
+            raise _SizeChangedError
+        return found
+
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Measure]]:
         # In the order of the layers, so that what comes before them is run once.
-        for group in sorted(groups, key=lambda group: group[0].layer):
-            target = weights.targets[group[0]]
-            for candidate, partition, edited in weights.of(group):
-                with _named(candidate, target), in_force(target, edited):
-                    measured = evaluator.measure(target.layer, target.matrix, _stop(best) if exact_stop else None)
-                if measured is not None:
-                    found[candidate] = _outcome(candidate, measured, _added(weights, candidate, partition), partition)
-                    best = winner([best, found[candidate]])
-                advance(1)
-    order = [candidate for _, _, members in groups for candidate in members]
-    found = {candidate: found[candidate] for candidate in order if candidate in found}
-    stopped = tuple(candidate for candidate in order if candidate not in found)
-    best = winner([unedited, *found.values()])
-    applied: set[Candidate | None] = set()
-    # Measured with the weight that is applied, a winner by a hair may be none any more.
-    while best.candidate is not None and best.candidate not in applied:
-        applied.add(best.candidate)
-        found[best.candidate] = _as_applied(best, best.candidate, evaluator, weights)
-        best = winner([unedited, *found.values()])
-    return Evaluated(unedited, tuple(found.values()), stopped, best)
+        for target_id, clusters, members in sorted(groups, key=lambda group: group[0].layer):
+            those = [candidate for candidate in members if candidate in wanted]
+            target = weights.targets[target_id]
+            for candidate, partition, edited in weights.of((target_id, clusters, those)) if those else ():
+                yield candidate, functools.partial(measure, candidate, partition, target, edited)
+                advance(1 if candidate not in told else 0)
+                told.add(candidate)
+
+    def measure(
+        candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, hopeless: Hopeless | None
+    ) -> Outcome | None:
+        with _named(candidate, target), in_force(target, edited):
+            found = measured(target.layer, target.matrix, hopeless)
+        return None if found is None else _outcome(candidate, found, _added(weights, candidate, partition), partition)
+
+    told: set[Candidate] = set()
+    with progress.phase("evaluations", 1 + sum(len(members) for _, _, members in groups)) as advance:
+        unedited = _outcome(None, whole(measured()))
+        advance(1)
+        choice = choose(
+            unedited,
+            [candidate for _, _, members in groups for candidate in members],
+            passes,
+            lambda outcome: _as_applied(outcome, measured, weights),
+            exact_stop,
+        )
+    return Evaluated(unedited, choice.outcomes, choice.stopped, choice.best, size)
 
 
 def shape_of(target: TargetMatrix) -> tuple[int, int]:
@@ -158,13 +195,10 @@ def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
         raise EditError(f"{target.module} at ρ = {candidate.rho:g}, K = {candidate.clusters}: {error}") from None
 
 
-def _stop(best: Outcome) -> Hopeless:
-    return lambda wrong, loss: cannot_win(best, wrong, loss)
-
-
-def _as_applied(outcome: Outcome, candidate: Candidate, evaluator: Evaluator, weights: EditedWeights) -> Outcome:
+def _as_applied(outcome: Outcome, measured: Callable[[int, str], Measured | None], weights: EditedWeights) -> Outcome:
     """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
-    if outcome.partition != ROW_BLOCKS:
+    candidate = outcome.candidate
+    if candidate is None or outcome.partition != ROW_BLOCKS:
         return outcome
     target = weights.targets[candidate.target]
     ((_, partition, tried),) = weights.of((candidate.target, candidate.clusters, [candidate]))
@@ -172,8 +206,8 @@ def _as_applied(outcome: Outcome, candidate: Candidate, evaluator: Evaluator, we
     if torch.equal(edited, tried):
         return outcome
     with _named(candidate, target), in_force(target, edited):
-        measured = whole(evaluator.measure(target.layer, target.matrix))
-    return _outcome(candidate, measured, outcome.added_parameters, partition)
+        found = whole(measured(target.layer, target.matrix))
+    return _outcome(candidate, found, outcome.added_parameters, partition)
 
 
 def _added(weights: EditedWeights, candidate: Candidate, partition: str) -> int:

@@ -61,6 +61,7 @@ def run_search(
     test: CalibrationSet | None = None,
     evaluator: EvaluatorName = "replay",
     exact_stop: bool = True,
+    batch_rows: int | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -78,6 +79,7 @@ def run_search(
             measurement.
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: whether to stop a candidate that provably cannot win any more.
+        batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
 
     Raises:
         EditError: a setting does not fit the model, or a loss, weight or score is not finite.
@@ -98,21 +100,23 @@ def run_search(
     if settings.screen is not None:
         changes = predicted_changes(lm, calibration, weights, groups, batch_size, progress)
         groups = screened(groups, changes, settings.screen)
-    evaluated = evaluate(evaluator_of(evaluator, lm, calibration, progress), weights, groups, exact_stop, progress)
+    evaluated = evaluate(
+        evaluator_of(evaluator, lm, calibration, progress, batch_rows), weights, groups, exact_stop, progress
+    )
     drawn = calibration if settings.top_q is None else scored
     edit = _manifest(lm, calibration, drawn, settings, name, base_id, targets, evaluated)
     if test is not None:
-        measured = _measure_test(evaluator, lm, test, edit, progress)
+        measured = _measure_test(evaluator, lm, test, edit, progress, batch_rows)
         edit = dataclasses.replace(edit, results={**edit.results, "test": measured})
     return SearchResult(evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit)
 
 
 def _measure_test(
-    evaluator: EvaluatorName, lm: Any, test: CalibrationSet, edit: Edit, progress: Progress
+    evaluator: EvaluatorName, lm: Any, test: CalibrationSet, edit: Edit, progress: Progress, batch_rows: int | None
 ) -> dict[str, Any]:
     """The unedited and the edited model on the test rows, for the manifest's ``results.test``."""
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
-        measures = evaluator_of(evaluator, lm, test, progress)
+        measures = evaluator_of(evaluator, lm, test, progress, batch_rows)
         baseline = whole(measures.measure())
         advance(1)
         edited = baseline
@@ -178,6 +182,7 @@ def _manifest(
             "matrices": list(settings.matrices),
             "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
             **({} if settings.screen is None else {"screen": settings.screen}),
+            **({} if evaluated.batch_tokens is None else {"batch_tokens": evaluated.batch_tokens}),
         },
         results={
             "calibration": {

@@ -8,13 +8,11 @@ from typing import Literal
 
 from cti_edits.artifact.ranks import MAX_SUBSPACES, ROW_BLOCKS
 from cti_edits.errors import EditError
+from cti_edits.harness.measured import NLL_STEP
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
-
-NLL_STEP = 1e-6
-"""Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
 
 Partition = Literal["row-blocks", "k-subspaces"]
 """How rows are assigned to blocks: consecutively, or by `subspaces.k_subspaces`."""

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.errors import EditError
-from cti_edits.linalg.lapack import some_eigenpairs
+from cti_edits.linalg import lapack
+from cti_edits.linalg.lapack import MAX_SIZE, some_eigenpairs, takes_32_bit_integers
 
 
 @settings(deadline=None)
@@ -43,6 +44,37 @@ def test_eigenpairs(size: int, places: tuple[int, int], seed: int, cut: bool) ->
 def test_what_lapack_cannot_solve_is_an_error() -> None:
     with pytest.raises(EditError, match="dsyevr found no eigenpairs"):
         some_eigenpairs(torch.eye(3, dtype=torch.float64), 2, 1)
+
+
+INT32 = lapack._signature()
+
+
+@pytest.mark.parametrize("wide", ["__pyx_t_5scipy_6linalg_13cython_lapack_blas_int *", "long *", "npy_int64 *"])
+def test_the_library_s_integers_are_looked_at(wide: str) -> None:
+    assert takes_32_bit_integers(INT32)
+    assert not takes_32_bit_integers(INT32.replace("int *", wide))
+    assert not takes_32_bit_integers(INT32.replace("int *", "int *, int *", 1))
+    assert not takes_32_bit_integers("")
+
+
+def test_a_library_of_wider_integers_is_called_by_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calling it with 32 bits would read and write past what is there."""
+    drawn = torch.randn(30, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ours = some_eigenpairs(drawn, 3, 7)
+    monkeypatch.setattr(lapack, "_signature", lambda: INT32.replace("int *", "long *"))
+    monkeypatch.setattr(lapack, "_dsyevr", lambda: pytest.fail("the routine was called all the same"))
+    theirs = some_eigenpairs(drawn, 3, 7)
+    torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours[1].abs(), theirs[1].abs(), rtol=0, atol=1e-10)
+
+
+def test_a_matrix_that_32_bits_cannot_index_is_refused() -> None:
+    assert MAX_SIZE**2 < 2**31 <= (MAX_SIZE + 1) ** 2
+    assert 26 * MAX_SIZE < 2**31
+    # No memory is taken for it.
+    large = torch.zeros(1, 1, dtype=torch.float64).expand(MAX_SIZE + 1, MAX_SIZE + 1)
+    with pytest.raises(EditError, match=r"expected a matrix of at most 46,340 rows, .* got 46,341"):
+        some_eigenpairs(large, 0, 1)
 
 
 def test_other_threads_go_on_meanwhile() -> None:

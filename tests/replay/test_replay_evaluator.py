@@ -175,7 +175,6 @@ def test_texts_are_continued_batch_by_batch_where_much_is_kept(tmp_path: Path, m
     lm = lm_of("gpt2")
     calibration = written(tmp_path, "{max_gen_toks: 5, until: []}")
     monkeypatch.setattr(layout, "ROW_TOKENS", 30)
-    monkeypatch.setattr(layout, "GAIN", 0.0)
     evaluator = ReplayEvaluator(lm, calibration)
     assert len(evaluator._layout.batches) > 3
     groups: list[int] = []

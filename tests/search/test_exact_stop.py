@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cti_edits.harness.measured import NLL_STEP
 from cti_edits.replay import layout, wrong_first
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.wrong_first import WrongFirst
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import NLL_STEP, Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
+from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
 from tests.support.small_searches import choices, lm_of, written
 from tests.support.tiny_models import tiny_model
 
@@ -75,7 +76,6 @@ SETTINGS = SearchSettings(samples=7, top_q=3, clusters=(1, 2), rates=(0.6, 0.3, 
 def _row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch for each example: otherwise all is measured before anything is asked."""
     monkeypatch.setattr(layout, "ROW_TOKENS", 20)
-    monkeypatch.setattr(layout, "GAIN", 0.0)
 
 
 @pytest.mark.usefixtures("_row_for_each")

@@ -1,0 +1,75 @@
+"""Warnings where a run with an edit asks otherwise than the search that found it did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from cti_edits.artifact.asked import Asked, Difference
+from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import printable
+
+logger = logging.getLogger("cti_edits")
+
+SEEN_BY_MODEL = (
+    "pretrained", "revision", "subfolder", "gguf_file", "weights_sha256", "dtype", "quantization", "peft", "delta",
+    "tokenizer", "model_arguments", "add_bos_token", "prefix_token_id", "max_length", "truncation",
+)  # fmt: skip
+"""Fields that a loaded model knows of itself. The others are lm-eval's evaluator's, which tells it none of them."""
+
+
+def warn_of_model(edit: Edit, asked: Asked) -> None:
+    """Warn of each field that a loaded model knows and the search had otherwise.
+
+    Args:
+        edit: on the model. One whose search recorded nothing gives no warning.
+        asked: what the model is asked with.
+    """
+    searched = asked_by_search(edit)
+    if searched is not None:
+        _warn(edit, (one for one in searched.differences(asked) if one.field in SEEN_BY_MODEL))
+
+
+def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[str], templated: bool) -> bool:
+    """Warn of what prompts of the edit's own task show that the search had otherwise.
+
+    That is whether they went through a chat template, and a system instruction that is not in them. Nothing in a
+    prompt tells reliably how many examples are in it, or that an instruction is there which the search did not give.
+
+    Args:
+        edit: on the model.
+        task_names: of each request.
+        contexts: of each request, as the model gets it.
+        templated: whether lm-eval asked for the chat template.
+
+    Returns:
+        Whether there were requests of that task.
+    """
+    searched = asked_by_search(edit)
+    if searched is None:
+        return False
+    own = [context for name, context in zip(task_names, contexts, strict=True) if name == searched.task.task]
+    if not own:
+        return False
+    found = []
+    # Left out where it is no.
+    if bool(searched.prompt.apply_chat_template) != templated:
+        found.append(Difference("apply_chat_template", not templated, templated))
+    # Templates strip it.
+    instruction = (searched.prompt.system_instruction or "").strip()
+    if instruction and not any(instruction in context for context in own):
+        found.append(Difference("system_instruction", instruction, "another or none"))
+    _warn(edit, found)
+    return True
+
+
+def asked_by_search(edit: Edit) -> Asked | None:
+    """What the edit's search recorded that it asked; None where it recorded nothing."""
+    document = (edit.search or {}).get("asked")
+    return Asked.from_json(document) if document else None
+
+
+def _warn(edit: Edit, differences: Iterable[Difference]) -> None:
+    for one in differences:
+        first, second = (printable("none" if value is None else value) for value in (one.first, one.second))
+        logger.warning("%s: %s: the search asked with %s, this run asks with %s", edit.name, one.field, first, second)

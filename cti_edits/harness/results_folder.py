@@ -1,0 +1,66 @@
+"""How lm-eval names what it writes about a model with an edit.
+
+It names the folder of results after the first of ``peft``, ``delta``, ``pretrained`` … among the model's arguments,
+and at random where there is none. With ``edit=FILE`` that is a new name in each run, and with both the base's, where
+the results of every edit of it would lie. lm-eval has no place where a model says its name, so that its tracker is
+wrapped: for the model ``cti`` with an edit, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
+from lm_eval.utils import sanitize_model_name, simple_parse_args_string
+
+from cti_edits.harness.edited import read_edit
+
+LONGEST = 200
+"""Bytes of a folder's name; file systems take 255."""
+
+
+def results_name(model_args: str | Mapping[str, Any]) -> str | None:
+    """The name of the results of a model with an edit: base, then the edit's name and the first digits of its digest.
+
+    Args:
+        model_args: as lm-eval takes them.
+
+    Returns:
+        The name; None without an edit, where lm-eval's own will do.
+
+    Raises:
+        EditError: the edit cannot be read.
+    """
+    arguments = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
+    edit = read_edit(arguments.get("edit"))
+    if edit is None:
+        return None
+    base = next((arguments[key] for key in ("peft", "delta", "pretrained") if arguments.get(key)), None)
+    if base is None:
+        # The digest is over the whole path.
+        base = Path(edit.base_model.id).name if Path(edit.base_model.id).is_dir() else edit.base_model.id
+    base = base if isinstance(base, str) else type(base).__name__
+    named = f"{edit.name}-{edit.digest()[:12]}"
+    if len(sanitize_model_name(f"{base}/{named}").encode()) > LONGEST:
+        base = f"{Path(base).name[:30]}-{hashlib.sha256(base.encode()).hexdigest()[:12]}"
+    return f"{base}/{named}"
+
+
+def name_results_after_edits() -> None:
+    """Let lm-eval's tracker name the results of ``cti`` with an edit by `results_name`. A second call does nothing."""
+    log = GeneralConfigTracker.log_experiment_args
+    if hasattr(log, "__wrapped__"):
+        return
+
+    @functools.wraps(log)
+    def log_experiment_args(tracker: Any, model_source: str, model_args: Any, *others: Any, **named: Any) -> None:
+        log(tracker, model_source, model_args, *others, **named)
+        if model_source == "cti" and (name := results_name(model_args)):
+            tracker.model_name = name
+            tracker.model_name_sanitized = sanitize_model_name(name)
+
+    GeneralConfigTracker.log_experiment_args = log_experiment_args

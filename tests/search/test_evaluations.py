@@ -1,0 +1,99 @@
+"""All candidates are compared at one batch size, which the manifest records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cti_edits.harness.measured import Measured
+from cti_edits.progress import Silent
+from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.layout import GPU_ROWS, default_rows
+from cti_edits.replay.packed_rows import ROW_TOKENS
+from cti_edits.replay.replay_evaluator import ReplayEvaluator
+from cti_edits.search.runner import SearchResult, run_search
+from cti_edits.search.space import SearchSettings
+from tests.support.small_searches import OUT_OF_MEMORY, choices, lm_of
+
+SETTINGS = SearchSettings(samples=7, top_q=2, clusters=(1, 2), rates=(0.6, 0.1))
+
+
+class Notes(Silent):
+    """Keeps what a person is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, what: str) -> None:
+        self.lines.append(what)
+
+
+def search(tmp_path: Path, rows: int | None = None, progress: Any = None, **more: Any) -> SearchResult:
+    lm = lm_of("gptj")
+    return run_search(
+        lm, choices(tmp_path), SETTINGS, "tiny", "tiny", 4, progress=progress, batch_rows=rows, exact_stop=False, **more
+    )
+
+
+def test_the_size_is_by_the_kind_of_device_alone() -> None:
+    assert default_rows("cpu") == 1
+    assert default_rows(torch.device("cuda:1")) == default_rows("mps") == GPU_ROWS
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(None, ROW_TOKENS), (3, 3 * ROW_TOKENS)])
+def test_the_manifest_records_the_size(rows: int | None, tokens: int, tmp_path: Path) -> None:
+    recorded = search(tmp_path, rows).edit.search
+    assert recorded is not None
+    assert recorded["batch_tokens"] == tokens
+
+
+def test_the_reference_evaluator_has_no_such_size(tmp_path: Path) -> None:
+    recorded = search(tmp_path, evaluator="reference").edit.search
+    assert recorded is not None
+    assert "batch_tokens" not in recorded
+
+
+@contextmanager
+def memory_exhausted_once(monkeypatch: pytest.MonkeyPatch, at_call: int) -> Iterator[list[int]]:
+    """One measurement of the evaluator, the one of this number, does not fit the memory at first."""
+    plain, calls = BlockReplay.logits, [0]
+    measure = ReplayEvaluator.measure
+    measured: list[int] = []
+
+    def logits(self: BlockReplay, *arguments: Any, **named: Any) -> torch.Tensor:
+        if len(measured) == at_call and calls[0] == 0:
+            calls[0] = 1
+            raise RuntimeError(OUT_OF_MEMORY)
+        return plain(self, *arguments, **named)
+
+    def counted(self: ReplayEvaluator, *arguments: Any, **named: Any) -> Measured | None:
+        measured.append(0)
+        return measure(self, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BlockReplay, "logits", logits)
+        patched.setattr(ReplayEvaluator, "measure", counted)
+        yield measured
+
+
+def test_where_the_memory_is_exhausted_on_the_way_all_are_evaluated_at_the_smaller_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Notes()
+    with memory_exhausted_once(monkeypatch, at_call=4) as measured:
+        shrunk = search(tmp_path, 2, notes)
+    recorded = shrunk.edit.search
+    assert recorded is not None
+    assert recorded["batch_tokens"] == ROW_TOKENS
+    (line,) = [line for line in notes.lines if "starts again" in line]
+    assert f"batches have {ROW_TOKENS} tokens now, they had {2 * ROW_TOKENS}" in line
+    # Four before, and then the unedited model and every candidate.
+    assert len(measured) >= 4 + 1 + len(shrunk.outcomes)
+    small = search(tmp_path, 1)
+    assert (shrunk.unedited, shrunk.outcomes, shrunk.best) == (small.unedited, small.outcomes, small.best)
+    assert shrunk.edit.digest() == small.edit.digest()
