@@ -64,3 +64,13 @@ def mcnemar_p_value(baseline: Sequence[bool], edited: Sequence[bool]) -> float:
 def _paired_counts(baseline: Sequence[bool], edited: Sequence[bool]) -> tuple[int, int, int, int]:
     counts = Counter(zip(map(bool, baseline), map(bool, edited), strict=True))
     return counts[True, True], counts[False, True], counts[True, False], counts[False, False]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values after Holm's correction for their number (Holm 1979), in the order given; at most 1."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected

@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cti_edits.errors import printable
-from cti_edits.report.listing import interval_text, print_columns
-
-NO_EDIT = (
-    "none is named by the results of EDITED. That is so for an edited checkpoint run with --model hf; else check that "
-    "the run had --model cti and edit=FILE."
-)
+from cti_edits.errors import EditError, printable
 
 
 def compare(
-    baseline: Annotated[
-        Path, typer.Argument(metavar="BASELINE", help="--output_path of the base model's run.", show_default=False)
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BASELINE RUN...",
+            help="--output_path of two or more runs, the base model's first.",
+            show_default=False,
+        ),
     ],
-    edited: Annotated[
-        Path, typer.Argument(metavar="EDITED", help="--output_path of the edited model's run.", show_default=False)
-    ],
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="One that is 0 or 1 for each example, NAME or NAME,FILTER.", show_default="the edit's, else acc"
+        ),
+    ] = None,
+    allow_different: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Compare although this was asked differently.", show_default=False),
+    ] = None,
 ) -> None:
-    """Compare two lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class."""
-    from cti_edits.harness.lm_eval_results import compare_runs
+    """Compare lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class.
 
-    for task, comparison in compare_runs(baseline, edited).items():
-        print(f"{printable(task)}: {comparison.n} examples, the same in both runs")
-        measured = (("base model", comparison.baseline), ("with the edit", comparison.edited))
-        print_columns(
-            ("", "accuracy", "95 % interval"),
-            [
-                *((label, f"{100 * share:.1f} %", interval_text(low, high)) for label, (share, low, high) in measured),
-                ("most frequent answer", f"{100 * comparison.majority_class:.1f} %", ""),
-            ],
-            right=("accuracy", "95 % interval"),
-        )
-        low, high = comparison.ci95
-        print(
-            f"difference {100 * comparison.difference:+.1f} points, 95 % interval {100 * low:+.1f} to "
-            f"{100 * high:+.1f}, exact McNemar p = {comparison.p_value:.3g}: {comparison.verdict()}"
-        )
-        print(f"edit: {comparison.edit or NO_EDIT}")
+    Runs that differ in more than the edit (few-shot count, chat template, base model, dtype …) are refused.
+    """
+    from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError, compare_runs
+    from cti_edits.report.comparison import print_comparison
+
+    if len(runs) < 2:
+        raise EditError("RUN: expected two or more runs to compare, got one")
+    for name in allow_different or ():
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, 3, 0.4) or FIELDS
+            raise EditError(
+                f"--allow-different: no field is called {printable(name)!r}; did you mean {', '.join(near)}?"
+            )
+    try:
+        compared = compare_runs(runs, metric, allow_different or ())
+    except AskedDifferentlyError as error:
+        allowing = " ".join(f"--allow-different {name}" for name in error.differing)
+        raise EditError(f"{error}; run both alike, or compare all the same with {allowing}") from None
+    for comparison in compared.values():
+        print_comparison(comparison)
