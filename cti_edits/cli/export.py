@@ -23,6 +23,9 @@ def export(
         str | None, Option(help="Checkpoint folder or hub id of the base model.", show_default="the edit's")
     ] = None,
     revision: Annotated[str | None, Option(help="Of the base model, on the hub.", show_default="the edit's")] = None,
+    subfolder: Annotated[
+        str | None, Option(help="Of the base model, with its config and weights.", show_default="the edit's")
+    ] = None,
     verify: Annotated[bool, Option(help="Refuse a base whose hash differs.")] = True,
 ) -> None:
     """Write a checkpoint folder with the edit applied, for any engine that loads safetensors."""
@@ -32,10 +35,12 @@ def export(
     from cti_edits.hub.references import load_edit
     from cti_edits.hub.repositories import checkpoint_folder
     from cti_edits.models.export import export as write
+    from cti_edits.models.where_loaded import edit_subfolder
 
     edit = load_edit(file)
     if model is None:
         model, revision = edit.base_model.id, revision or edit.base_model.revision
-    done = write(edit, checkpoint_folder(model, revision), out, verify)
+        subfolder = edit_subfolder(edit) if subfolder is None else subfolder
+    done = write(edit, checkpoint_folder(model, revision, subfolder or ""), out, verify)
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")

@@ -20,6 +20,9 @@ def verify(
         typer.Option(help="Checkpoint folder or hub id.", show_default="the edit's base model"),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub.", show_default=False)] = None,
+    subfolder: Annotated[
+        str | None, typer.Option(help="Of the model, with its config and weights.", show_default="the edit's")
+    ] = None,
 ) -> None:
     """Check that MODEL is the base that the edit was made for; a line for each matrix.
 
@@ -30,7 +33,7 @@ def verify(
     from cti_edits.models.verify import verify as findings_of
 
     edit = load_edit(file)
-    checkpoint = base_checkpoint(edit, model, revision)
+    checkpoint = base_checkpoint(edit, model, revision, subfolder=subfolder)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     findings = []

@@ -89,11 +89,8 @@ def _of_arguments(config: Mapping[str, Any]) -> tuple[AskedModel, AskedPrompt, s
     if length is None or not length.isdigit():
         # What it is then, the model knows alone.
         known.discard("max_length")
-    return (
-        model,
-        AskedPrompt(add_bos_token=bos, max_length=int(length) if "max_length" in known and length else None),
-        known,
-    )
+    prompt = AskedPrompt(add_bos_token=bos, max_length=int(length) if length and length.isdigit() else None)
+    return model, prompt, known
 
 
 def _arguments(text: object) -> dict[str, str]:

@@ -25,6 +25,8 @@ from cti_edits.harness.response_cache import attach_table
 from cti_edits.hub.references import load_edit
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
+from cti_edits.models.where_loaded import where_loaded
+from cti_edits.models.wrappers import inner_model
 from cti_edits.paths import folder
 
 
@@ -106,15 +108,15 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         self.applied_edit = None
         self.factorize = factorize
         self.given = Given(pretrained, revision, arguments)
+        self.where_loaded = where_loaded({**arguments, "revision": revision})
         if self.edit is not None:
             self.given = Given.before_edit(self, pretrained, revision, arguments)
-            model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             try:
-                self.applied_edit = apply(self.edit, model, verify, factorize, revision)
+                self.applied_edit = apply(
+                    self.edit, self.model, verify, factorize, revertible=False, **self.where_loaded
+                )
             except (FitError, FactorsError) as error:
                 raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
-            if factorize:
-                self.applied_edit.forget()
             warn_of_model(self.edit, self.asked())
 
     @abstractmethod
@@ -182,6 +184,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             info["edit"] = {
                 "name": self.edit.name,
                 "digest": self.edit.digest(),
+                "metric": self.edit.task["metric"] if self.edit.task else None,
                 "base_model": self.edit.base_model.id,
                 "base_model_revision": self.edit.base_model.revision,
                 "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
@@ -315,7 +318,7 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
         config = read_config(pretrained, revision, arguments)
         classes = list(getattr(config, "architectures", None) or [])
     else:
-        model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
+        model = inner_model(pretrained)
         config, classes = getattr(model, "config", None), [type(model).__name__]
     if any(name.endswith("ForMaskedLM") for name in classes):
         return "masked"

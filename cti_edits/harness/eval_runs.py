@@ -120,9 +120,9 @@ def _rows(path: Path) -> dict[str, dict[int, Row]]:
     return rows
 
 
-_NO_METRICS = frozenset(
-    ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics")
-    + ("doc_hash", "prompt_hash", "target_hash")
+_NO_METRICS = (
+    *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
+    *("doc_hash", "prompt_hash", "target_hash"),
 )
 """What a sample has beside its metrics."""
 
@@ -134,10 +134,15 @@ def _row(sample: Mapping[str, Any]) -> Row:
     return Row(
         sample["doc_id"],
         sample["doc_hash"],
-        *(value if isinstance(value := sample.get(key), str) else None for key in ("prompt_hash", "target_hash")),
+        _text(sample.get("prompt_hash")),
+        _text(sample.get("target_hash")),
         str(sample["target"]),
         {str(name): sample[name] for name in names if name in sample},
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 _WANTED = {"doc_id": (int, "a whole number"), "doc_hash": (str, "a text")}

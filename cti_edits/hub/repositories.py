@@ -14,6 +14,7 @@ from pathlib import Path
 from cti_edits.artifact.compose import bring_factors
 from cti_edits.artifact.manifest import MAX_BYTES, MAX_SHOWN_PATH, Edit, load, write_atomically
 from cti_edits.errors import EditError, printable
+from cti_edits.hub.checkpoint_file import folder_inside
 from cti_edits.hub.references import MANIFEST, HubReference, is_hub_id, only_manifest
 
 README = "README.md"
@@ -71,20 +72,31 @@ def _link(blob: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def checkpoint_folder(model: str, revision: str | None = None) -> Path:
+def checkpoint_folder(model: str, revision: str | None = None, subfolder: str = "") -> Path:
     """The folder of a checkpoint: ``model`` itself if it is one, else what the hub has by that id, in its cache.
+
+    Args:
+        model: a folder, or a hub id.
+        revision: of the hub; its main branch if None.
+        subfolder: of ``model``, where config and weights are.
 
     Raises:
         EditError: there is no such folder, and the hub cannot give it.
     """
     from cti_edits.models.checkpoint_files import HUB_FILES
 
+    inside = folder_inside(model, subfolder)
     if Path(model).is_dir():
-        return Path(model)
-    with hub_errors(model, revision, progress=sys.stderr.isatty()):
-        from huggingface_hub import snapshot_download
+        folder = Path(model) / inside
+    else:
+        patterns = [(inside / name).as_posix() for name in HUB_FILES]
+        with hub_errors(model, revision, progress=sys.stderr.isatty()):
+            from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(HUB_FILES)))
+            folder = Path(snapshot_download(model, revision=revision, allow_patterns=patterns)) / inside
+    if subfolder and not folder.is_dir():
+        raise EditError(f"{printable(model)}/{printable(subfolder)}: no such folder")
+    return folder
 
 
 def shareable(manifest: Path, repository: str, base_model: str | None = None) -> Edit:

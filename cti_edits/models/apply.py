@@ -6,20 +6,25 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.artifact.ranks import kept_parameters, partition_rows
-from cti_edits.errors import BaseMismatchError, EditError, FitError
+from cti_edits.errors import EditError, FitError
 from cti_edits.linalg.factors import Block, assembled, factored, members
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
-from cti_edits.models.architectures import Family, family_of
+from cti_edits.models.architectures import Family, architecture_fits, family_of
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.identity import checkpoint_of, difference
 from cti_edits.models.layers import FactoredLinear
+from cti_edits.models.loaded_base import LoadedBase
+from cti_edits.models.where_loaded import WhereLoaded
+from cti_edits.models.wrappers import frozen, has_adapter, inner_layer, inner_model, keep_hook, no_values
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("cti_edits")
 
@@ -53,12 +58,12 @@ class TargetMatrix:
 
 
 def model_family(model: torch.nn.Module) -> Family:
-    """The architecture family of a transformers model.
+    """The architecture family of a transformers model, or of the one inside a wrapper; see `wrappers.inner_model`.
 
     Raises:
         FitError: the model has no config, or its family is unknown.
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    model_type = getattr(getattr(inner_model(model), "config", None), "model_type", None)
     if not isinstance(model_type, str):
         raise FitError("expected a transformers model, got one without config.model_type")
     return family_of(model_type)
@@ -67,9 +72,15 @@ def model_family(model: torch.nn.Module) -> Family:
 def target_matrix(model: torch.nn.Module, matrix: str, layer: int) -> TargetMatrix:
     """Find ``matrix`` of block ``layer`` in ``model``, oriented with rows = output features.
 
+    Args:
+        model: a transformers model, or a wrapper of one; see `wrappers.inner_model`.
+        matrix: its role, "U_in".
+        layer: index of the block.
+
     Raises:
         FitError: the family has no such matrix, the model no such layer, or the module holds no plain matrix.
     """
+    model = inner_model(model)
     family = model_family(model)
     name = family.module_name(matrix, layer)
     modules = dict(model.named_modules())
@@ -78,7 +89,7 @@ def target_matrix(model: torch.nn.Module, matrix: str, layer: int) -> TargetMatr
         if layer >= count > 0:
             raise FitError(f"layer: expected 0 to {count - 1} (the model has {count} layers), got {layer}")
         raise FitError(f"module: the model has no {name}, where the {family.name} family keeps {matrix}")
-    module = modules[name]
+    module = inner_layer(modules[name], name)
     parameter = getattr(module, "weight", None)
     if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != 2 or not parameter.is_floating_point():
         raise FitError(f"module: expected {name} to hold a floating-point matrix, got {type(module).__name__}")
@@ -98,7 +109,7 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
     Raises:
         FitError: see `target_matrix`.
     """
-    layers = model_family(model).layer_count(dict(model.named_modules()))
+    layers = model_family(model).layer_count(dict(inner_model(model).named_modules()))
     return [target_matrix(model, matrix, layer) for layer in range(layers) for matrix in matrices]
 
 
@@ -123,7 +134,7 @@ class AppliedEdit:
         """Restore the weights from before the edit. A second call changes nothing.
 
         Raises:
-            EditError: they were dropped, see `forget`.
+            EditError: they were not kept, see `apply`, or were dropped, see `forget`.
         """
         if self._model is None:
             raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
@@ -167,22 +178,25 @@ def located(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> Targ
     return target
 
 
-def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str | None = None) -> list[TargetMatrix]:
+def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, **where: Unpack[WhereLoaded]) -> list[TargetMatrix]:
     """Find and check every matrix that ``edit`` names, without changing anything.
 
     Args:
         edit: what to apply.
-        model: a transformers model.
-        verify: refuse a matrix whose hash differs from the manifest's. The tensor in memory is hashed where it holds
-            the stored values, else the checkpoint's bytes; see `identity.difference`.
-        revision: hub revision that the model was loaded from; the edit's if None.
+        model: a transformers model, or a wrapper of one; see `wrappers.inner_model`.
+        verify: refuse a matrix that is not the one the edit was made for; see `base_match.base_match`. The tensor in
+            memory is compared, and the checkpoint's where that one says more.
+        where: the arguments of ``from_pretrained`` that ``model`` was loaded with and that say where its weights are:
+            ``revision`` (the edit's if left out), ``subfolder`` (the edit's, for its own base), ``variant``,
+            ``gguf_file``, ``cache_dir``, ``use_safetensors``.
 
     Raises:
         FitError: architecture, module, layer or shape differ, or a weight is not finite or not loaded (meta device).
-        BaseMismatchError: a hash differs, or cannot be compared.
+        BaseMismatchError: a hash or norm differs, or cannot be compared.
     """
+    model = inner_model(model)
     architecture = type(model).__name__
-    if architecture != edit.base_model.architecture:
+    if not architecture_fits(edit.base_model.architecture, architecture):
         raise FitError(
             f"{edit.name}: base_model.architecture: the edit is for {edit.base_model.architecture}, "
             f"the model is a {architecture}"
@@ -192,42 +206,40 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, revision: str 
             model_family(model)
         except FitError as error:
             raise FitError(f"{edit.name}: base_model.architecture: {error}") from None
-    checkpoint = cache(lambda: checkpoint_of(model, revision or edit.base_model.revision))
+    base = LoadedBase(edit, model, where)
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
-        where = f"{edit.name}: edits[{index}]"
-        target = located(matrix_edit, model, where)
-        if target.parameter.is_meta:
-            raise FitError(
-                f"{where}.module: the weight of {target.module} is on the meta device and holds no values; "
-                "load the model with its weights"
-            )
-        if verify and matrix_edit.sha256 is not None:
-            name = matrix_edit.tensor or f"{target.module}.weight"
-            dtypes = (matrix_edit.dtype, edit.base_model.dtype)
-            if how := difference(target.parameter, name, matrix_edit.sha256, *dtypes, checkpoint):
-                raise BaseMismatchError(
-                    f"{where}.sha256: {target.module}.weight is not the tensor that this edit was made for ({how}); "
-                    "verify=false applies it all the same"
-                )
+        place = f"{edit.name}: edits[{index}]"
+        target = located(matrix_edit, model, place)
+        if why := no_values(model.get_submodule(target.module), target.parameter):
+            raise FitError(f"{place}.module: the weight of {target.module} {why}")
         if not all_finite(target.weight):
-            raise FitError(f"{where}.module: the weight of {target.module} holds NaN or infinite values")
+            raise FitError(f"{place}.module: the weight of {target.module} holds NaN or infinite values")
+        if verify:
+            base.check(matrix_edit, target.parameter, place)
         targets.append(target)
     return targets
 
 
 def apply(
-    edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False, revision: str | None = None
+    edit: Edit,
+    model: torch.nn.Module,
+    verify: bool = True,
+    factorize: bool = False,
+    revertible: bool = True,
+    **where: Unpack[WhereLoaded],
 ) -> AppliedEdit:
     """Apply ``edit`` to ``model`` in place. Everything is checked and computed before the first weight changes.
 
     Args:
         edit: what to apply. With a file of factors (see `packing.pack`) nothing is decomposed.
-        model: a transformers model.
+        model: see `bind`.
         verify: see `bind`.
         factorize: put a `layers.FactoredLinear` in the place of each layer whose factors have fewer numbers than its
             matrix.
-        revision: see `bind`.
+        revertible: keep the former weights for `AppliedEdit.revert`, which takes as much memory as the edited
+            matrices.
+        where: see `bind`.
 
     Raises:
         FitError: the edit does not fit; the model is as it was. See `bind`.
@@ -236,7 +248,10 @@ def apply(
     """
     if edit.method != "block-svd":
         raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
-    targets = bind(edit, model, verify, revision)
+    if edit.edits and (why := frozen(model)):
+        raise FitError(f"{edit.name}: {why}")
+    model = inner_model(model)
+    targets = bind(edit, model, verify, **where)
     packed = read_factors(edit)
     unverified = [m.module for m in edit.edits if m.sha256 is None]
     if unverified:
@@ -245,9 +260,14 @@ def apply(
         logger.warning("%s: applied without verifying its base (verify=false)", edit.name)
     weights: list[tuple[TargetMatrix, torch.Tensor]] = []
     layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
-    for target, one in zip(targets, edit.edits, strict=True):
+    for index, (target, one) in enumerate(zip(targets, edit.edits, strict=True)):
         fewer = kept_parameters(one.shape, one.block_ranks, one.partition) < target.parameter.numel()
         blocks: Sequence[Block] | None = None
+        if factorize and fewer and has_adapter(model.get_submodule(target.module)):
+            raise FitError(
+                f"{edit.name}: edits[{index}].module: {target.module} has an adapter, which needs the matrix itself; "
+                "leave factorize out"
+            )
         if one.module in packed:
             blocks = _with_base(packed[one.module], target, one)
         elif factorize and fewer:
@@ -259,19 +279,20 @@ def apply(
             weights.append((target, assembled(blocks, one.shape[0], target.parameter.dtype, one.partition)))
         else:
             weights.append((target, truncate(target.weight, one.block_ranks, partition=one.partition)))
-    former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights]
+    former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights if revertible]
     with torch.no_grad():
         for target, weight in weights:
             target.weight.copy_(weight)
-    for name, _, layer in layers:
+    for name, module, layer in layers:
+        keep_hook(module, layer)
         model.set_submodule(name, layer)
     return AppliedEdit(
         edit,
         verified=verify and not unverified,
         factorized=tuple(name for name, _, _ in layers),
-        _model=model,
+        _model=model if revertible else None,
         _weights=former,
-        _modules=[(name, module) for name, module, _ in layers],
+        _modules=[(name, module) for name, module, _ in layers if revertible],
     )
 
 
@@ -284,13 +305,15 @@ def _with_base(packed: tuple[Block | None, ...], target: TargetMatrix, one: Matr
 
 
 @contextlib.contextmanager
-def applied(edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False) -> Iterator[AppliedEdit]:
+def applied(
+    edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False, **where: Unpack[WhereLoaded]
+) -> Iterator[AppliedEdit]:
     """Keep an edit in force inside a ``with`` block; the former bits are back after it. Arguments as `apply` has them.
 
     Raises:
         FitError: see `apply`.
     """
-    in_force = apply(edit, model, verify, factorize)
+    in_force = apply(edit, model, verify, factorize, **where)
     try:
         yield in_force
     finally:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cti_edits.errors import CheckpointError, printable
+from cti_edits.hub.checkpoint_file import folder_inside, from_hub
+from cti_edits.models.checkpoint_json import json_object
 
 if TYPE_CHECKING:
     import torch
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-MAX_JSON_BYTES = 1 << 27
-"""Of a config or an index. An index has about 100 bytes a tensor."""
-
 CHUNK_BYTES = 1 << 24
 """How much of a tensor is held at once while it is hashed."""
 
@@ -94,6 +92,19 @@ class StoredTensor:
         return math.sqrt(math.fsum(float(chunk.double().square().sum()) for chunk in self.chunks()))
 
 
+def stored_name(tensors: Collection[str], name: str) -> str | None:
+    """What a checkpoint with ``tensors`` calls the weight ``name`` of a model; None if it has none.
+
+    A model with a head may have been saved without it and the other way round, so that one part of the name more or
+    less in front ("transformer.", "model.") is the same tensor, unless two are.
+    """
+    if name in tensors:
+        return name
+    shorter = name.partition(".")[2]
+    near = [one for one in tensors if one == shorter or one.partition(".")[2] == name]
+    return near[0] if len(near) == 1 else None
+
+
 class Checkpoint:
     """A checkpoint folder or a model of the hub; files of the hub are fetched when they are first needed.
 
@@ -102,10 +113,15 @@ class Checkpoint:
         commit: the hub commit that the files are of, or None for a folder.
     """
 
-    def __init__(self, place: str, commit: str | None, fetch: Callable[[str], Path | None]) -> None:
+    def __init__(
+        self, place: str, commit: str | None, fetch: Callable[[str], Path | None], variant: str | None = None
+    ) -> None:
         self.place = place
         self.commit = commit
         self._fetch = fetch
+        # As transformers names them: "model.fp16.safetensors", "model.safetensors.index.fp16.json".
+        self._single = SINGLE if not variant else f"model.{variant}.safetensors"
+        self._index = INDEX if not variant else f"model.safetensors.index.{variant}.json"
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -115,21 +131,21 @@ class Checkpoint:
             CheckpointError: it cannot be read.
         """
         file = self._fetch("config.json")
-        return _json_object(file) if file else {}
+        return json_object(file) if file else {}
 
     @cached_property
     def _files(self) -> Mapping[str, str]:
         """From each tensor's name to the file that holds it."""
-        if single := self._fetch(SINGLE):
+        if single := self._fetch(self._single):
             with _opened(single) as opened:
-                return dict.fromkeys(opened.keys(), SINGLE)
-        index = self._fetch(INDEX)
+                return dict.fromkeys(opened.keys(), self._single)
+        index = self._fetch(self._index)
         if index is None:
             raise CheckpointError(
-                f"{printable(self.place)}: has neither {SINGLE} nor {INDEX}; its weights can be read from safetensors "
-                "files only"
+                f"{printable(self.place)}: has neither {printable(self._single)} nor {printable(self._index)}; "
+                "its weights can be read from safetensors files only"
             )
-        files = _json_object(index).get("weight_map")
+        files = json_object(index).get("weight_map")
         if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
             raise CheckpointError(f"{printable(index, 1000)}: weight_map: expected an object of file names")
         for file in set(files.values()):
@@ -139,26 +155,20 @@ class Checkpoint:
         return files
 
     def find(self, name: str) -> StoredTensor | None:
-        """The tensor called ``name``, or None if there is none.
-
-        A model with a head may have been saved without it and the other way round, so that one part of the name more
-        or less in front ("transformer.", "model.") is the same tensor, unless two are.
+        """The tensor called ``name``, see `stored_name`, or None if there is none.
 
         Raises:
             CheckpointError: the files cannot be read.
         """
-        if name not in self._files:
-            shorter = name.partition(".")[2]
-            near = [one for one in self._files if one == shorter or one.partition(".")[2] == name]
-            if len(near) != 1:
-                return None
-            name = near[0]
-        file = self._fetch(self._files[name])
+        found = stored_name(self._files, name)
+        if found is None:
+            return None
+        file = self._fetch(self._files[found])
         if file is None:
-            raise CheckpointError(f"{printable(self.place)}: {printable(self._files[name])} is missing")
+            raise CheckpointError(f"{printable(self.place)}: {printable(self._files[found])} is missing")
         with _opened(file) as opened:
-            values = opened.get_slice(name)
-            return StoredTensor(file, name, str(values.get_dtype()), tuple(values.get_shape()))
+            values = opened.get_slice(found)
+            return StoredTensor(file, found, str(values.get_dtype()), tuple(values.get_shape()))
 
     def sizes(self) -> tuple[int, int]:
         """Numbers and bytes of all tensors. Reads the headers of every file.
@@ -180,45 +190,41 @@ class Checkpoint:
         return numbers, stored
 
 
-def open_checkpoint(place: str, revision: str | None = None, local: bool = False) -> Checkpoint:
+def open_checkpoint(
+    place: str,
+    revision: str | None = None,
+    local: bool = False,
+    subfolder: str = "",
+    variant: str | None = None,
+    cache_dir: str | None = None,
+) -> Checkpoint:
     """The checkpoint in a folder or on the hub.
 
     Args:
         place: a folder, or a hub id.
         revision: of the hub; its main branch if None. A folder has none.
         local: take what is in the hub's cache on this machine and ask no network.
+        subfolder: of ``place``, where config and weights are.
+        variant: of the weights' file names, "fp16".
+        cache_dir: the hub's cache; its client's own if None.
 
     Raises:
         CheckpointError: there is no such folder or model.
     """
-    folder = Path(place)
+    parts = folder_inside(place, subfolder).parts
+    shown = f"{place}/{subfolder}" if parts else place
     with contextlib.suppress(OSError, ValueError):
-        if place and folder.is_dir():
-            return Checkpoint(place, None, lambda name: folder / name if (folder / name).is_file() else None)
-    fetch = _fetch_from_hub(place, revision, local)
+        if place and Path(place).is_dir():
+            folder = Path(place, *parts)
+            if not folder.is_dir():
+                raise CheckpointError(f"{printable(shown)}: no such folder")
+            return Checkpoint(shown, None, lambda name: folder / name if (folder / name).is_file() else None, variant)
+    fetch = from_hub(place, revision, local, "/".join(parts), cache_dir)
     config = fetch("config.json")
     if config is None:
         where = "in the hub's cache on this machine" if local else "on the hub, nor in its cache"
-        raise CheckpointError(f"{printable(place)}: no such folder, and no such model {where}")
-    return Checkpoint(place, config.parent.name, fetch)
-
-
-def _fetch_from_hub(place: str, revision: str | None, local: bool) -> Callable[[str], Path | None]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
-
-    def fetch(name: str) -> Path | None:
-        try:
-            return Path(hf_hub_download(place, name, revision=revision, local_files_only=local))
-        except EntryNotFoundError:
-            return None
-        except HFValidationError:
-            raise CheckpointError(f"{printable(place)!r}: no such folder, and not the id of a hub model") from None
-        except Exception as error:  # the client's, its transport's and the disk's have no base of their own
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"{printable(place)}: cannot be read from the hub: {printable(said, 300)}") from None
-
-    return fetch
+        raise CheckpointError(f"{printable(shown)}: no such folder, and no such model {where}")
+    return Checkpoint(shown, config.parents[len(parts)].name, fetch, variant)
 
 
 @contextlib.contextmanager
@@ -230,15 +236,3 @@ def _opened(file: Path) -> Iterator[Any]:
             yield opened
     except (SafetensorError, OSError, AttributeError) as error:  # AttributeError: a dtype that torch does not have
         raise CheckpointError(f"{printable(file, 1000)}: cannot be read: {printable(error)}") from None
-
-
-def _json_object(file: Path) -> Mapping[str, Any]:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_JSON_BYTES + 1)
-        found = json.loads(content) if len(content) <= MAX_JSON_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{printable(file, 1000)}: cannot be read: {printable(error)}") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{printable(file, 1000)}: expected a JSON object of at most {MAX_JSON_BYTES:,} bytes")
-    return found

@@ -12,9 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from cti_edits.errors import EditError, printable
+from cti_edits.models.checkpoint import INDEX, SINGLE
+from cti_edits.models.checkpoint_json import json_object
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 COMPANIONS = (
     "*.json",
     "*.txt",
@@ -27,16 +27,17 @@ COMPANIONS = (
 )
 """Files beside the weights that say how they are used: config, tokenizer, generation, licence. No code, no pickle."""
 NOT_COMPANIONS = ("*.index.json", "trainer_state.json", "optimizer*")
-HUB_FILES = (WEIGHTS, INDEX, "model-*.safetensors", *COMPANIONS)
+HUB_FILES = (SINGLE, INDEX, "model-*.safetensors", *COMPANIONS)
 """What is fetched of a model on the hub."""
 
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """A tensor in a safetensors file: its name, the file's name, where its bytes start in it and how many there are."""
+    """A tensor in a safetensors file: its name, the file's name, its dtype, where its bytes start and how many."""
 
     name: str
     file: str
+    dtype: str
     start: int
     size: int
 
@@ -81,7 +82,7 @@ class CheckpointFiles:
         if name not in header:
             raise EditError(f"{printable(path)}: expected the tensor {printable(name)}, which {INDEX} has there")
         start, end = header[name]["data_offsets"]
-        return TensorPlace(name, file, 8 + length + start, end - start)
+        return TensorPlace(name, file, header[name]["dtype"], 8 + length + start, end - start)
 
 
 def checkpoint_files(folder: Path) -> CheckpointFiles:
@@ -90,14 +91,14 @@ def checkpoint_files(folder: Path) -> CheckpointFiles:
     Raises:
         EditError: there are no safetensors weights, a file is missing or damaged, or the index is wrong.
     """
-    if (folder / WEIGHTS).is_file():
-        files, index, claimed = [WEIGHTS], None, None
+    if (folder / SINGLE).is_file():
+        files, index, claimed = [SINGLE], None, None
     elif (folder / INDEX).is_file():
-        claimed = read_json(folder / INDEX).get("weight_map")
+        claimed = json_object(folder / INDEX).get("weight_map")
         files, index = _shards(folder / INDEX, claimed), INDEX
     else:
         raise EditError(
-            f"{printable(folder)}: expected {WEIGHTS} or {INDEX}, found neither; "
+            f"{printable(folder)}: expected {SINGLE} or {INDEX}, found neither; "
             "save the model with save_pretrained, which writes them"
         )
     tensors: dict[str, str] = {}
@@ -136,18 +137,3 @@ def _tensor_names(path: Path) -> list[str]:
             return list(file.keys())
     except (SafetensorError, OSError) as error:
         raise EditError(f"{printable(path)}: not a safetensors file that can be read: {printable(error)}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a checkpoint.
-
-    Raises:
-        EditError: it is missing or holds something else.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise EditError(f"{printable(path)}: expected a JSON object: {printable(error)}") from None
-    if not isinstance(found, dict):
-        raise EditError(f"{printable(path)}: expected a JSON object, got {type(found).__name__}")
-    return found

@@ -24,10 +24,13 @@ from cti_edits.linalg.factors import Block, assembled, members
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import TargetMatrix, located
-from cti_edits.models.checkpoint_files import CheckpointFiles, checkpoint_files, read_json
+from cti_edits.models.architectures import architecture_fits
+from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
+from cti_edits.models.checkpoint import StoredTensor, stored_name
+from cti_edits.models.checkpoint_files import CheckpointFiles, checkpoint_files
+from cti_edits.models.checkpoint_json import json_object
 from cti_edits.models.export_readme import export_readme
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.identity import DTYPES, tensor_sha256
 
 logger = logging.getLogger("cti_edits")
 
@@ -116,7 +119,7 @@ def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
                 f"{where}.module: {target.module}.weight is tied to {tied[0]}, which would be edited with it; "
                 "apply the edit with lm_eval --model cti instead"
             )
-        places.append(_Place(_tensor_name(target, checkpoint, where), target))
+        places.append(_Place(_tensor_name(one, target, checkpoint, where), target))
     return places
 
 
@@ -125,13 +128,13 @@ def _empty_model(edit: Edit, folder: Path) -> Any:
     import transformers
 
     wanted = edit.base_model.architecture
-    named = read_json(folder / "config.json").get("architectures")
-    # A checkpoint from pretraining has the masked language model in it.
+    named = json_object(folder / "config.json").get("architectures")
+    # Without a name, the config's type and the hashes say enough.
     found = [str(one) for one in named] if isinstance(named, list) else []
-    if wanted not in [*found, *(one.replace("ForPreTraining", "ForMaskedLM") for one in found)]:
+    if found and not any(architecture_fits(wanted, one) for one in found):
         raise FitError(
             f"{edit.name}: base_model.architecture: the edit is for {wanted}, {printable(folder)} is a "
-            f"{printable(', '.join(found)) or 'model without a named class'}"
+            f"{printable(', '.join(found))}"
         )
     model_class = getattr(transformers, wanted, None)
     try:
@@ -146,17 +149,18 @@ def _empty_model(edit: Edit, folder: Path) -> Any:
         raise EditError(f"{printable(folder)}: cannot make the model of its config.json: {_line(error)}") from None
 
 
-def _tensor_name(target: TargetMatrix, checkpoint: CheckpointFiles, where: str) -> str:
+def _tensor_name(one: MatrixEdit, target: TargetMatrix, checkpoint: CheckpointFiles, where: str) -> str:
     """The stored name: the module's, or one with a part more or less in front, where a checkpoint has another head."""
-    whole = f"{target.module}.weight"
-    names = (whole, whole.split(".", 1)[1])
-    if whole in checkpoint.tensors:
-        return whole
-    near = [one for one in checkpoint.tensors if one == names[1] or one.partition(".")[2] == whole]
-    if len(near) == 1:
-        return near[0]
+    name = f"{target.module}.weight"
+    if (found := stored_name(checkpoint.tensors, name)) is not None:
+        try:
+            check_tensor_name(one, name, found)
+        except FitError as error:
+            raise FitError(f"{where}.{error}") from None
+        return found
+    shorter = name.split(".", 1)[1]
     raise FitError(
-        f"{where}.module: {printable(checkpoint.folder)} stores neither {names[0]} nor {names[1]}; is it quantized?"
+        f"{where}.module: {printable(checkpoint.folder)} stores neither {name} nor {shorter}; is it quantized?"
     )
 
 
@@ -180,13 +184,14 @@ def _write_edited(
             f"{printable(checkpoint.folder)} stores {list(tensor.shape)} of {str(tensor.dtype)[6:]}"
         )
     dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else tensor.dtype
-    if verify and one.sha256 is not None:
-        _check_hash(one, place.tensor, tensor, dtype, where)
     # Where the stored dtype holds every value of the edit's, the weights are those of the model loaded in the latter.
     exact = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
     weight = place.target.oriented(tensor.to(dtype) if exact else tensor)
     if not all_finite(weight):
         raise FitError(f"{where}.module: {place.tensor} holds NaN or infinite values")
+    if verify:
+        in_file = StoredTensor(folder / stored.file, place.tensor, stored.dtype, tuple(tensor.shape))
+        _check_base(edit, one, in_file, where)
     edited = place.target.oriented(_edited(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
     assert content.nbytes == stored.size
@@ -196,16 +201,12 @@ def _write_edited(
     return not exact
 
 
-def _check_hash(one: MatrixEdit, name: str, tensor: torch.Tensor, loaded_as: torch.dtype, where: str) -> None:
-    """The hash is over what the checkpoint stored; in manifests that do not say its dtype, over what was loaded."""
-    recorded = loaded_as if one.dtype is None else DTYPES[one.dtype]
-    found = tensor_sha256(tensor, recorded)
-    # Another base that is stored in a wider dtype must not pass by rounding to it.
-    same = one.dtype is None or bool(torch.equal(tensor.to(recorded).to(tensor.dtype), tensor))
-    if found != one.sha256 or not same:
+def _check_base(edit: Edit, one: MatrixEdit, stored: StoredTensor, where: str) -> None:
+    found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
+    if found.refuses:
         raise BaseMismatchError(
-            f"{where}.sha256: {name} is not the tensor that this edit was made for "
-            f"(expected {one.sha256}, found {found}); --no-verify exports it all the same"
+            f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
+            f"({found.why}); --no-verify exports it all the same"
         )
 
 

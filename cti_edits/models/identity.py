@@ -1,15 +1,20 @@
-"""What identifies the tensor that an edit was made for, and whether a loaded model has that tensor."""
+"""What identifies the tensor that an edit was made for, and the checkpoint that a loaded model is from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
-from cti_edits.errors import CheckpointError
+from cti_edits.errors import CheckpointError, printable
 from cti_edits.models.checkpoint import BYTES, Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.where_loaded import WhereLoaded
+from cti_edits.models.wrappers import inner_model
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
 """Names of dtypes as safetensors writes them."""
@@ -59,76 +64,54 @@ def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | Non
             to its own dtype, it is the tensor in memory that counts.
     """
     stored = _stored(checkpoint, name)
-    if stored is not None and stored.dtype in BYTES and _is_cast_of(parameter, stored):
+    if stored is not None and stored.dtype in BYTES and is_cast_of(parameter, stored):
         norm = stored.frobenius_norm()
         return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"))
     norm = float(torch.linalg.vector_norm(parameter.detach().double()))
     return Identity(tensor_sha256(parameter), DTYPE_NAMES[parameter.dtype], None, float(f"{norm:.12g}"))
 
 
-def checkpoint_of(model: torch.nn.Module, revision: str | None = None) -> Checkpoint | None:
+def checkpoint_of(model: torch.nn.Module, **where: Unpack[WhereLoaded]) -> Checkpoint | None:
     """Where a transformers model was loaded from, as far as this machine has it; None if that is not known.
 
     Args:
-        model: whose ``config`` knows the folder or the hub id.
-        revision: that it was loaded from; its main branch if None. Older transformers note the commit themselves.
+        model: whose ``config`` knows the folder or the hub id; what wraps it does not matter.
+        where: see `source_checkpoint`.
     """
-    config = getattr(model, "config", None)
-    place = getattr(config, "_name_or_path", None)
-    if not isinstance(place, str) or not place:
-        return None
     try:
-        return open_checkpoint(place, getattr(config, "_commit_hash", None) or revision, local=True)
+        return source_checkpoint(model, **where)
     except CheckpointError:
         return None
 
 
-def difference(
-    parameter: torch.Tensor,
-    name: str,
-    sha256: str,
-    dtype: str | None,
-    base_dtype: str | None,
-    checkpoint: Callable[[], Checkpoint | None],
-) -> str | None:
-    """How a loaded weight differs from the tensor that an edit was made for, for a message; None if it does not.
-
-    The tensor in memory is what will be edited, so it is compared wherever it can hold the stored values: in the stored
-    dtype, or in a wider one that holds no others. Loaded in a narrower dtype it says nothing of the rest; then the
-    checkpoint's bytes are hashed, and what is in memory has to be those, cast.
+def source_checkpoint(model: torch.nn.Module, **where: Unpack[WhereLoaded]) -> Checkpoint | None:
+    """As `checkpoint_of`; None where the model does not say what it was loaded from.
 
     Args:
-        parameter: the weight in its stored orientation.
-        name: of the weight in the checkpoint.
-        sha256: the hash that the edit records.
-        dtype: what that is over, "F16"; None: ``base_dtype``.
-        base_dtype: the dtype that the edit was made in, "float16"; None: that of ``parameter``.
-        checkpoint: gives the place that the model was loaded from; asked if need be only.
+        model: whose ``config`` knows the folder or the hub id.
+        where: the further arguments that it was loaded with. Older transformers note the commit themselves.
+
+    Raises:
+        CheckpointError: that is not a checkpoint on this machine, or has no safetensors files that were loaded.
     """
-    recorded = parameter.dtype
-    if dtype is not None or base_dtype is not None:
-        recorded = DTYPES[dtype] if dtype is not None else getattr(torch, str(base_dtype))
-    found = tensor_sha256(parameter, recorded)
-    # A wider tensor has to hold the narrower one's very values, or another base could pass by rounding to it.
-    same = parameter.dtype == recorded or bool(
-        torch.equal(parameter.detach().to(recorded).to(parameter.dtype), parameter.detach())
-    )
-    if found == sha256 and same:
-        return None
-    changed = ""
-    stored = _stored(checkpoint(), name)
-    if stored is not None and stored.dtype in BYTES and stored.dtype != DTYPE_NAMES.get(parameter.dtype):
-        found = stored.sha256()
-        if found == sha256:
-            if _is_cast_of(parameter, stored):
-                return None
-            changed = "; the checkpoint has that tensor, but what is in memory is not that one, cast: it was changed"
-    hint = changed
-    if not changed and parameter.dtype != recorded:
-        hint = f"; it is loaded as {str(parameter.dtype)[6:]}, the edit was made for dtype={str(recorded)[6:]}" + (
-            "" if same else ", which does not hold all of its values"
+    config = getattr(inner_model(model), "config", None)
+    place = getattr(config, "_name_or_path", None)
+    if where.get("gguf_file"):
+        raise CheckpointError(
+            f"{printable(where['gguf_file'])} is a GGUF file, whose weights were converted when they were loaded"
         )
-    return f"expected {sha256}, found {found}{hint}"
+    if where.get("use_safetensors") is False:
+        raise CheckpointError("it was loaded with use_safetensors=false, from files that are not read here")
+    if not isinstance(place, str) or not place:
+        return None
+    return open_checkpoint(
+        place,
+        getattr(config, "_commit_hash", None) or where.get("revision"),
+        local=True,
+        subfolder=where.get("subfolder") or "",
+        variant=where.get("variant"),
+        cache_dir=where.get("cache_dir"),
+    )
 
 
 def _stored(checkpoint: Checkpoint | None, name: str) -> StoredTensor | None:
@@ -138,7 +121,7 @@ def _stored(checkpoint: Checkpoint | None, name: str) -> StoredTensor | None:
         return None
 
 
-def _is_cast_of(parameter: torch.Tensor, stored: StoredTensor) -> bool:
+def is_cast_of(parameter: torch.Tensor, stored: StoredTensor) -> bool:
     """Whether ``parameter`` has the very bits of the stored tensor in its own dtype."""
     return stored.shape == tuple(parameter.shape) and tensor_sha256(stored.tensor(), parameter.dtype) == tensor_sha256(
         parameter

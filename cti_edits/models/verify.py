@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError, printable
-from cti_edits.models.architectures import family_of
-from cti_edits.models.checkpoint import BYTES, Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.architectures import architecture_fits, family_of
+from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
+from cti_edits.models.checkpoint import Checkpoint, StoredTensor, open_checkpoint
 from cti_edits.models.factor_file import read_factors
-
-Verdict = Literal["ok", "does not fit", "cannot tell"]
+from cti_edits.models.where_loaded import edit_subfolder
 
 EXIT_CODES: dict[Verdict, int] = {"ok": 0, "does not fit": 1, "cannot tell": 2}
 
 
-def base_checkpoint(edit: Edit, model: str | None, revision: str | None, local: bool = False) -> Checkpoint:
+def base_checkpoint(
+    edit: Edit, model: str | None, revision: str | None, local: bool = False, subfolder: str | None = None
+) -> Checkpoint:
     """The checkpoint of ``model``, or of the edit's base if that is None.
+
+    Args:
+        edit: the edit, whose revision and subfolder hold for its own base where none are given.
+        model: folder or hub id.
+        revision: of it on the hub.
+        local: take what is in the hub's cache on this machine and ask no network.
+        subfolder: of it.
 
     Raises:
         CheckpointError: see `checkpoint.open_checkpoint`.
     """
     base = edit.base_model
-    if model is None:
-        return open_checkpoint(base.id, revision or base.revision, local)
-    return open_checkpoint(model, revision or (base.revision if model == base.id else None), local)
+    place = base.id if model is None else model
+    if place == base.id:
+        revision = revision or base.revision
+        subfolder = edit_subfolder(edit) if subfolder is None else subfolder
+    return open_checkpoint(place, revision, local, subfolder or "")
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,15 @@ def examine(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Finding:
     """The finding for one matrix edit, by name, shape, dtype, norm and hash of the stored tensor."""
     try:
         stored, _ = stored_matrix(edit, one, checkpoint)
-        return Finding(one, *_compared(edit, one, stored))
+        found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
     except FitError as error:
         return Finding(one, "does not fit", str(error))
     except EditError as error:
         return Finding(one, "cannot tell", str(error))
+    if found.verdict == "ok" or found.field is None:
+        return Finding(one, found.verdict, found.why)
+    where = f"{found.field}: " if found.field == "frobenius_norm" else f"{found.field}: {stored.name}: "
+    return Finding(one, found.verdict, where + found.why)
 
 
 def exit_code(findings: list[Finding]) -> int:
@@ -81,11 +93,10 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     config = checkpoint.config
     classes = config.get("architectures")
     if isinstance(classes, list) and classes and isinstance(classes[0], str):
-        found, wanted = _stem(classes[0]), _stem(edit.base_model.architecture)
-        if found != wanted:
+        wanted = edit.base_model.architecture
+        if not any(architecture_fits(wanted, str(found)) for found in classes):
             raise FitError(
-                f"base_model.architecture: the edit is for {edit.base_model.architecture}, "
-                f"the checkpoint is of {printable(classes[0])}"
+                f"base_model.architecture: the edit is for {wanted}, the checkpoint is of {printable(classes[0])}"
             )
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
@@ -97,43 +108,13 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     expected = family.module_name(one.matrix, one.layer)
     if expected != one.module:
         raise FitError(f"module: {one.matrix} of layer {one.layer} is {expected} here, the edit names {one.module}")
-    name = one.tensor or f"{one.module}.weight"
+    name = f"{one.module}.weight"
     stored = checkpoint.find(name)
     if stored is None:
-        raise FitError(f"tensor: {printable(checkpoint.place)} has no {name}")
+        raise FitError(f"tensor: {printable(checkpoint.place)} has no {one.tensor or name}")
+    check_tensor_name(one, name, stored.name)
     transposed = family.weight_rows == "inputs"
     shape = stored.shape[::-1] if transposed else stored.shape
     if shape != one.shape:
         raise FitError(f"shape: the edit is for {list(one.shape)} (rows, columns), {stored.name} has {list(shape)}")
     return stored, transposed
-
-
-def _compared(edit: Edit, one: MatrixEdit, stored: StoredTensor) -> tuple[Verdict, str]:
-    from cti_edits.models.identity import DTYPE_NAMES, DTYPES, tensor_sha256
-
-    if stored.dtype not in BYTES:
-        return "cannot tell", f"{stored.name} is stored as {printable(stored.dtype)}, which holds no plain weights"
-    names = {str(dtype).removeprefix("torch."): name for dtype, name in DTYPE_NAMES.items()}
-    recorded = one.dtype or names.get(edit.base_model.dtype or "", stored.dtype)
-    norm = stored.frobenius_norm()
-    if not math.isfinite(norm):
-        return "does not fit", f"{stored.name} holds NaN or infinite values"
-    # The norm of a tensor that was cast differs by its rounding.
-    tolerance = 1e-6 if stored.dtype == recorded else 1e-2
-    if one.frobenius_norm is not None and not math.isclose(norm, one.frobenius_norm, rel_tol=tolerance):
-        return "does not fit", f"frobenius_norm: expected {one.frobenius_norm:.9g}, {stored.name} has {norm:.9g}"
-    if one.sha256 is None:
-        agree = "shape and norm agree" if one.frobenius_norm is not None else "the shape agrees"
-        return "cannot tell", f"the edit has no sha256; {agree}"
-    found = stored.sha256()
-    if found == one.sha256:
-        return "ok", f"{stored.name}, {stored.dtype}"
-    if stored.dtype != recorded and tensor_sha256(stored.tensor(), DTYPES[recorded]) == one.sha256:
-        return "ok", f"{stored.name}, loaded as {recorded} (stored as {stored.dtype})"
-    hint = "" if stored.dtype == recorded else f"; it is stored as {stored.dtype}, the hash is over {recorded}"
-    return "does not fit", f"sha256: {stored.name}: expected {one.sha256}, found {found}{hint}"
-
-
-def _stem(architecture: str) -> str:
-    """``Bert`` of BertForPreTraining and of BertForMaskedLM, which is what a checkpoint of the first is loaded as."""
-    return re.split(r"For[A-Z]|LMHead|DoubleHeads|Model$", architecture, maxsplit=1)[0]

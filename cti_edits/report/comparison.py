@@ -27,9 +27,7 @@ def print_comparison(comparison: Comparison) -> None:
         _print_table(comparison, labels)
     for label, paired in zip(labels[1:], comparison.paired, strict=True):
         for difference in paired.different:
-            print(
-                f"asked differently ({label}): {difference_text(difference)}; the verdict is not about the edit alone"
-            )
+            print(f"asked differently ({label}): {difference_text(difference)}; this is not about the edit alone")
     for edit, count in comparison.seen:
         print(
             f"warning: {count} of these {comparison.n} examples are rows that the search of {printable(edit.name)} "

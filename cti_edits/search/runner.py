@@ -21,6 +21,7 @@ from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, applied, target_matrices
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.identity import checkpoint_of, identity_of
+from cti_edits.models.wrappers import inner_model
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
 from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
@@ -121,7 +122,7 @@ def _measure_test(
         advance(1)
         edited = baseline
         if edit.edits:
-            with applied(edit, lm.model):
+            with applied(edit, lm.model, **lm.where_loaded):
                 # From the start: asked once, what enters the edited block would only take memory.
                 edited = whole(measures.measure())
             advance(1)
@@ -149,7 +150,7 @@ def _manifest(
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
     unedited, best = evaluated.unedited, evaluated.best
-    checkpoint = checkpoint_of(lm.model, lm.revision)
+    checkpoint = checkpoint_of(lm.model, **lm.where_loaded)
     edits: tuple[MatrixEdit, ...] = ()
     if best.candidate is not None:
         edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)
@@ -165,7 +166,7 @@ def _manifest(
         base_model=BaseModel(
             id=base_id,
             revision=revision,
-            architecture=type(lm.model).__name__,
+            architecture=type(inner_model(lm.model)).__name__,
             dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
         ),
         edits=edits,
@@ -182,7 +183,6 @@ def _manifest(
             "matrices": list(settings.matrices),
             "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
             **({} if settings.screen is None else {"screen": settings.screen}),
-            **({} if evaluated.batch_tokens is None else {"batch_tokens": evaluated.batch_tokens}),
         },
         results={
             "calibration": {
@@ -203,6 +203,7 @@ def _manifest(
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("lm_eval", "torch", "transformers")},
             },
+            **({} if evaluated.batch_tokens is None else {"batch_tokens": evaluated.batch_tokens}),
         },
     )
 

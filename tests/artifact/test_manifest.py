@@ -43,7 +43,7 @@ DIGESTS = {
     "one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
     "two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
     "every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
-    "asked.json": "bac56b6a8740b3f2da98f106deb1a05dd8d7c575f56a327862607f92ebf5e47d",
+    "asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
 }
 
 

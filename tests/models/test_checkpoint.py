@@ -256,7 +256,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
 def test_a_model_from_the_hub_is_known_by_its_commit(cached: Callable[..., str], tmp_path: Path) -> None:
     name = cached(saved(tmp_path / "one"))
     model = loaded(Path(name), torch.bfloat16)
-    checkpoint = checkpoint_of(model, "main")
+    checkpoint = checkpoint_of(model, revision="main")
     assert checkpoint is not None
     assert (checkpoint.place, checkpoint.commit) == (name, COMMIT)
     identity = identity_of(model.get_parameter(NAME), NAME, checkpoint)

@@ -14,7 +14,7 @@ from cti_edits.errors import EditError, FitError
 from cti_edits.harness.lm import EditedLM
 from cti_edits.linalg.factors import LowRank, factored
 from cti_edits.linalg.lowrank import truncate
-from cti_edits.models.apply import applied, apply, target_matrix
+from cti_edits.models.apply import applied, apply
 from cti_edits.models.layers import FactoredLinear
 from cti_edits.models.packing import pack
 from tests.support.edits import edit_of
@@ -184,13 +184,10 @@ def test_factorize_runs_the_factors_in_both_kinds_of_model(
     assert isinstance(factorized.model.get_submodule(module), FactoredLinear)
     for one, other in zip(answers(factorized), answers(dense), strict=True):
         assert one[0] == pytest.approx(other[0], rel=1e-4)
-    # Nobody reverts an lm-eval model, and the dense matrices would take the memory that is saved.
-    with pytest.raises(EditError, match="the former weights were dropped"):
-        factorized.applied_edit.revert()
-    dense.applied_edit.revert()
-    assert torch.equal(
-        target_matrix(dense.model, "U_in", 1).weight, target_matrix(tiny_model(model_type), "U_in", 1).weight
-    )
+    # Nobody reverts an lm-eval model, and the former matrices would take memory.
+    for lm in (factorized, dense):
+        with pytest.raises(EditError, match="the former weights were dropped"):
+            lm.applied_edit.revert()
 
 
 def test_factorized_and_dense_runs_do_not_share_cached_responses(places: dict[str, Path], tmp_path: Path) -> None:

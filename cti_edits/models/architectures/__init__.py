@@ -151,3 +151,22 @@ def family_of(model_type: str) -> Family:
             "cti_edits/models/architectures/ (see docs/architecture.md, 'Where to add something')"
         )
     return known[model_type]
+
+
+HEADS = (("ForPreTraining", "ForMaskedLM"), ("DoubleHeadsModel", "LMHeadModel"))
+"""Endings of classes whose checkpoints have all that a class of the second ending needs."""
+
+
+def architecture_fits(wanted: str, found: str) -> bool:
+    """Whether a model or checkpoint of the class ``found`` has what an edit of the class ``wanted`` changes.
+
+    So does the class itself, one that was pretrained with a further head, and the bare model without a head.
+    """
+    names = {wanted}
+    for more, less in HEADS:
+        if wanted.endswith(less):
+            names.add(wanted.removesuffix(less) + more)
+    for ending in ("ForCausalLM", "ForMaskedLM", "LMHeadModel"):
+        if wanted.endswith(ending):
+            names.add(f"{wanted.removesuffix(ending)}Model")
+    return found in names

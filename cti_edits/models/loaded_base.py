@@ -1,0 +1,73 @@
+"""Whether a loaded model's weights are those that an edit was made for, by memory and by the checkpoint."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.errors import BaseMismatchError, CheckpointError, FitError
+from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
+from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.identity import source_checkpoint
+from cti_edits.models.where_loaded import WhereLoaded, edit_subfolder
+
+
+class LoadedBase:
+    """A model that an edit is to be applied to. Its checkpoint is opened when it is first needed.
+
+    Args:
+        edit: whose revision and subfolder hold where none are given; the latter for its own base alone.
+        model: a transformers model.
+        where: see `identity.source_checkpoint`.
+    """
+
+    def __init__(self, edit: Edit, model: torch.nn.Module, where: WhereLoaded) -> None:
+        self._edit = edit
+        self._model = model
+        self._where = where.copy()
+        if where.get("revision") is None:
+            self._where["revision"] = edit.base_model.revision
+        place = getattr(getattr(model, "config", None), "_name_or_path", None)
+        if where.get("subfolder") is None and place == edit.base_model.id:
+            self._where["subfolder"] = edit_subfolder(edit)
+
+    @cached_property
+    def _checkpoint(self) -> tuple[Checkpoint | None, str]:
+        """The checkpoint that the model was loaded from, or why it cannot be read."""
+        try:
+            return source_checkpoint(self._model, **self._where), ""
+        except CheckpointError as error:
+            return None, str(error)
+
+    def check(self, one: MatrixEdit, parameter: torch.Tensor, place: str) -> None:
+        """Refuse a weight that is not the one that ``one`` was made for.
+
+        Args:
+            one: of the edit.
+            parameter: the weight in its stored orientation; its values are finite.
+            place: what messages begin with, "NAME: edits[0]".
+
+        Raises:
+            BaseMismatchError: a hash or norm differs, or cannot be compared.
+            FitError: the edit names another tensor of the checkpoint.
+        """
+        name = f"{one.module}.weight"
+        checkpoint, unread = self._checkpoint
+        stored = None
+        try:
+            stored = checkpoint.find(name) if checkpoint else None
+        except CheckpointError as error:
+            unread = str(error)
+        try:
+            check_tensor_name(one, name, stored.name if stored else name)
+        except FitError as error:
+            raise FitError(f"{place}.{error}") from None
+        evidence = Evidence(parameter, stored, name, unread, converted=bool(self._where.get("gguf_file")))
+        found = base_match(one, self._edit.base_model.dtype, evidence)
+        if found.refuses:
+            raise BaseMismatchError(
+                f"{place}.{found.field}: {name} is not the tensor that this edit was made for ({found.why}); "
+                "verify=false applies it all the same"
+            )
