@@ -18,9 +18,9 @@ from benchmarks.demo import machine
 from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.linalg.factors import assembled, factored
+from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.factor_file import factor_bytes
 from cti_edits.models.footprint import TOKENS, alternated, layer_size
-from cti_edits.models.layers import FactoredLinear
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from cti_edits.terminal import accept_any_text
+
 
 class EditError(Exception):
     """Something a person can mend: a file, an argument, a model that does not fit. Base of all errors raised here."""
@@ -13,6 +15,10 @@ class EditError(Exception):
 
 class ManifestError(EditError):
     """An edit manifest is not valid. The message names the file and the field."""
+
+
+class WriteError(EditError):
+    """A file or folder cannot be written. Nothing half-written is left."""
 
 
 class FitError(EditError):
@@ -29,6 +35,10 @@ class CheckpointError(EditError):
 
 class FactorsError(EditError):
     """A file of factors is missing, is not the one that the manifest names, or does not fit the edit."""
+
+
+MAX_SHOWN_PATH = 4096
+"""Characters of a file's path in a message."""
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -48,12 +58,16 @@ def one_line_in_command() -> Iterator[None]:
     """Inside the ``lm_eval`` command, turn an `EditError` into one line on stderr and exit code 2.
 
     lm-eval lets exceptions reach the interpreter, which prints a traceback. A program that calls lm-eval as a
-    library still gets the `EditError`.
+    library still gets the `EditError`. The command's output does not fail on a character either: lm-eval ends with a
+    table that has arrows and plus-minus signs, after hours perhaps.
     """
+    command = hasattr(sys.modules.get("__main__"), "cli_evaluate")
+    if command:
+        accept_any_text()
     try:
         yield
     except EditError as error:
-        if not hasattr(sys.modules.get("__main__"), "cli_evaluate"):
+        if not command:
             raise
         print(f"cti-edits: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

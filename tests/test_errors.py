@@ -68,6 +68,11 @@ def test_inside_the_lm_eval_command_an_edit_error_is_one_line_and_exit_code_2() 
     )
 
 
+def test_the_line_is_shown_where_the_encoding_lacks_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert run("cli_evaluate = None", "FitError('\u03c1 \u2265 1')")[1] == "cti-edits: error: rho >= 1\n"
+
+
 def test_a_program_that_calls_lm_eval_gets_the_error_itself() -> None:
     assert run("", "FitError('layer: wrong')") == ("FitError None\n", "")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from cti_edits.stats import collapsed, majority_class, mcnemar_p_value, paired_interval, wilson_interval
+from cti_edits.stats import collapsed, holm, majority_class, mcnemar_p_value, paired_interval, wilson_interval
 
 counts = st.integers(0, 40)
 
@@ -134,3 +134,17 @@ def test_collapsed() -> None:
     assert collapsed([3] * 99 + [1]) == 3
     assert collapsed([3] * 98 + [1] * 2) is None
     assert collapsed([0]) == 0
+
+
+# statsmodels 0.15.0: multipletests(p, method="holm")[1].
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([0.04, 0.04, 0.001], [0.08, 0.08, 0.003]),
+    ],
+)
+def test_holms_correction(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cti_edits import __version__
-from cti_edits.artifact.manifest import MAX_SHOWN_PATH, BaseModel, Edit, Factors, load, write_atomically
-from cti_edits.errors import EditError, printable
-from cti_edits.hub.references import manifest_path
+from cti_edits.artifact.manifest import BaseModel, Edit, Factors, load
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
+from cti_edits.files import write_atomically
 
 MAX_NAME = 100
 MAX_DESCRIPTION = 2000
@@ -67,14 +66,14 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
     )
 
 
-def compose_files(paths: Iterable[str | os.PathLike[str]], target: Path, name: str | None = None) -> Edit:
+def compose_files(paths: Iterable[Path], target: Path, name: str | None = None) -> Edit:
     """Compose the manifests at ``paths`` into one at ``target``, and put the factor files that they name beside it.
 
     Raises:
         EditError: see `compose`; a manifest cannot be read or written, ``target`` is one of ``paths``, a factor file is
             missing or is not the one that its manifest names, or another file has its name already.
     """
-    sources = [Source(path, load(path)) for path in map(manifest_path, paths)]
+    sources = [Source(path, load(path)) for path in paths]
     for source in sources:
         if target.exists() and target.samefile(source.path):
             raise EditError(

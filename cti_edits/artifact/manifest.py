@@ -5,12 +5,10 @@ Reading takes any bytes and ends in an `Edit` or a `ManifestError`; nothing in a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,12 +16,10 @@ from typing import Any, NoReturn
 from cti_edits.artifact.manifest_schema import SCHEMA_VERSION, first_error, shown_value
 from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks
 from cti_edits.artifact.strict_json import NotStrictError, json_type, plain, strict_json
-from cti_edits.errors import EditError, ManifestError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, ManifestError, printable
+from cti_edits.files import write_atomically
 
 MAX_BYTES = 1 << 20
-MAX_SHOWN_PATH = 4096
-"""Characters of a file's path in a message."""
-
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From an older schema_version n: a pure function to version n + 1."""
 
@@ -177,58 +173,14 @@ class Edit:
         Folders on the way are made. A symbolic link at ``path`` is replaced; what it pointed to stays.
 
         Raises:
-            ManifestError: what would be written is not a valid manifest, or the folder cannot be written to.
+            ManifestError: what would be written is not a valid manifest.
+            WriteError: the folder cannot be written to.
         """
         target = Path(path)
         text = json.dumps(self._to_json(str(target)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         parse(text.encode(), source=str(target))
         write_atomically(target, text.encode())
         return target
-
-
-def check_writable(target: Path) -> None:
-    """Refuse a place where a manifest cannot be written, before hours of work end there; leaves nothing behind.
-
-    Folders that are missing are created.
-
-    Raises:
-        ManifestError: the folder cannot be written to, or ``target`` is there and is no regular file.
-    """
-    with _beside(target) as temporary:
-        temporary.open("xb").close()
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Put ``content`` at ``target`` by way of a temporary file in the same folder, which is created if need be.
-
-    Raises:
-        ManifestError: the folder or the file cannot be written, or ``target`` is there and is no regular file.
-    """
-    with _beside(target) as temporary:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """The name of a temporary file beside ``target``, which is gone afterwards."""
-    temporary = target.parent / f".cti-edits-{secrets.token_hex(8)}.tmp"
-    shown = printable(target, MAX_SHOWN_PATH)
-    try:
-        # A rename would put a plain file in the place of a device, a pipe or a folder.
-        if target.exists() and not target.is_file():
-            raise ManifestError(f"{shown}: expected the name of a file to write, got something that is no regular file")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ManifestError(f"{shown}: cannot write here: {reason}") from None
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            temporary.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str]) -> Edit:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from typing import NoReturn
 
 import typer
 
@@ -29,6 +29,7 @@ from cti_edits.cli import (
     verify,
 )
 from cti_edits.errors import EditError
+from cti_edits.terminal import accept_any_text, drop
 
 app = typer.Typer(
     name="cti-edits",
@@ -61,17 +62,56 @@ app.command("demo-model")(demo_model.demo_model)
 app.add_typer(cache.cache, name="cache")
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Of an output that cannot be written: the device is full, or broken."""
+CLOSED_PIPE = 141
+
+
 def main() -> None:
-    """Run the command; a bad input ends in one line on stderr and exit code 2."""
+    """Run the command.
+
+    Exit codes, beside those that a command has of its own:
+
+    - 2: a bad input, in one line on stderr; likewise where the output cannot be written, to a full device.
+    - 130: interrupted.
+    - 141: nobody reads the output any more (``cti-edits ls | head -1``). Nothing is said of it. It is what a shell
+      shows of a program that SIGPIPE ended. Many Python programs end with 1 then, which ``diff`` and ``verify`` use
+      for what they find.
+    """
+    accept_any_text()
     # Each command tells what came of the hub in one line of its own.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
+        code = _run()
+        # Here, and not when the interpreter ends: there nobody could say what is wrong.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = CLOSED_PIPE
+        drop(sys.stdout)
+        drop(sys.stderr)
+    except OSError as error:
+        # One with a name is about a file. The names of the standard streams are not given.
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        drop(sys.stdout)
+        code = _refused(f"cannot write the output: {error.strerror}", 2)
+    raise SystemExit(code) from None
+
+
+def _run() -> int:
+    """Run the command and return its exit code."""
+    try:
         # The commands return nothing, an early exit its code.
         code = app(standalone_mode=False)
+    except SystemExit as stop:
+        # typer makes exit code 1 of a closed pipe.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        raise
     except EditError as error:
-        _stop(str(error), 2)
+        return _refused(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted, nothing was written", 130)
+        return _refused("interrupted, nothing was written", 130)
     except Exception as error:
         # What typer says of wrong options: an error with a message in one or two lines, or the help itself.
         message = getattr(error, "format_message", None)
@@ -79,11 +119,15 @@ def main() -> None:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
             print(message())
-            raise SystemExit(2) from None
-        _stop(" ".join(message().split()), 2)
-    raise SystemExit(code if isinstance(code, int) else 0)
+            return 2
+        return _refused(" ".join(message().split()), 2)
+    return code if isinstance(code, int) else 0
 
 
-def _stop(message: str, code: int) -> NoReturn:
-    print(f"cti-edits: error: {message}", file=sys.stderr)
-    raise SystemExit(code) from None
+def _refused(message: str, code: int) -> int:
+    """Say on stderr what is wrong, where that can be written."""
+    try:
+        print(f"cti-edits: error: {message}", file=sys.stderr)
+    except OSError:
+        drop(sys.stderr)
+    return code

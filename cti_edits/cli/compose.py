@@ -17,8 +17,9 @@ def compose(
 ) -> None:
     """Write one edit that does what several do. They must be of one base and of different matrices."""
     from cti_edits.artifact.compose import compose_files
+    from cti_edits.hub.references import manifest_path
 
-    composed = compose_files(files, output, name)
+    composed = compose_files([manifest_path(file) for file in files], output, name)
     matrices = len(composed.edits)
     print(f"{printable(output)}: {composed.name}, {matrices} {'matrix' if matrices == 1 else 'matrices'}", end=", ")
     print(f"digest {composed.digest()}")

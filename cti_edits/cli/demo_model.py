@@ -20,5 +20,6 @@ def demo_model(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
     from cti_edits.models.demo_model import demo_model as make
+    from cti_edits.terminal import print_path
 
-    print(make(folder))
+    print_path(make(folder))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -20,8 +18,6 @@ def diff(
     from cti_edits.hub.references import load_edit
 
     found = differences(load_edit(left), load_edit(right))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     if not found:
         print("the same in every field")
     for applied, heading in ((True, "what is applied"), (False, "the rest")):

@@ -34,6 +34,7 @@ def export(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     from cti_edits.hub.references import load_edit
     from cti_edits.hub.repositories import checkpoint_folder
+    from cti_edits.models.checkpoint_files import HUB_FILES
     from cti_edits.models.export import export as write
     from cti_edits.models.where_loaded import edit_subfolder
 
@@ -41,6 +42,6 @@ def export(
     if model is None:
         model, revision = edit.base_model.id, revision or edit.base_model.revision
         subfolder = edit_subfolder(edit) if subfolder is None else subfolder
-    done = write(edit, checkpoint_folder(model, revision, subfolder or ""), out, verify)
+    done = write(edit, checkpoint_folder(model, HUB_FILES, revision, subfolder or ""), out, verify)
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")

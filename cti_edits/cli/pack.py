@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.artifact.manifest import MAX_SHOWN_PATH, Edit
-from cti_edits.errors import printable
+from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import MAX_SHOWN_PATH, printable
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="An edit of yours: file or folder.", show_default=False)]
 

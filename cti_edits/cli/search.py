@@ -41,7 +41,7 @@ def search(
     ] = None,
     rates: Annotated[
         str | None,
-        Option(help="Shares of the rank ρ that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
+        Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
     ] = None,
     matrices: Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")] = None,
     seed: Annotated[int, Option(help="Seed of the draw.")] = 0,
@@ -91,8 +91,8 @@ def search(
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.artifact.manifest import check_writable
     from cti_edits.cli.progress import TerminalProgress
+    from cti_edits.files import check_writable
     from cti_edits.harness.calibration import final_part, load_task
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.report.search_report import print_report

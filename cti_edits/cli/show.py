@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import shutil
 import sys
@@ -44,8 +43,6 @@ def show(
     """Show an edit: what it changes, what it keeps, where it came from, what it measured."""
     edit = load_edit(file)
     measured = list(_model_lines(edit, model, measure_time))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     # A terminal gets lines of its width; a pipe gets each field on one line.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for key, value in itertools.chain(_lines(edit), measured):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import Annotated
 
 import typer
 
-from cti_edits.artifact.manifest import MAX_SHOWN_PATH
-from cti_edits.errors import EditError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.hub.references import load_edit
 
 
@@ -17,8 +15,6 @@ def validate(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Edit manifests.", show_default=False)],
 ) -> None:
     """Check edit manifests. One line a file; exit code 2 if any is not valid."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     wrong = 0
     for file in files:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Annotated
 
 import typer
@@ -34,8 +32,6 @@ def verify(
 
     edit = load_edit(file)
     checkpoint = base_checkpoint(edit, model, revision, subfolder=subfolder)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     findings = []
     for finding in findings_of(edit, checkpoint):
         findings.append(finding)

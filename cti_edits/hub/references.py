@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cti_edits.artifact.manifest import MAX_SHOWN_PATH, Edit, load
-from cti_edits.errors import EditError, printable
+from cti_edits.artifact.manifest import Edit, load
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 
 MANIFEST = "edit.json"
 """The manifest's name in a folder or repository that may hold other JSON files."""

@@ -7,13 +7,14 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cti_edits.artifact.compose import bring_factors
-from cti_edits.artifact.manifest import MAX_BYTES, MAX_SHOWN_PATH, Edit, load, write_atomically
-from cti_edits.errors import EditError, printable
+from cti_edits.artifact.manifest import MAX_BYTES, Edit, load
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
+from cti_edits.files import write_atomically
 from cti_edits.hub.checkpoint_file import folder_inside
 from cti_edits.hub.references import MANIFEST, HubReference, is_hub_id, only_manifest
 
@@ -72,24 +73,23 @@ def _link(blob: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def checkpoint_folder(model: str, revision: str | None = None, subfolder: str = "") -> Path:
+def checkpoint_folder(model: str, files: Sequence[str], revision: str | None = None, subfolder: str = "") -> Path:
     """The folder of a checkpoint: ``model`` itself if it is one, else what the hub has by that id, in its cache.
 
     Args:
         model: a folder, or a hub id.
+        files: names and patterns of what to fetch from the hub.
         revision: of the hub; its main branch if None.
         subfolder: of ``model``, where config and weights are.
 
     Raises:
         EditError: there is no such folder, and the hub cannot give it.
     """
-    from cti_edits.models.checkpoint_files import HUB_FILES
-
     inside = folder_inside(model, subfolder)
     if Path(model).is_dir():
         folder = Path(model) / inside
     else:
-        patterns = [(inside / name).as_posix() for name in HUB_FILES]
+        patterns = [(inside / name).as_posix() for name in files]
         with hub_errors(model, revision, progress=sys.stderr.isatty()):
             from huggingface_hub import snapshot_download
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.artifact.ranks import kept_parameters, partition_rows
 from cti_edits.errors import EditError, FitError
-from cti_edits.linalg.factors import Block, assembled, factored, members
 from cti_edits.linalg.finite import all_finite
-from cti_edits.linalg.lowrank import truncate
+from cti_edits.methods import method_of
 from cti_edits.models.architectures import Family, architecture_fits, family_of
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.layers import FactoredLinear
 from cti_edits.models.loaded_base import LoadedBase
 from cti_edits.models.where_loaded import WhereLoaded
 from cti_edits.models.wrappers import frozen, has_adapter, inner_layer, inner_model, keep_hook, no_values
@@ -246,8 +243,7 @@ def apply(
         BaseMismatchError: the base is another one; the model is as it was.
         FactorsError: the file of factors is not the edit's; the model is as it was.
     """
-    if edit.method != "block-svd":
-        raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
+    method = method_of(edit)
     if edit.edits and (why := frozen(model)):
         raise FitError(f"{edit.name}: {why}")
     model = inner_model(model)
@@ -261,24 +257,16 @@ def apply(
     weights: list[tuple[TargetMatrix, torch.Tensor]] = []
     layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
     for index, (target, one) in enumerate(zip(targets, edit.edits, strict=True)):
-        fewer = kept_parameters(one.shape, one.block_ranks, one.partition) < target.parameter.numel()
-        blocks: Sequence[Block] | None = None
-        if factorize and fewer and has_adapter(model.get_submodule(target.module)):
+        module, blocks = model.get_submodule(target.module), packed.get(one.module)
+        if not factorize or not method.factors_are_smaller(one):
+            weights.append((target, method.edited_weight(target.weight, one, blocks)))
+            continue
+        if has_adapter(module):
             raise FitError(
                 f"{edit.name}: edits[{index}].module: {target.module} has an adapter, which needs the matrix itself; "
                 "leave factorize out"
             )
-        if one.module in packed:
-            blocks = _with_base(packed[one.module], target, one)
-        elif factorize and fewer:
-            blocks = factored(target.weight, one.block_ranks, one.partition)
-        if blocks is not None and factorize and fewer:
-            module = model.get_submodule(target.module)
-            layers.append((target.module, module, FactoredLinear(blocks, one.partition, module)))
-        elif blocks is not None:
-            weights.append((target, assembled(blocks, one.shape[0], target.parameter.dtype, one.partition)))
-        else:
-            weights.append((target, truncate(target.weight, one.block_ranks, partition=one.partition)))
+        layers.append((target.module, module, method.factored_layer(target.weight, one, module, blocks)))
     former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights if revertible]
     with torch.no_grad():
         for target, weight in weights:
@@ -294,14 +282,6 @@ def apply(
         _weights=former,
         _modules=[(name, module) for name, module, _ in layers if revertible],
     )
-
-
-def _with_base(packed: tuple[Block | None, ...], target: TargetMatrix, one: MatrixEdit) -> list[Block]:
-    """The blocks of a file of factors, with the base's own rows where a block keeps all of its ranks."""
-    rows = partition_rows(one.shape[0], one.clusters, one.partition)
-    return [
-        target.weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)
-    ]
 
 
 @contextlib.contextmanager

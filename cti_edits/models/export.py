@@ -17,12 +17,11 @@ import torch
 from safetensors import safe_open
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.artifact.ranks import partition_rows
 from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
-from cti_edits.files import appearing
-from cti_edits.linalg.factors import Block, assembled, members
+from cti_edits.files import atomic_folder
+from cti_edits.linalg.factors import Block
 from cti_edits.linalg.finite import all_finite
-from cti_edits.linalg.lowrank import truncate
+from cti_edits.methods import method_of
 from cti_edits.models.apply import TargetMatrix, located
 from cti_edits.models.architectures import architecture_fits
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
@@ -77,7 +76,7 @@ def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Expor
     verified = verify and all(one.sha256 is not None for one in edit.edits)
     if edit.edits and not verified:
         logger.warning("%s: its base is not verified", edit.name)
-    with appearing(target) as folder:
+    with atomic_folder(target) as folder:
         for name in [Path(file) for file in checkpoint.files] + checkpoint.companions():
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source / name, folder / name)
@@ -102,8 +101,7 @@ class _Place:
 
 def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
     """Find every matrix of ``edit`` by the checkpoint's config alone."""
-    if edit.method != "block-svd":
-        raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
+    method_of(edit)
     model = _empty_model(edit, checkpoint.folder)
     places = []
     for index, one in enumerate(edit.edits):
@@ -192,7 +190,7 @@ def _write_edited(
     if verify:
         in_file = StoredTensor(folder / stored.file, place.tensor, stored.dtype, tuple(tensor.shape))
         _check_base(edit, one, in_file, where)
-    edited = place.target.oriented(_edited(weight, one, packed)).to(tensor.dtype)
+    edited = place.target.oriented(method_of(edit).edited_weight(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
     assert content.nbytes == stored.size
     with (folder / stored.file).open("r+b") as stream:
@@ -208,15 +206,6 @@ def _check_base(edit: Edit, one: MatrixEdit, stored: StoredTensor, where: str) -
             f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
             f"({found.why}); --no-verify exports it all the same"
         )
-
-
-def _edited(weight: torch.Tensor, one: MatrixEdit, packed: Sequence[Block | None] | None) -> torch.Tensor:
-    """Ŵ (m, n) in the weight's dtype: from a file of factors, or from the decomposition."""
-    if packed is None:
-        return truncate(weight, one.block_ranks, partition=one.partition)
-    rows = partition_rows(one.shape[0], one.clusters, one.partition)
-    blocks = [weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)]
-    return assembled(blocks, one.shape[0], weight.dtype, one.partition)
 
 
 def _line(error: Exception) -> str:

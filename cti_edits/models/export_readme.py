@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cti_edits import __version__
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
+from cti_edits.hub.references import is_hub_id
 
 
 def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: bool) -> str:
@@ -22,7 +23,8 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
     base = edit.base_model
     lines = [
         "---",
-        f"base_model: {_quoted(base.id)}",
+        # The hub refuses a folder here.
+        *([f"base_model: {_quoted(base.id)}"] if is_hub_id(base.id) else []),
         "library_name: transformers",
         "tags:",
         "- cti-edits",
@@ -47,7 +49,7 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
             "",
             "The base was verified by the hashes in the edit."
             if verified
-            else "The base was **not verified** against the edit.",
+            else "The base was **not verified** against the edit: it may be another checkpoint than that above.",
         ]
     else:
         lines.append("The edit is empty: every tensor is the base model's, byte for byte.")

@@ -69,7 +69,7 @@ def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...
     import torch
 
     from cti_edits.linalg.factors import Block, LowRank, is_smaller
-    from cti_edits.models.layers import FactoredLinear
+    from cti_edits.methods.factored_linear import FactoredLinear
 
     rows, columns = one.shape
     blocks: list[Block] = []

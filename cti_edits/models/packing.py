@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cti_edits.artifact.manifest import Edit, Factors, MatrixEdit, load, write_atomically
+from cti_edits.artifact.manifest import Edit, Factors, MatrixEdit, load
 from cti_edits.artifact.ranks import full_ranks
 from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, printable
+from cti_edits.files import write_atomically
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.factor_file import factor_bytes
 from cti_edits.models.verify import base_checkpoint, examine, stored_matrix
@@ -92,7 +93,7 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
     """The blocks of a matrix edit as the file has them: of the base in the dtype that the edit was made in."""
     import torch
 
-    from cti_edits.linalg.factors import factored
+    from cti_edits.methods import method_of
 
     finding = examine(edit, one, checkpoint)
     if finding.verdict == "does not fit":
@@ -105,7 +106,7 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
     tensor = stored.tensor()
     if edit.base_model.dtype is not None:
         tensor = tensor.to(getattr(torch, edit.base_model.dtype))
-    blocks = factored(tensor.T if transposed else tensor, one.block_ranks, one.partition)
+    blocks = method_of(edit).factors(tensor.T if transposed else tensor, one)
     full = full_ranks(one.shape, one.clusters, one.partition)
     return [None if rank == most else block for block, rank, most in zip(blocks, one.block_ranks, full, strict=True)]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 
 from cti_edits.errors import printable
+from cti_edits.terminal import as_written
 
 SHORT = 14
 """Cells of at most this width stay on one line; a terminal that is too narrow folds the others."""
@@ -46,7 +48,7 @@ def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]], right:
     """
     from rich.cells import cell_len
 
-    lines = [headings, *_cells(rows)]
+    lines = [[as_written(cell, sys.stdout) for cell in line] for line in (headings, *_cells(rows))]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
         parts = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.ranks import full_ranks, kept_parameters
+from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
 from cti_edits.errors import printable
+from cti_edits.report.how_to_use import how_to_use
 from cti_edits.stats import wilson_interval
 
 RELATION = "adapter"
@@ -54,19 +54,19 @@ def _results(edit: Edit) -> list[Any] | None:
     data = _dataset(edit)
     return [
         EvalResult(
-            task_type="text-generation",
+            task_type="fill-mask" if edit.base_model.architecture.endswith("ForMaskedLM") else "text-generation",
             task_name=edit.task["name"],
             dataset_type=data.get("id") or edit.task["name"],
             dataset_name=edit.task["name"],
             dataset_split=data.get("split"),
             dataset_revision=data.get("revision"),
-            metric_type="accuracy",
+            metric_type=_metric(edit),
             metric_name=name,
             metric_value=measured[key],
         )
         for key, name in (
-            ("edited", "accuracy with the edit"),
-            ("baseline", "accuracy of the base model"),
+            ("edited", f"{_metric(edit)} with the edit"),
+            ("baseline", f"{_metric(edit)} of the base model"),
             ("majority_class", "share of the most frequent answer"),
         )
     ]
@@ -75,6 +75,12 @@ def _results(edit: Edit) -> list[Any] | None:
 def _dataset(edit: Edit) -> Mapping[str, Any]:
     found: Mapping[str, Any] = edit.task["dataset"] if edit.task else {}
     return found
+
+
+def _metric(edit: Edit) -> str:
+    """The hub's name for lm-eval's ``acc``; other metrics have one name in both."""
+    name = edit.task["metric"] if edit.task else "acc"
+    return "accuracy" if name == "acc" else str(name)
 
 
 def _body(edit: Edit, reference: str) -> Iterator[str]:
@@ -87,48 +93,64 @@ def _body(edit: Edit, reference: str) -> Iterator[str]:
     yield (
         f"An edit of {_code(base.id)}"
         + (f" (revision {_code(base.revision)})" if base.revision else "")
-        + f", {base.architecture}, for cti-edits. It cuts singular values of the matrices below and trains nothing. "
-        f"`edit.json` is the whole of it; its digest is `{edit.digest()}`."
+        + f", {base.architecture}, for cti-edits. "
+        + ("It cuts singular values of the matrices below and trains nothing. " if edit.edits else "")
+        + f"{_files(edit)}; its digest is `{edit.digest()}`."
     )
     yield ""
     yield from _matrices(edit)
     yield ""
     yield "## Use it"
     yield ""
-    task = edit.task["name"] if edit.task else "TASK"
-    yield "    pip install cti-edits"
-    yield (
-        f"    lm_eval --model cti --model_args {_word(f'edit={reference}')} --tasks {_word(task)} "
-        '--include_path "$(cti-edits tasks-path)"'
-    )
+    yield from how_to_use(edit, reference)
     yield ""
     yield from _measured(edit)
-    yield "## Mind"
-    yield ""
+    if edit.edits:
+        yield "## Mind"
+        yield ""
+        yield from _caveats(edit)
+
+
+def _files(edit: Edit) -> str:
+    factors = sorted({one.factors.file for one in edit.edits if one.factors is not None})
+    if not factors:
+        return "`edit.json` is the whole of it"
+    return f"`edit.json` is the edit, and the factors that it applies are in {', '.join(map(_code, factors))}"
+
+
+def _caveats(edit: Edit) -> Iterator[str]:
     yield (
         "- The edited model is as large and as fast as its base: the edited matrices are written back dense, "
         "unless it is run with `factorize=true`."
     )
-    if all(one.sha256 is not None for one in edit.edits):
+    hashed = [one.sha256 is not None for one in edit.edits]
+    if all(hashed):
         yield "- The base is verified by the hashes of its matrices; another one is refused."
+    elif any(hashed):
+        yield "- It has the hashes of some of its matrices only: a base that differs in the others is not noticed."
     else:
-        yield "- It does not have the hash of every matrix, so that nothing tells whether your base is the right one."
-    yield "- The edit was chosen for one task. What it does to others was not measured."
+        yield "- It has no hash of a matrix, so that nothing tells whether your base is the right one."
+    if edit.task is not None:
+        yield "- The edit was chosen for one task. What it does to others was not measured."
 
 
 def _matrices(edit: Edit) -> Iterator[str]:
     if not edit.edits:
         yield "It is empty: no edit was better than the base model as it is."
         return
-    yield "| module | matrix | layer | rows × columns | row blocks K | share of the rank ρ | ranks kept | parameters |"
+    yield (
+        "| module | matrix | layer | rows × columns | row blocks K | share of the rank ρ | ranks kept "
+        "| size of its factors |"
+    )
     yield "| --- | --- | ---: | --- | ---: | ---: | --- | ---: |"
     for one in edit.edits:
         rows, columns = one.shape
         kept = kept_parameters(one.shape, one.block_ranks, one.partition) / (rows * columns)
         full = full_ranks(one.shape, one.clusters, one.partition)
+        assigned = ", rows assigned by K-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
         yield (
-            f"| `{one.module}` | {one.matrix} | {one.layer} | {rows} × {columns} | {one.clusters} | {one.rho:.12g} | "
-            f"{_range(one.block_ranks)} of {_range(full)} | {100 * kept:.1f} % |"
+            f"| `{one.module}` | {one.matrix} | {one.layer} | {rows} × {columns} | {one.clusters}{assigned} | "
+            f"{one.rho:.12g} | {_range(one.block_ranks)} of {_range(full)} | {100 * kept:.1f} % |"
         )
 
 
@@ -151,7 +173,7 @@ def _measured(edit: Edit) -> Iterator[str]:
         n = measured["n"]
         yield f"{heading}: {n:,} examples, intervals of 95 %."
         yield ""
-        yield "| | accuracy | interval |"
+        yield f"| | {_text(_metric(edit))} | interval |"
         yield "| --- | ---: | --- |"
         for key, name in (("baseline", "base model"), ("edited", "with the edit")):
             low, high = wilson_interval(round(measured[key] * n), n)
@@ -188,11 +210,6 @@ def _text(value: str) -> str:
     """Someone's text on one line, with what Markdown and HTML would obey made plain."""
     shown = printable(value, 2000)
     return "".join("\\" + c if c in "\\`*_[]<>|#!" else c for c in shown)
-
-
-def _word(value: str) -> str:
-    """One word for a shell, since people copy commands from cards."""
-    return shlex.quote(printable(value, 1000))
 
 
 def _code(value: str) -> str:

@@ -27,13 +27,13 @@ from cti_edits.artifact.manifest import (
     Edit,
     Factors,
     MatrixEdit,
-    check_writable,
     load,
     parse,
 )
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.strict_json import MAX_DEPTH
-from cti_edits.errors import ManifestError
+from cti_edits.errors import ManifestError, WriteError
+from cti_edits.files import check_writable
 
 FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
 
@@ -779,18 +779,18 @@ def test_mappings_and_tuples_are_written_as_objects_and_arrays(tmp_path: Path) -
     assert load(edit.write(tmp_path / "edit.json")).metadata == {"x": [1, {"y": 2}]}
 
 
-def test_what_is_in_the_way_is_a_manifest_error(tmp_path: Path) -> None:
+def test_what_is_in_the_way_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "kept").write_text("")
     for path in (tmp_path / "file" / "edit.json", tmp_path / "folder", Path("/dev/null/edit.json"), Path()):
         for attempt in (EMPTY.write, check_writable):
-            with pytest.raises(ManifestError, match=r"cannot write here: |no regular file") as caught:
+            with pytest.raises(WriteError, match=r"cannot write here: |no regular file") as caught:
                 attempt(path)
             assert str(caught.value).startswith(f"{path}: ")
-    with pytest.raises(ManifestError, match=r"nul\\x00byte: cannot write here: "):
+    with pytest.raises(WriteError, match=r"nul\\x00byte: cannot write here: "):
         EMPTY.write(tmp_path / "nul\0byte")
-    with pytest.raises(ManifestError, match="cannot write here: "):
+    with pytest.raises(WriteError, match="cannot write here: "):
         EMPTY.write(tmp_path / ("x" * 5000))
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["file", "folder", "folder/kept"]
 
@@ -798,7 +798,7 @@ def test_what_is_in_the_way_is_a_manifest_error(tmp_path: Path) -> None:
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ManifestError, match="expected the name of a file to write, got something that is no regular"):
+    with pytest.raises(WriteError, match="expected the name of a file to write, got something that is no regular"):
         EMPTY.write(pipe)
     assert pipe.is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
@@ -812,9 +812,9 @@ def test_asking_whether_one_can_write_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "edit.json").read_bytes() == kept
 
 
-def test_a_folder_that_takes_no_new_file_is_a_manifest_error() -> None:
+def test_a_folder_that_takes_no_new_file_is_a_write_error() -> None:
     """/proc takes none from anyone, root included; where there is no /proc, none can be made."""
-    with pytest.raises(ManifestError, match=r"^/proc/self/edit\.json: cannot write here: "):
+    with pytest.raises(WriteError, match=r"^/proc/self/edit\.json: cannot write here: "):
         EMPTY.write("/proc/self/edit.json")
 
 
@@ -845,14 +845,14 @@ def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
 
 CUT_SHORT = """
 import resource, signal, sys
-from cti_edits.errors import ManifestError
+from cti_edits.errors import WriteError
 from cti_edits.artifact.manifest import load
 edit = load(sys.argv[1])
 signal.signal(signal.SIGXFSZ, getattr(signal, sys.argv[3]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
     edit.write(sys.argv[2])
-except ManifestError as error:
+except WriteError as error:
     print(error)
 """
 

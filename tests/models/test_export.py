@@ -20,6 +20,7 @@ from cti_edits.artifact.manifest import Edit, load
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import apply, target_matrix
+from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.export import export
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.models.packing import pack
@@ -230,12 +231,20 @@ def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
     import yaml
 
     front = yaml.safe_load(text.split("---\n")[1])
-    assert front == {"base_model": "a/b: `c`\u202e", "library_name": "transformers", "tags": ["cti-edits"]}
+    # The hub takes an id there and nothing else, such as the path of a folder.
+    assert front == {"library_name": "transformers", "tags": ["cti-edits"]}
     assert "the edit `mine` applied by cti-edits" in text
     assert edit.digest() in text
     assert "| `model.layers.1.mlp.gate_proj.weight` | 2 | 0.25 |" in text
     assert "The base was verified" in text
     assert "`a/b: 'c'\\u202e`" in text
+
+
+def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.save_pretrained(tmp_path / "source")
+    export(edit_of(model, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
+    assert '\nbase_model: "owner/base"\n' in (tmp_path / "target" / "README.md").read_text()
 
 
 def test_an_empty_edit_gives_the_base(tmp_path: Path, sharded: Path) -> None:
@@ -412,7 +421,7 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Pa
 )
 def test_a_base_model_that_is_not_there(model: str, expected: str) -> None:
     with pytest.raises(EditError) as caught:
-        checkpoint_folder(model)
+        checkpoint_folder(model, HUB_FILES)
     assert str(caught.value).startswith(expected)
 
 

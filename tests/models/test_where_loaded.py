@@ -26,6 +26,7 @@ from cti_edits.harness.lm import EditedLM
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import applied, apply, target_matrix
 from cti_edits.models.checkpoint import open_checkpoint
+from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.identity import checkpoint_of, identity_of
 from cti_edits.models.where_loaded import WhereLoaded, where_loaded
 from tests.support.edits import matrix_edit
@@ -161,7 +162,7 @@ def test_the_commands_take_a_subfolder(
 def test_a_folder_of_the_hub_s_that_is_not_there(folder: Path, hub: Callable[[Path], str]) -> None:
     for place in (hub(folder), str(folder)):
         with pytest.raises(EditError, match=f"{place}/none: no such folder"):
-            checkpoint_folder(place, None, "none")
+            checkpoint_folder(place, HUB_FILES, None, "none")
         with pytest.raises(CheckpointError, match=f"{place}/none: no such folder"):
             open_checkpoint(place, local=True, subfolder="none")
 
@@ -170,7 +171,7 @@ def test_a_folder_of_the_hub_s_that_is_not_there(folder: Path, hub: Callable[[Pa
 def test_a_subfolder_leads_nowhere_else(subfolder: str, folder: Path) -> None:
     for call in (
         lambda: open_checkpoint(str(folder), subfolder=subfolder),
-        lambda: checkpoint_folder(str(folder), None, subfolder),
+        lambda: checkpoint_folder(str(folder), HUB_FILES, None, subfolder),
     ):
         with pytest.raises(CheckpointError, match="subfolder: expected a folder inside"):
             call()

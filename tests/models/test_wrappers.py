@@ -21,9 +21,9 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import BaseMismatchError, FitError
 from cti_edits.harness.edited import model_kind
 from cti_edits.harness.lm import EditedLM
+from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.apply import applied, apply, model_family, target_matrices, target_matrix
 from cti_edits.models.identity import checkpoint_of
-from cti_edits.models.layers import FactoredLinear
 from cti_edits.models.wrappers import inner_model
 from tests.support.edits import edit_of
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model

@@ -84,15 +84,44 @@ def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
 
 def test_caveats() -> None:
     assert "as large and as fast as its base" in body(TWO)
-    assert "hashes of its matrices" in body(dataclasses.replace(TWO, edits=TWO.edits[:1]))
-    unknown = dataclasses.replace(TWO.edits[0], sha256=None)
-    assert "does not have the hash of every matrix" in body(dataclasses.replace(TWO, edits=(unknown,)))
-    assert "It is empty" in body(dataclasses.replace(TWO, edits=()))
+    hashed = TWO.edits[0]
+    unknown = dataclasses.replace(hashed, sha256=None)
+    assert "hashes of its matrices" in body(dataclasses.replace(TWO, edits=(hashed,)))
+    assert "nothing tells whether your base is the right one" in body(dataclasses.replace(TWO, edits=(unknown,)))
+    assert "hashes of some of its matrices only" in body(dataclasses.replace(TWO, edits=(hashed, unknown)))
+    assert "chosen for one task" in body(TWO)
+    assert "chosen for one task" not in body(dataclasses.replace(TWO, task=None))
 
 
-def test_a_task_s_name_is_one_word_of_the_command() -> None:
-    task = {"name": "x; rm -rf ~", "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}
-    assert " --tasks 'x; rm -rf ~' --include_path" in body(dataclasses.replace(TWO, task=task))
+def test_of_an_edit_that_changes_nothing_nothing_is_claimed() -> None:
+    text = body(dataclasses.replace(TWO, edits=()))
+    assert "It is empty" in text
+    assert not any(claim in text for claim in ("It cuts singular values", "the base is verified", "## Mind"))
+
+
+def test_files_of_factors_are_named() -> None:
+    assert "the factors that it applies are in `two-matrices.safetensors`" in body(TWO)
+    recipe = tuple(dataclasses.replace(one, factors=None) for one in TWO.edits)
+    assert "`edit.json` is the whole of it" in body(dataclasses.replace(TWO, edits=recipe))
+
+
+def test_rows_that_are_assigned_by_subspaces_are_called_so() -> None:
+    partition = "k-subspaces:" + "01" * 25
+    one = dataclasses.replace(TWO.edits[0], partition=partition, clusters=2, block_ranks=(5, 5))
+    assert "| 2, rows assigned by K-subspaces |" in body(dataclasses.replace(TWO, edits=(one,)))
+
+
+def test_another_metric_is_called_by_its_name() -> None:
+    edit = dataclasses.replace(TWO, task={**(TWO.task or {}), "metric": "exact_match"})
+    assert "| | exact\\_match | interval |" in body(edit)
+    (index,) = front_matter(model_card(edit, "owner/name"))["model-index"]
+    assert index["results"][0]["metrics"][0]["type"] == "exact_match"
+
+
+def test_a_masked_model_fills_masks() -> None:
+    base = dataclasses.replace(TWO.base_model, architecture="RobertaForMaskedLM")
+    (index,) = front_matter(model_card(dataclasses.replace(TWO, base_model=base), "owner/name"))["model-index"]
+    assert index["results"][0]["task"]["type"] == "fill-mask"
 
 
 def test_text_of_the_manifest_is_text_in_the_card() -> None:

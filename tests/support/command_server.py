@@ -108,6 +108,8 @@ def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> Non
     command, folder, words = json.loads(asked)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    # The server's own knew another kind of file behind the number.
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
     os.chdir(folder)
     for first, extra in more.items():
         if " ".join([command, *words]).startswith(f"{first} "):

@@ -14,8 +14,8 @@ from cti_edits.errors import EditError, FitError
 from cti_edits.harness.lm import EditedLM
 from cti_edits.linalg.factors import LowRank, factored
 from cti_edits.linalg.lowrank import truncate
+from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.apply import applied, apply
-from cti_edits.models.layers import FactoredLinear
 from cti_edits.models.packing import pack
 from tests.support.edits import edit_of
 from tests.support.tiny_models import EVERY, save_checkpoint, tiny_model
