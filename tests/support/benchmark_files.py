@@ -13,7 +13,7 @@ import pytest
 from datasets import Dataset
 
 needs_rows = pytest.mark.skipif(
-    not os.environ.get("CTI_EDITS_DATA"), reason="needs the benchmarks' rows: set CTI_EDITS_DATA, see the README"
+    not os.environ.get("CTI_EDITS_DATA"), reason="needs the benchmarks' rows: set CTI_EDITS_DATA, see CONTRIBUTING.md"
 )
 
 Rows = list[dict[str, Any]]

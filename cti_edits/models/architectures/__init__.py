@@ -148,7 +148,7 @@ def family_of(model_type: str) -> Family:
         raise FitError(
             f"no architecture file covers the model type {printable(model_type)!r} "
             f"(known: {', '.join(sorted(known))}); to add one, write a data file like those in "
-            "cti_edits/models/architectures/ (see the README, section 'Add a model family')"
+            "cti_edits/models/architectures/ (see docs/architecture.md, 'Where to add something')"
         )
     return known[model_type]
 

@@ -1,0 +1,148 @@
+"""Runs ``cti-edits`` and ``lm_eval`` for a shell without the seconds that importing torch and lm_eval takes each time.
+
+A server process imports them once; each command is a fork of it, with the arguments, the folder and the streams of
+the small script that stands for the command on the PATH. lm-eval's own tasks are not there: it reads the 13,000 files
+of them at each start, which takes 20 seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+COMMANDS = ("cti-edits", "lm_eval", "run-python-file")
+_SCRIPT = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    asked = json.dumps([{command!r}, os.getcwd(), sys.argv[1:]]).encode()
+    socket.send_fds(server, [asked], [0, 1, 2])
+    sys.exit(int(server.recv(16) or 70))
+"""
+
+
+@contextlib.contextmanager
+def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A folder for the PATH that has the commands, for as long as this is open.
+
+    Args:
+        environment: of the server, and so of every command.
+        more: words that are put after those of a command, by its first words: "cti-edits search".
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        address = str(folder / "socket")
+        for command in COMMANDS:
+            script = folder / command
+            script.write_text(_SCRIPT.format(python=sys.executable, address=address, command=command))
+            script.chmod(0o755)
+        server = subprocess.Popen(
+            [sys.executable, "-m", __name__, address, json.dumps({key: list(words) for key, words in more.items()})],
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n", "the server of the commands did not start"
+            yield str(folder)
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
+    """Answer until killed."""
+    import lm_eval.__main__
+    import lm_eval.models
+    import lm_eval.tasks
+    import transformers
+
+    import cti_edits.cli
+    import cti_edits.harness.lm
+    import cti_edits.harness.masked_lm
+    import cti_edits.search.runner  # noqa: F401
+
+    for name in ("LlamaForCausalLM", "GPTJForCausalLM", "RobertaForMaskedLM", "AutoTokenizer", "AutoModel"):
+        getattr(transformers, name)
+
+    leave_out(Path(lm_eval.tasks.__file__).parent)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        print("ready", flush=True)
+        while True:
+            connection, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                _answer(connection, more)
+            connection.close()
+
+
+def leave_out(folder: Path) -> None:
+    """Have lm-eval find no tasks in ``folder``."""
+    from lm_eval.tasks._index import TaskIndex
+
+    files = TaskIndex._iter_yaml_files
+    TaskIndex._iter_yaml_files = staticmethod(lambda root: iter(()) if root == folder else files(root))
+
+
+def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> None:
+    """In the fork: run what is asked, say its exit code, and end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    asked, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+    command, folder, words = json.loads(asked)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    # The server's own knew another kind of file behind the number.
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    os.chdir(folder)
+    for first, extra in more.items():
+        if " ".join([command, *words]).startswith(f"{first} "):
+            words = [*words, *extra]
+    code: object = 1
+    try:
+        _run(command, words)
+        code = 0
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(str(code).encode())
+    os._exit(0)
+
+
+def _run(command: str, words: list[str]) -> None:
+    sys.argv = [command, *words]
+    if command == "cti-edits":
+        from cti_edits.cli import main
+
+        main()
+    elif command == "lm_eval":
+        from lm_eval.__main__ import cli_evaluate
+
+        # As in lm-eval's own script.
+        sys.modules["__main__"].cli_evaluate = cli_evaluate  # type: ignore[attr-defined]
+        cli_evaluate()
+    else:
+        runpy.run_path(words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], json.loads(sys.argv[2]))
