@@ -47,6 +47,8 @@ def folder_with_task(folder: Path, output_type: str) -> str:
     more = CHOICE if output_type == "multiple_choice" else WRITTEN
     name = write_task(folder, "shots", output_type, more=more)
     text = (folder / f"{name}.yaml").read_text().replace("num_fewshot: 0\n", "", 1)
+    if output_type == "generate_until":
+        text = text.replace("metric: acc", "metric: exact_match")
     parts = "custom_dataset: !function shots_rows.rows\ndataset_kwargs: {parts: [test, shots]}"
     (folder / f"{name}.yaml").write_text(text.replace("custom_dataset: !function shots_rows.rows", parts))
     return name

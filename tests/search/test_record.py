@@ -51,7 +51,7 @@ ROWS = [{"text": f"animal {number}", "gold": number % 2} for number in range(30)
 
 def test_rows_that_changed_under_the_same_numbers(tmp_path: Path) -> None:
     first = searched(from_file(tmp_path, ROWS))
-    second = searched(from_file(tmp_path, [{**row, "text": row["text"].upper()} for row in ROWS]))
+    second = searched(from_file(tmp_path, [{**row, "text": str(row["text"]).upper()} for row in ROWS]))
     again = searched(from_file(tmp_path, ROWS))
     assert first.search is not None
     assert second.search is not None
