@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited import EditedHFLM, ScoredTokens, refuse_other_kind
+from cti_edits.harness.edited import EditedHFLM, ScoredTokens
 from cti_edits.harness.masked_prompt import MaskedPrompt, PromptEncoder
 from cti_edits.models.projection import projected_at
 
@@ -57,7 +57,7 @@ class EditedMaskedLM(EditedHFLM):
         Raises:
             EditError: an answer has no tokens, or does not fit the model's length.
         """
-        refuse_other_kind(requests, self.kind)
+        self.check_requests(requests)
         encoded = [self._prompts.answered(*request.args) for request in requests]
         results = [(0.0, False)] * len(requests)
         with self._progress("loglikelihood", len(requests), disable_tqdm) as advance:
@@ -97,7 +97,7 @@ class EditedMaskedLM(EditedHFLM):
         Raises:
             EditError: a prompt has no mask, or its masks do not fit the model's length.
         """
-        refuse_other_kind(requests, self.kind)
+        self.check_requests(requests)
         prompts = [self._prompts.prompt(request.args[0]) for request in requests]
         results = [""] * len(requests)
         with self._progress("generate_until", len(requests), disable_tqdm) as advance:
