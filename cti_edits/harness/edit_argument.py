@@ -70,6 +70,13 @@ def read_edits(argument: EditArgument, name: str = "edit") -> GivenEdit:
     return GivenEdit(compose([Source(part.path or Path(part.name), part) for part in parts]), parts, shown)
 
 
+def names_base(given: GivenEdit | None, pretrained: Any) -> str | None:
+    """The edit that says which base model is loaded, for a message; None where ``pretrained`` does."""
+    if given is None or (pretrained is not None and pretrained != ""):
+        return None
+    return given.shown or given.edit.name
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """Names that are joined by ``+``; of the ways to read them, the one with the longest names that are there."""
     words = text.split("+")

@@ -16,9 +16,9 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
 from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edit_argument import EditArgument, GivenEdit, read_edits
+from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
 from cti_edits.harness.model_arguments import check_arguments, check_remote_code, loading
-from cti_edits.harness.skipped_rows import SkippedRows, install, searched_rows
+from cti_edits.harness.skipped_rows import SkippedRows, install, rows_to_skip
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
 from cti_edits.paths import folder
@@ -94,7 +94,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         trust = check_remote_code(trust_remote_code)
         self._given = None if edit is None else read_edits(edit)
         self.edit = self._given.edit if self._given else None
-        self.skipped_rows = skipped_rows(skip_calibration, self._given)
+        self.skipped_rows = rows_to_skip(skip_calibration, self._given)
         named_by = names_base(self._given, pretrained)
         if not self.edit and not pretrained:
             check_arguments(type(self), arguments, lambda _: False)
@@ -248,28 +248,6 @@ def read_edit(edit: EditArgument | None) -> Edit | None:
         EditError: the hub cannot give it, or several do not fit together.
     """
     return None if edit is None else read_edits(edit).edit
-
-
-def skipped_rows(argument: bool | EditArgument, given: GivenEdit | None) -> SkippedRows | None:
-    """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
-
-    Raises:
-        EditError: no edit is named, or one does not say which rows it was searched on.
-    """
-    if argument is False or argument is None:
-        return None
-    if argument is not True:
-        return searched_rows(read_edits(argument, "skip_calibration").parts)
-    if given is None:
-        raise EditError("skip_calibration: true needs edit=FILE; for the base model, expected skip_calibration=FILE")
-    return searched_rows(given.parts)
-
-
-def names_base(given: GivenEdit | None, pretrained: Any) -> str | None:
-    """The edit that says which base model is loaded, for a message; None where ``pretrained`` does."""
-    if given is None or (pretrained is not None and pretrained != ""):
-        return None
-    return given.shown or given.edit.name
 
 
 def check_device(device: str | None) -> str:

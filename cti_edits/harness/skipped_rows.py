@@ -17,6 +17,7 @@ from typing import Any
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.harness.edit_argument import EditArgument, GivenEdit, read_edits
 
 DIGITS = 12
 """Of a row's hash in a manifest."""
@@ -92,6 +93,21 @@ def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
             )
         hashes.update(found[start : start + DIGITS] for start in range(0, len(found), DIGITS))
     return SkippedRows(tuple((edit.name, edit.digest()) for edit in edits), frozenset(hashes))
+
+
+def rows_to_skip(argument: bool | EditArgument, given: GivenEdit | None) -> SkippedRows | None:
+    """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
+
+    Raises:
+        EditError: no edit is named, or one does not say which rows it was searched on.
+    """
+    if argument is False or argument is None:
+        return None
+    if argument is not True:
+        return searched_rows(read_edits(argument, "skip_calibration").parts)
+    if given is None:
+        raise EditError("skip_calibration: true needs edit=FILE; for the base model, expected skip_calibration=FILE")
+    return searched_rows(given.parts)
 
 
 def install() -> None:

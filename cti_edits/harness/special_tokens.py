@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Protocol
 
 from cti_edits.errors import EditError
@@ -35,7 +36,9 @@ def keep_padding_in_vocabulary(tokenizer: Any, model: Any) -> None:
     lm-eval adds a padding token to a tokenizer that has none to take instead, and its number is past the end of the
     model's embeddings. Padding is masked, so that any token does.
     """
-    embeddings = model.get_input_embeddings()
-    count = getattr(embeddings, "num_embeddings", None)
+    count = None
+    # A model with code of its own may not say where its embeddings are.
+    with contextlib.suppress(AttributeError, NotImplementedError):
+        count = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if count is not None and tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= count:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)

@@ -141,11 +141,20 @@ def test_parts_may_be_on_the_hub(llama: Path, files: list[str], run_python: Run,
     assert done.stdout.strip() == "part-0-and-part-1 ['model.layers.2.mlp.down_proj']"
 
 
-def test_the_json_form_in_the_command(files: list[str], run_python: Run, tmp_path: Path) -> None:
-    done = run_python(
-        "-m", "lm_eval", "--model", "cti", "--model_args", json.dumps({"edit": files}), "--tasks", "cti_capitals",
-        "--include_path", str(folder("tasks")), "--limit", "2", "--output_path", "out",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (results,) = (tmp_path / "out").rglob("results_*.json")
-    assert len(json.loads(results.read_text())["config"]["edit"]["parts"]) == 2
+def test_the_json_form_of_the_arguments_in_a_run(files: list[str]) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval._cli.utils import try_parse_json
+    from lm_eval.tasks import TaskManager
+
+    results = simple_evaluate(
+        model="cti",
+        model_args=try_parse_json(json.dumps({"edit": files})),
+        tasks=["cti_capitals"],
+        task_manager=TaskManager(include_path=str(folder("tasks")), include_defaults=False),
+        limit=2,
+        device="cpu",
+        bootstrap_iters=0,
+    )
+    assert len(results["config"]["edit"]["parts"]) == 2
+    # As lm-eval writes the file of results.
+    assert json.loads(json.dumps(results["config"], default=str))["model_args"] == {"edit": files}

@@ -8,7 +8,6 @@ import pytest
 from cti_edits.errors import EditError
 from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.harness.model_arguments import loading, parameter_names
-from tests.conftest import Run
 from tests.support.edits import edit_of
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
@@ -100,7 +99,14 @@ def test_a_base_that_no_argument_names() -> None:
         raise ValueError("twice")
 
 
-def test_the_command_says_it_in_one_line(run_python: Run) -> None:
-    done = run_python("-m", "lm_eval", "--model", "cti", "--model_args", "model=gpt2", "--tasks", "arc_easy")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == ("cti-edits: error: unexpected argument 'model'; did you mean pretrained?")
+def test_the_command_says_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    from lm_eval.__main__ import cli_evaluate
+
+    # What the lm_eval script's own module holds; see errors.one_line_in_command.
+    monkeypatch.setattr(sys.modules["__main__"], "cli_evaluate", cli_evaluate, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        EditedLM.create_from_arg_string("model=gpt2", {"device": "cpu"})
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "cti-edits: error: unexpected argument 'model'; did you mean pretrained?\n"

@@ -43,8 +43,7 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("command", ["lm_eval", "search"])
-@pytest.mark.parametrize("part", ["model", "tokenizer"])
+@pytest.mark.parametrize(("command", "part"), [("lm_eval", "model"), ("search", "model"), ("search", "tokenizer")])
 def test_commands_never_ask_on_the_terminal(command: str, part: str, run_python: Run, tmp_path: Path) -> None:
     base, ran = save_custom_code(tmp_path / "base", part)
     words = {
