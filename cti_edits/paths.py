@@ -24,6 +24,13 @@ def folder(name: str) -> Path:
     raise EditError(f"the installation of cti-edits has no folder {name!r}: reinstall it with pip")
 
 
+def __getattr__(name: str) -> str:
+    """``TASKS``, the folder with our lm-eval tasks, found when it is asked for: what the entry point names."""
+    if name != "TASKS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return str(folder("tasks"))
+
+
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/cti-edits``, by default under ``~/.cache``; it may not be there yet."""
     cache = os.environ.get("XDG_CACHE_HOME")

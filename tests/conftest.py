@@ -40,6 +40,7 @@ def run_python(tmp_path: Path) -> Run:
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             cwd=tmp_path,

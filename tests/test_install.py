@@ -86,6 +86,22 @@ def test_the_package_is_this_one_and_carries_its_data(python: Path, tmp_path: Pa
     assert [path.parent for path in folders] == [package if inside else ROOT] * 3
 
 
+def test_the_entry_point_for_tasks_is_a_folder_that_lm_eval_takes(python: Path, tmp_path: Path) -> None:
+    # What a loader of the proposal does with it: lm-eval's release reads no such group.
+    code = (
+        "from importlib.metadata import entry_points\n"
+        "from lm_eval.tasks import TaskManager\n"
+        "paths = [one.load() for one in entry_points(group='lm_eval.tasks') if one.name == 'cti']\n"
+        "found = TaskManager(include_path=paths, include_defaults=False).all_tasks\n"
+        "print(len(paths), type(paths[0]).__name__, *found)"
+    )
+    done = run(python, tmp_path, "-c", code)
+    assert done.returncode == 0, done.stderr
+    count, kind, *names = done.stdout.split()
+    assert (count, kind) == ("1", "str")
+    assert {"cti_fever", "cti_capitals", "cti_eight_masked"} <= set(names)
+
+
 def test_the_wheel_holds_every_data_file(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(

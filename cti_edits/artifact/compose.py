@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
 
     Nobody searched or measured the composition, so that ``search`` and ``results`` are empty; ``task`` stays where all
     have the same. ``metadata.composed_from`` has names and digests. ``provenance.created`` is empty, so that composing
-    again gives the same bytes.
+    again gives the same bytes. The factors stay where they are, and the composition can be applied as it is.
 
     Args:
         sources: two or more edits.
@@ -63,6 +63,7 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
         provenance={"created": None, "tool": f"cti-edits {__version__}", "source": None, "versions": {}},
         metadata={"composed_from": [{"name": part, "digest": digest} for part, digest in parts]},
         method=first.edit.method,
+        factor_paths=dict(_factor_paths(sources)),
     )
 
 
@@ -86,6 +87,14 @@ def compose_files(paths: Iterable[Path], target: Path, name: str | None = None) 
                 bring_factors(source.path, one.factors, target.parent)
     composed.write(target)
     return composed
+
+
+def _factor_paths(sources: Sequence[Source]) -> Iterator[tuple[Factors, Path]]:
+    """Where the factors are that the sources name."""
+    for source in sources:
+        for one in source.edit.edits:
+            if one.factors is not None and (path := source.edit.factor_path(one.factors)) is not None:
+                yield one.factors, path
 
 
 def _check_same_base(one: Source, other: Source) -> None:

@@ -116,8 +116,9 @@ class MatrixEdit:
 class Edit:
     """What a manifest holds: zero or more matrix edits and where they came from. `schemas/` describes each field.
 
-    ``path`` is no field of the manifest: the file that it was read from, whose folder has the factors; None for an
-    edit made in Python.
+    Two are no fields of the manifest. ``path`` is the file that it was read from, whose folder has the factors; None
+    for an edit made in Python. ``factor_paths`` says where factors are that are not in that folder, as those of edits
+    that were composed in memory.
     """
 
     name: str
@@ -134,6 +135,12 @@ class Edit:
     method: str = "block-svd"
     schema_version: int = SCHEMA_VERSION
     path: Path | None = field(default=None, compare=False, repr=False)
+    factor_paths: Mapping[Factors, Path] = field(default_factory=dict, compare=False, repr=False)
+
+    def factor_path(self, factors: Factors) -> Path | None:
+        """Where a file of factors of this edit should be; None where nothing says it."""
+        found = self.factor_paths.get(factors)
+        return found if found is not None or self.path is None else self.path.parent / factors.file
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as plain JSON values, in the order of the schema.

@@ -6,19 +6,19 @@ import copy
 import dataclasses
 import difflib
 import hashlib
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_eval.utils import handle_non_serializable, hash_string
+from lm_eval.utils import hash_string
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
@@ -308,11 +308,6 @@ def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Exa
         prompts.append(hash_string(group[0].args[0]))
     labels = choices.pop() if len(choices) == 1 else None
     return _Examples(tuple(gold), tuple(gold_index), majority_class(counted), labels, tuple(rows), tuple(prompts))
-
-
-def doc_hash(doc: Any) -> str:
-    """lm-eval's ``doc_hash`` of a row: sha256 of its content as JSON."""
-    return str(hash_string(json.dumps(doc, indent=2, default=handle_non_serializable, ensure_ascii=False)))
 
 
 def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:

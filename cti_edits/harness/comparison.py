@@ -11,7 +11,6 @@ from cti_edits.errors import EditError, printable
 from cti_edits.harness.asked_in_results import asked_in_results
 from cti_edits.harness.eval_runs import (
     NO_FILTER,
-    ROW_HASH_DIGITS,
     Row,
     RunEdit,
     TaskRun,
@@ -20,6 +19,7 @@ from cti_edits.harness.eval_runs import (
     read_runs,
     right_or_wrong,
 )
+from cti_edits.harness.row_hashes import DIGITS
 from cti_edits.stats import holm, majority_class, mcnemar_p_value, paired_interval, wilson_interval
 
 ALPHA = 0.05
@@ -279,6 +279,6 @@ def _seen(runs: Sequence[TaskRun], rows: Mapping[int, Row]) -> Iterator[tuple[Ru
         if run.edit is None or run.edit.digest in told:
             continue
         told.add(run.edit.digest)
-        count = sum(row.doc_hash[:ROW_HASH_DIGITS] in run.edit.row_hashes for row in rows.values())
+        count = sum(row.doc_hash[:DIGITS] in run.edit.row_hashes for row in rows.values())
         if count:
             yield run.edit, count

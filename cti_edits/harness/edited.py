@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -19,10 +16,13 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
 from cti_edits.harness.asked_otherwise import warn_of_model, warn_of_prompts
 from cti_edits.harness.asking import Given, asked_model, asked_prompt
-from cti_edits.harness.benchmark_rows import first_line, quiet_hub
+from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
+from cti_edits.harness.model_arguments import check_arguments, check_remote_code, loading
 from cti_edits.harness.response_cache import attach_table
-from cti_edits.hub.references import load_edit
+from cti_edits.harness.row_hashes import joined, split
+from cti_edits.harness.skipped_rows import SkippedRows, install, rows_to_skip
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
 from cti_edits.models.where_loaded import where_loaded
@@ -49,8 +49,9 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
 
     Arguments:
-        edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; none gives the
-            base model, so that both runs go the same way.
+        edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; several that fit
+            together, joined by ``+`` or as a list, are composed in memory; none gives the base model, so that both runs
+            go the same way.
         pretrained: the base model; the manifest's if left out.
         revision: hub revision of the base model; the manifest's if neither it nor ``pretrained`` is given.
         dtype: the manifest's if the edit has one and this is left out, else lm-eval's default.
@@ -58,6 +59,10 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         verify: false applies the edit to a base whose hash differs; recorded in the results.
         factorize: true runs the factors of each edited layer instead of its matrix, where they have fewer numbers, and
             drops the matrix; recorded in the results.
+        skip_calibration: true leaves the rows that the edit was searched on out of every run, by their contents; the
+            name of an edit (or several) leaves out that one's, as for the base model beside it. The results say how
+            many.
+        trust_remote_code: true runs code that comes with the checkpoint; never done unless asked for.
 
     Every other argument goes to lm-eval's ``HFLM``.
 
@@ -66,6 +71,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         edit: the edit, or None for the base model.
         applied_edit: the edit in force on ``model``, or None.
         given: what the model was made of.
+        skipped_rows: the rows that runs leave out, or None.
 
     Raises:
         EditError: an argument or the manifest is wrong, or the base is of another kind.
@@ -75,49 +81,75 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     edit: Edit | None
     applied_edit: AppliedEdit | None
     given: Given
+    skipped_rows: SkippedRows | None
     _templated = False
     _warned_of_prompts = False
 
     def __init__(
         self,
-        edit: str | Edit | None = None,
+        edit: EditArgument | None = None,
         pretrained: Any = None,
         revision: str | None = None,
         dtype: Any = None,
         device: str | None = None,
         verify: bool = True,
         factorize: bool = False,
+        skip_calibration: bool | EditArgument = False,
+        trust_remote_code: bool | None = False,
         **arguments: Any,
     ) -> None:
         for name, value in (("verify", verify), ("factorize", factorize)):
             if not isinstance(value, bool):
                 raise EditError(f"{name}: expected true or false, got {printable(value)!r}")
-        self.edit = read_edit(edit)
+        trust = check_remote_code(trust_remote_code)
+        self._given = None if edit is None else read_edits(edit)
+        self.edit = self._given.edit if self._given else None
+        self._parts = self._given.parts if self._given else ()
+        self.skipped_rows = rows_to_skip(skip_calibration, self._given)
+        named_by = names_base(self._given, pretrained)
+        if not self.edit and not pretrained:
+            check_arguments(type(self), arguments, lambda _: False)
         pretrained, revision = base_of(self.edit, pretrained, revision)
         if dtype is None:
             dtype = (self.edit.base_model.dtype if self.edit else None) or "auto"
         device = check_device(device)
-        found = model_kind(pretrained, revision, arguments)
+        reading = {**arguments, "trust_remote_code": trust}
+        check_arguments(
+            type(self), arguments, lambda name: hasattr(_config(pretrained, revision, reading, named_by), name)
+        )
+        found = model_kind(pretrained, revision, reading, named_by)
         if found != self.kind:
             right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
             raise EditError(
                 f"{_name(pretrained)} is a {found} language model, which {type(self).__name__} cannot run; "
                 f"use {right}, or `lm_eval --model cti`, which goes by the checkpoint"
             )
-        super().__init__(pretrained=pretrained, revision=revision or "main", dtype=dtype, device=device, **arguments)
+        with loading(pretrained, named_by):
+            super().__init__(
+                pretrained=pretrained,
+                revision=revision or "main",
+                dtype=dtype,
+                device=device,
+                trust_remote_code=trust,
+                **arguments,
+            )
         self.applied_edit = None
         self.factorize = factorize
-        self.given = Given(pretrained, revision, arguments)
+        self.given = Given(pretrained, revision, reading)
         self.where_loaded = where_loaded({**arguments, "revision": revision})
         if self.edit is not None:
-            self.given = Given.before_edit(self, pretrained, revision, arguments)
+            self.given = Given.before_edit(self, pretrained, revision, reading)
             try:
                 self.applied_edit = apply(
                     self.edit, self.model, verify, factorize, revertible=False, **self.where_loaded
                 )
             except (FitError, FactorsError) as error:
-                raise error if isinstance(edit, Edit) else type(error)(f"{printable(edit)}: {error}") from None
-            warn_of_model(self.edit, self.asked())
+                shown = self._given.shown if self._given else None
+                raise error if shown is None else type(error)(f"{printable(shown)}: {error}") from None
+            for part in self._parts:
+                warn_of_model(part, self.asked())
+        if self.skipped_rows is not None:
+            install()
 
     @abstractmethod
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
@@ -160,12 +192,17 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         Warns, once, if the edit's search asked otherwise; see `asked_otherwise.warn_of_prompts`.
 
         Raises:
-            EditError: see `refuse_other_kind`.
+            EditError: they are for the other kind of model, or about rows that were to be left out. Inside the
+                ``lm_eval`` command, one line and exit code 2 instead.
         """
         refuse_other_kind(requests, self.kind)
+        if self.skipped_rows is not None:
+            with one_line_in_command():
+                self.skipped_rows.check_requests(requests)
         if self.edit is not None and not self._warned_of_prompts:
             names, contexts = ([str(one.task_name) for one in requests], [str(one.args[0]) for one in requests])
-            self._warned_of_prompts = warn_of_prompts(self.edit, names, contexts, self._templated)
+            told = [warn_of_prompts(part, names, contexts, self._templated) for part in self._parts]
+            self._warned_of_prompts = any(told)
 
     def log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """What `loglikelihood` makes of logits (…, vocabulary)."""
@@ -176,15 +213,15 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         return Asked(asked_model(self), asked_prompt(self))
 
     def get_model_info(self) -> dict[str, Any]:
-        """lm-eval's figures about the model, what it was asked with, and which edit ran on which base."""
+        """lm-eval's figures about the model, what it was asked with, which edit ran, and which rows were left out."""
         info: dict[str, Any] = super().get_model_info()
         info["asked"] = self.asked().to_json()
+        info["skipped_rows"] = None if self.skipped_rows is None else self.skipped_rows.to_json()
         info["edit"] = None
-        if self.edit is not None and self.applied_edit is not None:
+        if self._given is not None and self.edit is not None and self.applied_edit is not None:
             info["edit"] = {
-                "name": self.edit.name,
-                "digest": self.edit.digest(),
-                "metric": self.edit.task["metric"] if self.edit.task else None,
+                **self._given.to_json(),
+                **({"metric": self.edit.task["metric"]} if self.edit.task else {}),
                 "base_model": self.edit.base_model.id,
                 "base_model_revision": self.edit.base_model.revision,
                 "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
@@ -192,7 +229,8 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 "factorize": self.factorize,
                 "factorized": list(self.applied_edit.factorized),
             }
-            if row_hashes := (self.edit.search or {}).get("row_hashes"):
+            recorded = [(part.search or {}).get("row_hashes", "") for part in self._parts]
+            if row_hashes := joined(frozenset().union(*map(split, recorded))):
                 info["edit"]["row_hashes"] = row_hashes
         return info
 
@@ -202,28 +240,6 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         responses = getattr(cache_hook, "dbdict", None)
         if responses is not None:
             attach_table(self, responses)
-
-
-@contextlib.contextmanager
-def loading(what: object) -> Iterator[None]:
-    """Whatever goes wrong inside, while a model is loaded, becomes an `EditError` of one line; see its cause for more.
-
-    Raises:
-        EditError: anything was raised inside.
-    """
-    try:
-        yield
-    except EditError:
-        raise
-    except Exception as error:
-        said = first_line(error)
-        hint = ""
-        if unknown := re.search(r"unexpected keyword argument '(\w+)'", said):
-            near = difflib.get_close_matches(
-                unknown[1], ("edit", "verify", "factorize", "pretrained", "revision", "dtype"), 1
-            )
-            hint = f"; did you mean {near[0]}?" if near else ""
-        raise EditError(f"cannot load the model {printable(what)!r}: {printable(said, 300)}{hint}") from error
 
 
 def refuse_other_kind(requests: Sequence[Any], kind: Kind) -> None:
@@ -247,16 +263,6 @@ def refuse_other_kind(requests: Sequence[Any], kind: Kind) -> None:
 @cache
 def _our_tasks() -> frozenset[str]:
     return frozenset(path.stem for path in folder("tasks").rglob("cti_*.yaml"))
-
-
-def read_edit(edit: str | Edit | None) -> Edit | None:
-    """The edit that the argument ``edit`` stands for: itself, or the manifest that it names, here or on the hub.
-
-    Raises:
-        ManifestError: the manifest is not valid.
-        EditError: the hub cannot give it.
-    """
-    return edit if isinstance(edit, Edit) or edit is None else load_edit(str(edit))
 
 
 def check_device(device: str | None) -> str:
@@ -294,14 +300,22 @@ def kind_for(arguments: Mapping[str, Any]) -> Kind:
     """The kind of model that the arguments of `EditedHFLM` load.
 
     Raises:
-        EditError: see `read_edit`, `base_of` and `model_kind`.
+        EditError: see `edit_argument.read_edits`, `base_of` and `model_kind`.
     """
-    edit = read_edit(arguments.get("edit"))
-    pretrained, revision = base_of(edit, arguments.get("pretrained"), arguments.get("revision"))
-    return model_kind(pretrained, revision, arguments)
+    edit = arguments.get("edit")
+    given = None if edit is None else read_edits(edit)
+    if given is None and not arguments.get("pretrained"):
+        check_arguments(EditedHFLM, arguments, lambda _: False)
+    named_by = names_base(given, arguments.get("pretrained"))
+    pretrained, revision = base_of(
+        given.edit if given else None, arguments.get("pretrained"), arguments.get("revision")
+    )
+    return model_kind(pretrained, revision, arguments, named_by)
 
 
-def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, Any]) -> Kind:
+def model_kind(
+    pretrained: Any, revision: str | None, arguments: Mapping[str, Any], named_by: str | None = None
+) -> Kind:
     """Which kind of language model a checkpoint holds, by its config, or a loaded model is, by its class.
 
     HFLM loads a masked language model such as RoBERTa silently as a causal one, whose attention is then wrong.
@@ -310,16 +324,17 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
         pretrained: hub id or folder of a checkpoint, or a transformers model.
         revision: of the checkpoint, on the hub.
         arguments: of HFLM, for those that say how a config is read.
+        named_by: the edit that named the checkpoint, if one did, for messages.
 
     Raises:
         EditError: the config cannot be read, or names classes of a masked family that have no language model head.
     """
+    config = _config(pretrained, revision, arguments, named_by)
     if isinstance(pretrained, str):
-        config = read_config(pretrained, revision, arguments)
         classes = list(getattr(config, "architectures", None) or [])
     else:
         model = inner_model(pretrained)
-        config, classes = getattr(model, "config", None), [type(model).__name__]
+        classes = [type(model).__name__]
     if any(name.endswith("ForMaskedLM") for name in classes):
         return "masked"
     family = families().get(str(getattr(config, "model_type", None)))
@@ -333,22 +348,28 @@ def model_kind(pretrained: Any, revision: str | None, arguments: Mapping[str, An
     return "masked"
 
 
-def read_config(pretrained: str, revision: str | None, arguments: Mapping[str, Any]) -> Any:
+def read_config(
+    pretrained: str, revision: str | None, arguments: Mapping[str, Any], named_by: str | None = None
+) -> Any:
     """A checkpoint's config, with what the arguments of `EditedHFLM` say about how it is read.
 
     Raises:
-        EditError: it cannot be read.
+        EditError: it cannot be read, or needs code that may not run.
     """
     from transformers import AutoConfig
 
-    options = {k: arguments[k] for k in ("trust_remote_code", "gguf_file", "subfolder") if arguments.get(k)}
-    try:
-        with quiet_hub():
-            return AutoConfig.from_pretrained(pretrained, revision=revision or "main", **options)
-    except (OSError, ValueError) as error:
-        raise EditError(
-            f"cannot load the model {printable(pretrained)!r}: {printable(str(error).splitlines()[0])}"
-        ) from None
+    options = {k: arguments[k] for k in ("gguf_file", "subfolder") if arguments.get(k)}
+    trust = check_remote_code(arguments.get("trust_remote_code"))
+    with loading(pretrained, named_by), quiet_hub():
+        return AutoConfig.from_pretrained(pretrained, revision=revision or "main", trust_remote_code=trust, **options)
+
+
+def _config(pretrained: Any, revision: str | None, arguments: Mapping[str, Any], named_by: str | None) -> Any:
+    """The config of a checkpoint, or of a model in memory."""
+    if isinstance(pretrained, str):
+        return read_config(pretrained, revision, arguments, named_by)
+    model = pretrained.get_base_model() if hasattr(pretrained, "get_base_model") else pretrained
+    return getattr(model, "config", None)
 
 
 def _name(pretrained: Any) -> str:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.row_hashes import split
 
 NO_FILTER = "none"
 """The name that lm-eval gives to responses that went through no filter."""
-
-ROW_HASH_DIGITS = 12
-"""Of each row's hash, so many digits stand in a manifest."""
 
 
 @dataclass(frozen=True)
@@ -194,13 +192,8 @@ def _edit(results: tuple[str, Mapping[str, Any]]) -> RunEdit | None:
         str(ran["name"]),
         str(ran["digest"]),
         metric if isinstance(metric, str) else None,
-        _split(hashes) if isinstance(hashes, str) else frozenset(),
+        split(hashes) if isinstance(hashes, str) else frozenset(),
     )
-
-
-def _split(hashes: str) -> frozenset[str]:
-    step = ROW_HASH_DIGITS
-    return frozenset(hashes[start : start + step] for start in range(0, len(hashes), step))
 
 
 def _bytes(path: Path) -> bytes:

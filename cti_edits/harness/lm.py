@@ -17,12 +17,13 @@ from cti_edits.harness.edited import (
     EditedHFLM,
     ScoredTokens,
     kind_for,
-    loading,
     model_kind,
     read_config,
 )
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
+from cti_edits.harness.special_tokens import check_prefix, keep_padding_in_vocabulary
 from cti_edits.models.architectures import Kind, family_of
 
 
@@ -35,6 +36,10 @@ class EditedLM(EditedHFLM):
     """
 
     kind = "causal"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        keep_padding_in_vocabulary(self.tokenizer, self.model)
 
     @classmethod
     def for_checkpoint(cls, **arguments: Any) -> EditedHFLM:
@@ -58,20 +63,43 @@ class EditedLM(EditedHFLM):
         """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
         name_results_after_edits()
         given = {key: value for key, value in (additional_config or {}).items() if value is not None}
-        with one_line_in_command(), loading(arg_dict.get("pretrained") or arg_dict.get("edit")):
+        with one_line_in_command(), loading(arg_dict.get("pretrained")):
             return cls.for_checkpoint(**arg_dict, **given)
 
+    @one_line_in_command()
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
         self.check_requests(requests)
+        if any(request.args[0] == "" for request in requests):
+            check_prefix(self)
         answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
         return answers
 
+    @one_line_in_command()
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
         self.check_requests(requests)
         answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return answers
+
+    @one_line_in_command()
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """As HFLM has it, which puts the prefix token before each text."""
+        self.check_requests(requests)
+        check_prefix(self)
+        answers: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
+        return answers
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **named: Any) -> list[int]:
+        """As HFLM has it, but for tokenizers that have no prefix token to look for."""
+        if add_special_tokens is None and self.prefix_token_id is None:
+            add_special_tokens = self.add_bos_token is not False
+        tokens: list[int] = super().tok_encode(string, add_special_tokens, **named)
+        return tokens
+
+    def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> Any:
+        """As HFLM has it, but None, for the EOS token that a tokenizer has not, stays None, which ends no text."""
+        return None if tokens is None else super().tok_decode(tokens, skip_special_tokens=skip_special_tokens)
 
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
         """See `EditedHFLM.scored_tokens`: tokens as `loglikelihood` has them.
@@ -81,6 +109,7 @@ class EditedLM(EditedHFLM):
         if context:
             given, answer = self._encode_pair(context, continuation)
         else:
+            check_prefix(self)
             answer = self.tok_encode(continuation, add_special_tokens=False)
             given = [self.prefix_token_id]
             if answer and answer[0] == self.prefix_token_id:
@@ -141,6 +170,12 @@ class Base:
     arguments: Mapping[str, Any]
 
 
+OPTIONS_OF_SEARCH = (
+    *("pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft", "skip_calibration"),
+)
+"""Arguments of the model that a search sets itself, or that have no place in one."""
+
+
 def read_base(model: str, model_args: str | Mapping[str, Any]) -> Base:
     """What the config of a base model says.
 
@@ -153,7 +188,7 @@ def read_base(model: str, model_args: str | Mapping[str, Any]) -> Base:
     """
     given = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
     arguments: dict[str, Any] = dict(given)
-    if clash := {"pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft"} & set(arguments):
+    if clash := set(OPTIONS_OF_SEARCH) & set(arguments):
         raise EditError(f"model_args: {min(clash)} has an option of its own here, or no place in a search")
     if not model:
         raise EditError("model: expected a hub id or a checkpoint folder, got nothing")

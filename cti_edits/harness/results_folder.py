@@ -17,7 +17,7 @@ from typing import Any
 from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
 from lm_eval.utils import sanitize_model_name, simple_parse_args_string
 
-from cti_edits.harness.edited import read_edit
+from cti_edits.harness.edit_argument import read_edits
 
 LONGEST = 200
 """Bytes of a folder's name; file systems take 255."""
@@ -36,9 +36,10 @@ def results_name(model_args: str | Mapping[str, Any]) -> str | None:
         EditError: the edit cannot be read.
     """
     arguments = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
-    edit = read_edit(arguments.get("edit"))
-    if edit is None:
+    argument = arguments.get("edit")
+    if argument is None:
         return None
+    edit = read_edits(argument).edit
     base = next((arguments[key] for key in ("peft", "delta", "pretrained") if arguments.get(key)), None)
     if base is None:
         # The digest is over the whole path.

@@ -80,7 +80,9 @@ def _convert(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_FILE, dtype=torch.float32)
+    read = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=GGUF_FILE, dtype=torch.float32, trust_remote_code=False
+    )
     config = read.config
     # A model that was read from GGUF still counts as quantized and refuses to be saved.
     if hasattr(config, "quantization_config"):
@@ -90,4 +92,4 @@ def _convert(source: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_FILE, trust_remote_code=False).save_pretrained(folder)

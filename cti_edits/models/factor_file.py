@@ -64,20 +64,19 @@ def read_factors(edit: Edit) -> dict[str, tuple[Block | None, ...]]:
             continue
         where = f"{edit.name}: edits[{index}].factors"
         if one.factors not in files:
-            files[one.factors] = _tensors(one.factors, edit.path, where)
+            files[one.factors] = _tensors(one.factors, edit.factor_path(one.factors), where)
         found[one.module] = _blocks(one, files[one.factors], where)
     return found
 
 
-def _tensors(factors: Factors, manifest: Path | None, where: str) -> dict[str, torch.Tensor]:
+def _tensors(factors: Factors, file: Path | None, where: str) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    if manifest is None:
+    if file is None:
         raise FactorsError(f"{where}: the edit was read from no file, so that there is no folder to find them in")
     if not re.fullmatch(FILE_NAME, factors.file):
         raise FactorsError(f"{where}.file: expected text that matches {FILE_NAME}, got {printable(factors.file)!r}")
-    file = manifest.parent / factors.file
     content = _content(file, factors, where)
     try:
         tensors: dict[str, torch.Tensor] = load(content)

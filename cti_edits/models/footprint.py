@@ -103,7 +103,7 @@ def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[
 
     try:
         loaded: Any = getattr(transformers, edit.base_model.architecture).from_pretrained(
-            model, revision=revision or "main", dtype=edit.base_model.dtype or "auto"
+            model, revision=revision or "main", dtype=edit.base_model.dtype or "auto", trust_remote_code=False
         )
     except (AttributeError, OSError, ValueError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]

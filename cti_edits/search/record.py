@@ -9,8 +9,8 @@ from typing import Any
 from cti_edits.artifact.asked import Asked, AskedTask
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited import EditedHFLM
-from cti_edits.harness.eval_runs import ROW_HASH_DIGITS
 from cti_edits.harness.metrics import NO_FILTER
+from cti_edits.harness.row_hashes import joined
 
 MAX_ROWS = 80_000
 """So many rows are recorded one by one; a manifest has room for no more."""
@@ -39,8 +39,8 @@ def what_was_asked(lm: EditedHFLM, calibration: CalibrationSet, drawn: Calibrati
             prompts_sha256=_together(calibration.prompt_hashes),
         ),
     )
-    seen = sorted({digest[:ROW_HASH_DIGITS] for digest in (*calibration.row_hashes, *drawn.row_hashes)})
-    rows = {"row_hashes": "".join(seen)} if len(seen) <= MAX_ROWS else {}
+    seen = frozenset((*calibration.row_hashes, *drawn.row_hashes))
+    rows = {"row_hashes": joined(seen)} if len(seen) <= MAX_ROWS else {}
     return {**rows, "asked": asked.to_json()}
 
 

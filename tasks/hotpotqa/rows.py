@@ -51,7 +51,7 @@ def short_answers(rows: list[Row]) -> list[Row]:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise EditError(
             f"{TOKENIZER_VARIABLE}: cannot load the tokenizer {printable(name)!r}: {first_line(error)}"

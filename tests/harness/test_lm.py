@@ -183,7 +183,7 @@ def test_neither_edit_nor_model(tmp_path: Path) -> None:
     with pytest.raises(EditError, match="expected edit=FILE, pretrained=MODEL or both"):
         EditedLM()
     with pytest.raises(EditError, match="verify: expected true or false, got 'maybe'"):
-        EditedLM(edit="x.json", pretrained="y", verify="maybe")  # type: ignore[arg-type]
+        EditedLM(edit="x.json", pretrained="y", verify="maybe")
 
 
 def _damaged(llama: Path, tmp_path: Path, what: str) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def test_weights_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_argument_names_the_right_one(llama: Path) -> None:
-    with pytest.raises(EditError, match=r"unexpected keyword argument 'edits'; did you mean edit\?"):
+    with pytest.raises(EditError, match=r"unexpected argument 'edits'; did you mean edit\?"):
         EditedLM.create_from_arg_obj({"pretrained": str(llama), "edits": "x.json"}, {"device": "cpu"})
 
 

@@ -155,7 +155,7 @@ def test_every_command_reads_an_edit_of_the_hub(command: Command, hub: LocalHub,
 
 def test_a_run_of_lm_eval_reads_an_edit_of_the_hub(hub: LocalHub, tmp_path: Path) -> None:
     hub.commit("owner/name", {"edit.json": ONE.read_bytes()})
-    code = "from cti_edits.harness.edited import read_edit; print(read_edit('owner/name').digest())"
+    code = "from cti_edits.harness.edit_argument import read_edits; print(read_edits('owner/name').edit.digest())"
     kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     environment = {**kept, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

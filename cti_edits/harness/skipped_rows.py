@@ -1,0 +1,185 @@
+"""Leaves the rows that an edit was searched on out of an lm-eval run, by their contents.
+
+lm-eval gives a model requests, and computes metrics over a task's rows by itself; a model alone cannot leave rows out.
+Both come from ``Task.doc_iterator``. `install` puts a function around ``lm_eval.evaluator.evaluate`` that, for a model
+with `SkippedRows` and for no other, filters what the run's tasks iterate over, and takes the filter off afterwards.
+Row numbers stay those of the task, few-shot examples are drawn as ever, and a limit counts the rows that are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.harness.edit_argument import EditArgument, GivenEdit, read_edits
+from cti_edits.harness.row_hashes import DIGITS, doc_hash, split
+
+
+@dataclass(frozen=True)
+class SkippedRows:
+    """The rows that a model's runs leave out.
+
+    Attributes:
+        edits: name and digest of the edits that were searched on them.
+        hashes: of the rows.
+        left_out: by task, the numbers of the rows that the last run left out.
+    """
+
+    edits: tuple[tuple[str, str], ...]
+    hashes: frozenset[str]
+    left_out: dict[str, set[int]] = field(default_factory=dict)
+
+    def __contains__(self, row: object) -> bool:
+        return doc_hash(row)[:DIGITS] in self.hashes
+
+    def to_json(self) -> dict[str, Any]:
+        """For the results: whose rows were left out, and how many of each task."""
+        return {
+            "edits": [{"name": name, "digest": digest} for name, digest in self.edits],
+            "left_out": {task: len(rows) for task, rows in self.left_out.items()},
+        }
+
+    def check_requests(self, requests: Sequence[Any]) -> None:
+        """Refuse requests about rows that were to be left out; they came by a way that `install` cannot see.
+
+        Raises:
+            EditError: there is one.
+        """
+        seen: set[tuple[str, int]] = set()
+        for request in requests:
+            place = (str(request.task_name), request.doc_id)
+            if place not in seen and request.doc in self:
+                raise EditError(
+                    f"skip_calibration: row {request.doc_id} of {printable(place[0])} was to be left out, and this "
+                    "program asks about it; import lm_eval.evaluator and call its evaluate or simple_evaluate"
+                )
+            seen.add(place)
+
+
+def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
+    """The rows that these edits were searched on, all together.
+
+    Raises:
+        EditError: a manifest does not say which.
+    """
+    hashes: set[str] = set()
+    for edit in edits:
+        found = (edit.search or {}).get("row_hashes")
+        if not isinstance(found, str):
+            parts = edit.metadata.get("composed_from")
+            raise EditError(
+                f"skip_calibration: {printable(edit.path or edit.name)} does not say on which rows it was searched: "
+                + (
+                    "it is a composition; name its parts, joined by +"
+                    if parts
+                    else "it was made before row hashes were recorded, or without a search; search it again"
+                )
+            )
+        hashes |= split(found)
+    return SkippedRows(tuple((edit.name, edit.digest()) for edit in edits), frozenset(hashes))
+
+
+def rows_to_skip(argument: bool | EditArgument, given: GivenEdit | None) -> SkippedRows | None:
+    """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
+
+    Raises:
+        EditError: no edit is named, or one does not say which rows it was searched on.
+    """
+    if argument is False or argument is None:
+        return None
+    if argument is not True:
+        return searched_rows(read_edits(argument, "skip_calibration").parts)
+    if given is None:
+        raise EditError("skip_calibration: true needs edit=FILE; for the base model, expected skip_calibration=FILE")
+    return searched_rows(given.parts)
+
+
+def install() -> None:
+    """Make lm-eval heed `SkippedRows` of the models that it runs; runs of other models go on as before."""
+    from lm_eval import evaluator
+
+    original = evaluator.evaluate
+    if getattr(original, "heeds_skipped_rows", False):
+        return
+
+    @functools.wraps(original)
+    def evaluate(*arguments: Any, **named: Any) -> Any:
+        lm = arguments[0] if arguments else named.get("lm")
+        skipped = getattr(lm, "skipped_rows", None)
+        if not isinstance(skipped, SkippedRows):
+            return original(*arguments, **named)
+        tasks = arguments[1] if len(arguments) > 1 else named.get("task_dict")
+        with one_line_in_command(), _without(skipped, dict(_tasks(tasks))):
+            return original(*arguments, **named)
+
+    evaluate.heeds_skipped_rows = True  # type: ignore[attr-defined]
+    evaluator.evaluate = evaluate
+
+
+def _tasks(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and tasks in what `evaluate` is given: by kind, or nested by group."""
+    from lm_eval.api.task import Task
+
+    if isinstance(tree, Task):
+        yield name, tree
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _tasks(value, str(key))
+
+
+@contextlib.contextmanager
+def _without(skipped: SkippedRows, tasks: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, the tasks have no other rows than those that are left."""
+    skipped.left_out.clear()
+    filtered: list[Any] = []
+    try:
+        for name, task in tasks.items():
+            if all(task is not one for one in filtered):
+                filtered.append(task)
+                _filter(skipped, name, task)
+        yield
+    finally:
+        for task in filtered:
+            for method in ("doc_iterator", "build_all_requests"):
+                vars(task).pop(method, None)
+
+
+def _filter(skipped: SkippedRows, name: str, task: Any) -> None:
+    """Put methods over those of one task's class."""
+    from lm_eval.utils import create_iterator
+
+    all_rows, build = task.doc_iterator, task.build_all_requests
+    left_out = skipped.left_out.setdefault(name, set())
+
+    def rows(samples: list[int] | None) -> Iterator[tuple[int, Any]]:
+        for doc_id, row in all_rows(samples=samples):
+            if row in skipped:
+                left_out.add(doc_id)
+            else:
+                yield doc_id, row
+
+    def doc_iterator(
+        *, rank: int = 0, limit: int | None = None, world_size: int = 1, samples: list[int] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        # As in lm-eval: chosen rows have no limit, and a limit of 0 is none.
+        most = int(limit) if limit and not samples else None
+        found: Iterator[tuple[int, Any]] = create_iterator(
+            rows(samples), rank=int(rank), limit=most, world_size=int(world_size)
+        )
+        return found
+
+    def build_all_requests(**named: Any) -> None:
+        if next(doc_iterator(samples=named.get("samples")), None) is None:
+            raise EditError(
+                f"skip_calibration: all {len(left_out)} rows of {printable(name)} are among those that were searched "
+                "on, so that none is left to measure"
+            )
+        # The cache of requests goes by the task's name, and would mix runs with all rows and without some.
+        build(**{**named, "cache_requests": False, "rewrite_requests_cache": False})
+
+    task.doc_iterator, task.build_all_requests = doc_iterator, build_all_requests
