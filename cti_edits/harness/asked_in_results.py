@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from cti_edits.artifact.asked import PARTS, Asked, AskedModel, AskedPrompt, AskedTask, Difference
+from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, is_quantization
 
 MODEL_FIELDS = tuple(one.name for one in fields(AskedModel))
 PROMPT_FIELDS = ("add_bos_token", "prefix_token_id", "max_length", "truncation")
 """Of a prompt, what the model knows. The rest is for lm-eval to write."""
 
-GIVEN = ("subfolder", "gguf_file", "peft", "delta", "add_bos_token", "max_length")
+GIVEN = ("subfolder", "gguf_file", "peft", "delta", "add_bos_token")
 """Arguments of lm-eval's own ``hf`` model that are known to be off where they were not given."""
+
+AMONG_ALIKE = ("quantization", "tokenizer", "model_arguments", "prefix_token_id", "truncation")
+"""Fields for which ``model_args`` say what was asked for, not what came of it: two runs of one kind can be compared."""
+
+ABOUT_EDIT = ("edit", "skip_calibration")
+"""Arguments of ``--model cti`` that belong to the edit."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +33,32 @@ class Recorded:
     Attributes:
         asked: the values.
         known: the fields that the results tell of; the others are None and may have been anything.
+        among_alike: further fields, which can be compared with a run of the same ``kind`` alone.
+        kind: who tells of the model: "asked", or lm-eval's name of the model class whose ``model_args`` tell.
+        commit: of a model on the hub, as the hub told lm-eval; None where it was not asked.
     """
 
     asked: Asked
     known: frozenset[str]
+    among_alike: frozenset[str] = frozenset()
+    kind: str = "asked"
+    commit: str | None = None
 
     def differences(self, other: Recorded) -> Iterator[Difference]:
         """The fields that both tell of, and that differ."""
         both = self.known & other.known
-        return (one for one in self.asked.differences(other.asked) if one.field in both)
+        first, second = self.asked, other.asked
+        if self.kind == other.kind:
+            both |= self.among_alike & other.among_alike
+        # Of two runs that recorded what they asked, the revision is the commit that was loaded, and better.
+        if {self.kind, other.kind} != {"asked"} and self.commit and other.commit:
+            first, second = _of_revision(first, self.commit), _of_revision(second, other.commit)
+            both |= {"revision"}
+        return (one for one in first.differences(second) if one.field in both)
+
+
+def _of_revision(asked: Asked, commit: str) -> Asked:
+    return dataclasses.replace(asked, model=dataclasses.replace(asked.model, revision=commit))
 
 
 def asked_in_results(results: Mapping[str, Any], task: str) -> Recorded:
@@ -52,45 +76,78 @@ def asked_in_results(results: Mapping[str, Any], task: str) -> Recorded:
     if isinstance(recorded, dict):
         asked = Asked.from_json({part: recorded[part] for part in PARTS if isinstance(recorded.get(part), dict)})
         model, prompt, known = asked.model, asked.prompt, {*MODEL_FIELDS, *PROMPT_FIELDS}
+        alike, kind = frozenset[str](), "asked"
     else:
-        model, prompt, known = _of_arguments(config)
+        model, prompt, known, alike = _of_arguments(results, config)
+        kind = str(config.get("model"))
     prompt, more = _evaluators_part(results, config, task, prompt)
     versions = results.get("versions")
     version = versions.get(task) if isinstance(versions, dict) else None
     if version is not None:
         known.add("version")
     asked = Asked(model, prompt, AskedTask(version=None if version is None else str(version)))
-    return Recorded(asked, frozenset(known | more))
+    return Recorded(asked, frozenset(known | more), alike, kind, config.get("model_sha") or None)
 
 
-def _of_arguments(config: Mapping[str, Any]) -> tuple[AskedModel, AskedPrompt, set[str]]:
-    """The model's side of a run whose model did not record it."""
+def _of_arguments(
+    results: Mapping[str, Any], config: Mapping[str, Any]
+) -> tuple[AskedModel, AskedPrompt, set[str], frozenset[str]]:
+    """The model's side of a run whose model did not record it: what is known, and what is so among its kind."""
     if "model_args" not in config:
-        return AskedModel(), AskedPrompt(), set()
+        return AskedModel(), AskedPrompt(), set(), frozenset()
     given = _arguments(config["model_args"])
-    place = given.get("pretrained")
-    dtype = config.get("model_dtype")
-    known = {*GIVEN}
-    if place is not None:
-        known.add("pretrained")
-        place = str(Path(place).resolve()) if Path(place).is_dir() else place
-    if isinstance(dtype, str):
-        known.add("dtype")
-    length = given.get("max_length")
-    model = AskedModel(
-        pretrained=place,
-        subfolder=given.get("subfolder"),
-        gguf_file=given.get("gguf_file"),
-        dtype=dtype.removeprefix("torch.") if isinstance(dtype, str) else None,
-        peft=given.get("peft"),
-        delta=given.get("delta"),
+    edit = config.get("edit")
+    of_edit = edit.get("applied_to") if isinstance(edit, dict) else None
+    place = _place(given.get("pretrained") or of_edit)
+    dtype = config["model_dtype"].removeprefix("torch.") if isinstance(config.get("model_dtype"), str) else None
+    length = results["max_length"] if isinstance(results.get("max_length"), int) else None
+    told = {"pretrained": place, "dtype": dtype, "max_length": length}
+    # An edit brings the commit of its base, for which the base's own run may have another name.
+    revision = given.get("revision", None if of_edit else config.get("model_revision"))
+    quantization = {name: value for name, value in given.items() if is_quantization(name)}
+    return (
+        AskedModel(
+            pretrained=place,
+            revision=revision,
+            subfolder=given.get("subfolder") or None,
+            gguf_file=given.get("gguf_file") or None,
+            dtype=dtype,
+            quantization=_canonical(quantization),
+            peft=_place(given.get("peft")),
+            delta=_place(given.get("delta")),
+            tokenizer=_place(given.get("tokenizer")),
+            model_arguments=_canonical({k: v for k, v in given.items() if k not in _TOLD and k not in quantization}),
+        ),
+        AskedPrompt(
+            add_bos_token=_truth(given.get("add_bos_token")),
+            prefix_token_id=_number(given.get("prefix_token_id")),
+            max_length=length,
+            truncation=_truth(given.get("truncation", "false")),
+        ),
+        {*GIVEN, *(name for name, value in told.items() if value is not None)},
+        frozenset({*AMONG_ALIKE, *(() if revision is None else ("revision",))}),
     )
-    bos = {"true": True, "false": False}.get(str(given.get("add_bos_token")).lower())
-    if length is None or not length.isdigit():
-        # What it is then, the model knows alone.
-        known.discard("max_length")
-    prompt = AskedPrompt(add_bos_token=bos, max_length=int(length) if length and length.isdigit() else None)
-    return model, prompt, known
+
+
+_TOLD = (*MODEL_FIELDS, *PROMPT_FIELDS, *HOW_IT_RUNS, *HOW_IT_IS_FETCHED, *ABOUT_EDIT)
+"""Arguments that stand in a field of their own, or are not what was asked."""
+
+
+def _place(given: str | None) -> str | None:
+    """A folder's whole path, as ``config.asked`` has it; any other text is a hub id."""
+    return str(Path(given).resolve()) if given and Path(given).is_dir() else given or None
+
+
+def _truth(given: str | None) -> bool | None:
+    return {"true": True, "false": False}.get(str(given).lower())
+
+
+def _number(given: str | None) -> int | None:
+    return int(given) if given and given.isdecimal() else None
+
+
+def _canonical(arguments: Mapping[str, str]) -> str | None:
+    return json.dumps(arguments, sort_keys=True) if arguments else None
 
 
 def _arguments(text: object) -> dict[str, str]:

@@ -21,25 +21,11 @@ from lm_eval.models.huggingface import HFLM
 from transformers.utils import cached_file, extract_commit_hash
 
 from cti_edits.artifact.asked import AskedModel, AskedPrompt
+from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, is_quantization
 from cti_edits.models.weights_hash import weights_sha256
 
 if TYPE_CHECKING:
     from cti_edits.harness.edited import EditedHFLM
-
-QUANTIZATION = ("load_in_4bit", "load_in_8bit", "quantization_config", "autogptq", "gptqmodel")
-"""Arguments of HFLM that say how weights are quantized; so do those that begin with ``bnb_``."""
-
-HOW_IT_RUNS = (
-    "device", "batch_size", "max_batch_size", "parallelize", "max_memory_per_gpu", "max_cpu_memory", "offload_folder",
-    "tp_plan", "device_map", "max_memory", "offload_state_dict", "offload_buffers", "low_cpu_mem_usage", "logits_cache",
-    "verify", "factorize",
-)  # fmt: skip
-"""Arguments that say where and how fast a model runs, not what it is asked."""
-
-HOW_IT_IS_FETCHED = (
-    "token", "use_auth_token", "cache_dir", "local_files_only", "force_download", "resume_download", "proxies",
-)  # fmt: skip
-"""Arguments that say how a checkpoint comes here. A token is a secret, and must get into no record."""
 
 TOKENIZER_SETTINGS = (
     "model_max_length", "truncation_side", "padding_side", "clean_up_tokenization_spaces", "split_special_tokens",
@@ -116,11 +102,6 @@ def asked_prompt(lm: EditedHFLM) -> AskedPrompt:
 def place(text: str) -> str:
     """A folder's whole path, so that it is the same from wherever it was named; any other text is a hub id."""
     return str(Path(text).resolve()) if Path(text).is_dir() else text
-
-
-def is_quantization(name: str) -> bool:
-    """Whether an argument of HFLM says how weights are quantized."""
-    return name in QUANTIZATION or name.startswith("bnb_")
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:

@@ -230,8 +230,8 @@ def _differences(
     """
     one, two = asked_in_results(first.results, first.task), asked_in_results(run.results, run.task)
     found = list(one.differences(two))
-    if not any(difference.field in CHANGES_PROMPTS for difference in found):
-        found += _row_differences(rows, other)
+    implied = any(difference.field in CHANGES_PROMPTS for difference in found)
+    found += (one for one in _row_differences(rows, other) if not (implied and one.field == "prompts"))
     refused = [difference for difference in found if difference.field not in allowed]
     if refused:
         raise AskedDifferentlyError(

@@ -226,6 +226,71 @@ def test_a_run_of_another_model_class_is_compared_by_what_it_tells(tmp_path: Pat
     assert "peft: none and owner/adapter" in message
 
 
+HF = "pretrained=owner/base"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "difference"),
+    [
+        (f"{HF},revision=step2", {"model_revision": "step2"}, "revision: main and step2"),
+        (f"{HF},tokenizer=owner/other", {}, "tokenizer: none and owner/other"),
+        (f"{HF},load_in_4bit=True", {}, 'quantization: none and {"load_in_4bit": "True"}'),
+        (f"{HF},enable_thinking=False", {}, 'model_arguments: none and {"enable_thinking": "False"}'),
+        (f"{HF},prefix_token_id=7", {}, "prefix_token_id: none and 7"),
+        (f"{HF},truncation=true", {}, "truncation: False and True"),
+    ],
+)
+def test_arguments_of_two_runs_of_lm_evals_own_model(
+    arguments: str, config: dict[str, str], difference: str, tmp_path: Path
+) -> None:
+    plain = {"model": "hf", "model_args": HF, "model_dtype": "torch.float32", "model_revision": "main"}
+    one = write_run(tmp_path / "one", [1, 0], results=RESULTS, config=plain)
+    two = write_run(tmp_path / "two", [1, 0], results=RESULTS, config={**plain, "model_args": arguments, **config})
+    assert refusal(one, two).endswith(f"differ in more than the edit: {difference}")
+    # Where and how fast it ran, and a secret, are not what was asked.
+    fast = {**plain, "model_args": f"{HF},batch_size=8,device=cpu,token=hf_secret,subfolder="}
+    assert compare_runs([one, write_run(tmp_path / "fast", [1, 0], results=RESULTS, config=fast)])
+
+
+def test_commits_tell_revisions_apart_whatever_they_were_called(tmp_path: Path) -> None:
+    plain = {"model": "hf", "model_args": HF, "model_revision": "main"}
+    one = write_run(tmp_path / "one", [1], config={**plain, "model_sha": "a" * 40})
+    two = write_run(tmp_path / "two", [1], config={**plain, "model_sha": "b" * 40})
+    assert f"revision: {'a' * 40} and {'b' * 40}" in refusal(one, two)
+    tagged = {**plain, "model_args": f"{HF},revision=v1", "model_revision": "v1", "model_sha": "a" * 40}
+    assert compare_runs([one, write_run(tmp_path / "tagged", [1], config=tagged)])
+
+
+def test_the_longest_prompt_is_what_the_model_took(tmp_path: Path) -> None:
+    """lm-eval writes it of every model, given or not."""
+    config = {"model": "hf", "model_args": HF}
+    plain = write_run(tmp_path / "plain", [1, 0], results={"max_length": 64}, config=config)
+    cut = write_run(tmp_path / "cut", [1, 0], results={"max_length": 32}, config=config)
+    assert "max_length: 64 and 32" in refusal(plain, cut)
+    ours = {"asked": {"model": {"pretrained": "owner/base"}, "prompt": {"max_length": 32}}}
+    assert "max_length: 64 and 32" in refusal(plain, write_run(tmp_path / "ours", [1, 0], config=ours))
+
+
+def test_older_results_name_the_base_with_the_edit(tmp_path: Path) -> None:
+    config = {"model": "cti", "model_args": {"pretrained": "owner/base"}, "model_revision": "main"}
+    base = write_run(tmp_path / "base", [1, 0], config=config)
+    edit = {"name": "n", "digest": "d", "applied_to": "owner/base"}
+    config = {"model": "cti", "model_args": {"edit": "a.json"}, "model_revision": "c" * 40}
+    assert compare_runs([base, write_run(tmp_path / "edited", [1, 0], edit=edit, config=config)])
+    of_other = {**edit, "applied_to": "owner/other"}
+    other = write_run(tmp_path / "other", [1, 0], edit=of_other, config=config)
+    assert refusal(base, other).endswith("pretrained: owner/base and owner/other")
+
+
+def test_other_few_shot_counts_do_not_hide_other_gold_answers(tmp_path: Path) -> None:
+    base = write_run(tmp_path / "base", [1, 0], results=RESULTS, prompt_hash="a" * 64, target_hash="a" * 64)
+    shots = {**RESULTS, "n-shot": {"cti_fever": 2}}
+    other = write_run(tmp_path / "other", [1, 1], results=shots, prompt_hash="b" * 64, target_hash="b" * 64)
+    message = refusal(base, other)
+    assert "targets: " in message
+    assert "prompts: " not in message
+
+
 def test_calibration_rows_among_the_pairs_are_counted(tmp_path: Path) -> None:
     base = write_run(tmp_path / "base", [1, 0], doc_hash="a" * 64)
     edit = {"name": "n", "digest": "d", "row_hashes": "a" * 12 + "b" * 12}
