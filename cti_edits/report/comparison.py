@@ -48,13 +48,13 @@ def _print_two(comparison: Comparison, labels: Sequence[str]) -> None:
         right=("accuracy", "95 % interval"),
     )
     (paired,) = comparison.paired
-    subject = "the edit" if comparison.runs[0].edit is None else "the second edit"
+    first, second = (run.edit for run in comparison.runs)
+    subject = "the edit" if first is None else "leaving the edit out" if second is None else "the second edit"
     low, high = paired.ci95
     print(
         f"difference {100 * paired.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}, exact "
         f"McNemar p = {paired.p_value:.3g}: {verdict(paired, subject)}"
     )
-    first, second = (run.edit for run in comparison.runs)
     if first is not None:
         print(f"edits: {first} and {second or 'none'}")
     else:
@@ -69,7 +69,7 @@ def _print_table(comparison: Comparison, labels: Sequence[str]) -> None:
             paired = comparison.paired[index - 1]
             low, high = paired.ci95
             row += [f"{100 * paired.difference:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
-            row += [f"{paired.p_value:.3g}", f"{paired.corrected_p_value:.3g}", short_verdict(paired)]
+            row += [f"{paired.p_value:.3g}", f"{paired.corrected_p_value:.3g}", short_verdict(paired, several=True)]
         else:
             row += [""] * 5
         rows.append(row)
@@ -99,9 +99,8 @@ def verdict(paired: Paired, subject: str) -> str:
     return f"{subject} {'helps' if word == 'better' else 'hurts'} on these examples."
 
 
-def short_verdict(paired: Paired) -> str:
+def short_verdict(paired: Paired, several: bool = False) -> str:
     """Better or worse where the interval leaves zero out, and of several runs Holm's p does, too; else no evidence."""
-    several = paired.corrected_p_value != paired.p_value
     if several and paired.corrected_p_value >= ALPHA:
         return "no evidence"
     if paired.ci95[0] > 0:

@@ -48,7 +48,7 @@ def test_several_runs_are_corrected_for_their_number(tmp_path: Path) -> None:
     assert four[0].corrected_p_value == 3 * 2 * 0.5**6
     # 0.09 after correction: an interval that leaves out zero no longer says anything.
     assert four[0].ci95[0] > 0
-    assert short_verdict(four[0]) == "no evidence"
+    assert short_verdict(four[0], several=True) == "no evidence"
 
 
 def test_two_edits_are_compared(tmp_path: Path) -> None:

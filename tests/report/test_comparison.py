@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cti_edits.cli.compare import compare
+from cti_edits.harness.comparison import Paired
+from cti_edits.report.comparison import short_verdict
 from tests.conftest import Run
 from tests.support.eval_runs import EDIT, write_run
 
@@ -100,3 +102,19 @@ def test_a_narrow_terminal_loses_no_figure(
         "base model              25.0 %  4.6 to 69.9 %",
         "with the edit           25.0 %  4.6 to 69.9 %",
     ]
+
+
+def test_holms_p_decides_in_a_table_where_it_is_the_uncorrected_one_too() -> None:
+    """The largest of several p-values stays as it is, and still has to be small."""
+    paired = Paired(difference=0.1, ci95=(0.01, 0.2), p_value=0.06, corrected_p_value=0.06, different=())
+    assert short_verdict(paired, several=True) == "no evidence"
+    assert short_verdict(paired) == "better"
+
+
+def test_a_run_without_the_edit_after_one_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edited = write_run(tmp_path / "edited", [1] * 8, edit={"name": "one", "digest": "d"})
+    base = write_run(tmp_path / "base", [0] * 8)
+    compare([edited, base])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].endswith(": leaving the edit out hurts on these examples.")
+    assert lines[-1] == "edits: one, digest d and none"
