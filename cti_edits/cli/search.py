@@ -133,7 +133,7 @@ def search(
     base = read_base(model, arguments)
     settings = _settings(preset, base.kind, overrides)
     check_matrices(base.model_type, settings.matrices)
-    loaded = load_task(task, include_path, base.kind, {**arguments, **_arguments("metadata", metadata)})
+    loaded = load_task(task, include_path, base.kind, {**_of_tasks(arguments), **_arguments("metadata", metadata)})
     name = _edit_name(base.model_type, loaded.config.task, settings.preset)
     target = output or _default_output(name)
     check_writable(target)
@@ -184,6 +184,11 @@ def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -
 
     base = SearchSettings() if preset is None else find_preset(preset).settings(kind)
     return with_overrides(base, overrides)
+
+
+def _of_tasks(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the model that lm-eval hands to tasks; of these, a data set would take the revision for its own."""
+    return {name: value for name, value in arguments.items() if name != "revision"}
 
 
 def _batch_size(text: str) -> int | None:

@@ -16,6 +16,7 @@ from lm_eval.utils import hash_string
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
+from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
@@ -268,7 +269,9 @@ def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
     if task.has_validation_docs() and task.has_test_docs():
         # As if they were the test rows, so that no row is an example in its own prompt.
         view._config.test_split = task.config.validation_split
+        leave_out_own_rows(view)
         return view, len(view.eval_docs), task.config.validation_split, True
+    leave_out_own_rows(view)
     split = task.config.test_split or task.config.validation_split
     return view, validation_count(len(view.eval_docs)), f"{split}[:20%]" if split else None, False
 
@@ -299,7 +302,9 @@ def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Exa
         index = _gold_index(view, group[0].doc)
         context, continuation = group[index].args[:2]
         if view.OUTPUT_TYPE == "generate_until":
-            continuation = view.config.target_delimiter + _gold_text(view, group[0].doc)
+            # A chat template ends where the answer begins.
+            delimiter = "" if prompting.template else view.config.target_delimiter
+            continuation = delimiter + _gold_text(view, group[0].doc)
         gold.append(GoldRequest(doc_id, context, continuation))
         gold_index.append(index)
         # Choices that differ from row to row have no label in common but their position.

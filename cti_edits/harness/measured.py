@@ -55,19 +55,20 @@ def measured(
         EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
     """
     correct = tuple(is_right(sample, metric) for sample in samples)
-    for sample, loss in zip(samples, losses, strict=True):
-        check_loss(loss, sample["doc_id"])
+    checked = [checked_loss(loss, sample["doc_id"]) for sample, loss in zip(samples, losses, strict=True)]
     predicted = None
-    if labels is not None:
+    # What decides under another metric, such as acc_norm, is not the likelihood alone.
+    if labels is not None and metric == "acc":
         scores = ([float(response[0]) for response in sample["filtered_resps"][: len(labels)]] for sample in samples)
         # Of equal ones the first, as in lm-eval's own accuracy.
         predicted = tuple(one.index(max(one)) for one in scores)
-    nll = round(round(sum(losses) / len(losses) / NLL_STEP) * NLL_STEP, 12)
+    # Rounded once and not at each step, so that the sum is the same in any order, and no less than that of a part.
+    nll = round(round(math.fsum(checked) / len(checked) / NLL_STEP) * NLL_STEP, 12)
     return Measured(sum(correct) / len(correct), nll, correct, predicted)
 
 
-def check_loss(loss: float, doc_id: int) -> None:
-    """Refuse a loss that is not finite.
+def checked_loss(loss: float, doc_id: int) -> float:
+    """A loss that is finite and, as a likelihood above 1 can only come of rounding, not below 0.
 
     Raises:
         NotFiniteError: it is not; the message names the row.
@@ -76,3 +77,4 @@ def check_loss(loss: float, doc_id: int) -> None:
         raise NotFiniteError(
             f"the log-likelihood of the gold answer on row {doc_id} is {-loss}; a wider dtype (dtype=float32) may help"
         )
+    return max(0.0, loss)

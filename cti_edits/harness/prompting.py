@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cti_edits.artifact.asked import AskedPrompt
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.benchmark_rows import first_line
 
 if TYPE_CHECKING:
     from cti_edits.harness.edited import EditedHFLM
@@ -89,6 +90,12 @@ class Prompting:
             text = lm.chat_template(self.apply_chat_template)
         except (ValueError, AttributeError) as error:
             raise EditError(f"apply_chat_template: {printable(str(error).splitlines()[0], 300)}") from None
+        if isinstance(self.apply_chat_template, str) and text != lm.tokenizer.chat_template:
+            # lm-eval chooses a template by name, and then renders prompts with the tokenizer's own.
+            raise EditError(
+                f"apply_chat_template: prompts would go through the tokenizer's own template, not through "
+                f"{printable(self.apply_chat_template)!r}; leave the name out"
+            )
         if not text:
             raise EditError("apply_chat_template: the model's tokenizer has no chat template")
         return replace(self, template=ChatTemplate(str(text), lm.apply_chat_template, lm.tokenizer_name))
@@ -112,16 +119,21 @@ class Prompting:
         The sampler of few-shot examples goes on from call to call, so that it is set back first.
         """
         task.set_fewshot_seed(seed=self.fewshot_seed)
-        task.build_all_requests(
-            samples=list(doc_ids),
-            rank=0,
-            world_size=1,
-            system_instruction=self.system_instruction,
-            apply_chat_template=self.template is not None,
-            fewshot_as_multiturn=self.as_multiturn,
-            chat_template=self.template.render if self.template else None,
-            tokenizer_name=self.template.tokenizer_name if self.template else "",
-        )
+        try:
+            task.build_all_requests(
+                samples=list(doc_ids),
+                rank=0,
+                world_size=1,
+                system_instruction=self.system_instruction,
+                apply_chat_template=self.template is not None,
+                fewshot_as_multiturn=self.as_multiturn,
+                chat_template=self.template.render if self.template else None,
+                tokenizer_name=self.template.tokenizer_name if self.template else "",
+            )
+        except (ValueError, AssertionError) as error:
+            # The sampler's words, of fewer rows than examples.
+            said = printable(first_line(error), 300)
+            raise EditError(f"num_fewshot: {task.config.task} cannot make these prompts ({said})") from error
 
     def evaluator_arguments(self) -> dict[str, Any]:
         """The same for ``lm_eval.evaluator.evaluate``."""

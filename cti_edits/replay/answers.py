@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.measured import Hopeless, Measured, check_loss, measured
+from cti_edits.harness.measured import Hopeless, Measured, checked_loss, measured
 from cti_edits.harness.metrics import is_right
 from cti_edits.harness.questions import Question
 from cti_edits.replay.batches import ReadBatch
@@ -82,8 +83,8 @@ class Answers:
                 likelihood = float(sample["filtered_resps"][question.gold_index][0])
             else:
                 likelihood = self._gold[example]
-            self._samples[example], self._losses[example] = sample, -likelihood / question.gold_tokens
-            check_loss(self._losses[example], question.doc_id)
+            self._samples[example] = sample
+            self._losses[example] = checked_loss(-likelihood / question.gold_tokens, question.doc_id)
 
     @property
     def right(self) -> dict[int, bool]:
@@ -94,7 +95,7 @@ class Answers:
         """Ask whether what is there so far decides it; not if all is there."""
         if len(self._samples) == len(self._questions):
             return False
-        return hopeless(sum(not right for right in self.right.values()), sum(self._losses.values()))
+        return hopeless(sum(not right for right in self.right.values()), math.fsum(self._losses.values()))
 
     def measured(self, labels: Sequence[str] | None) -> Measured:
         """All of them together, in the order of the questions."""

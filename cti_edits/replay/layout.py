@@ -86,6 +86,26 @@ class Layout:
         self.entering = [None] * len(self.batches)
         self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
 
+    def written_together(self, index: int, size: int) -> range:
+        """The batches whose texts are continued together with those of batch ``index``.
+
+        Neighbours, so many as are within ``kept_bytes`` together, or one; whichever of them is asked for.
+
+        Args:
+            index: one of them.
+            size: bytes of its keys and values, which every token has as many of.
+        """
+        room = self.kept_bytes * self.batches[index].packed.tokens.numel()
+        begin, taken = 0, 0
+        for end, batch in enumerate(self.batches):
+            needed = size * batch.packed.tokens.numel()
+            if end > begin and taken + needed > room:
+                if index < end:
+                    return range(begin, end)
+                begin, taken = end, 0
+            taken += needed
+        return range(begin, len(self.batches))
+
     def unreached(self, index: int, matrix: str) -> Unreached:
         """What is kept of batch ``index`` and block ``block`` while ``matrix`` is edited there."""
         known = self._unreached.get(index)

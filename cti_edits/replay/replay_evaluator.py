@@ -114,10 +114,11 @@ class ReplayEvaluator:
         answers = Answers(self._documents, layout.questions)
         written: dict[tuple[int, int], list[int]] = {}
         waiting: list[_Waiting] = []
-        remaining = list(range(len(layout.batches)))
+        remaining, together = list(range(len(layout.batches))), range(0)
         while remaining:
-            examples = [layout.batches[index].examples for index in remaining]
-            index = remaining.pop(self._wrong_first.next(examples, answers.right))
+            begun = [index for index in remaining if index in together] or remaining
+            index = begun[self._wrong_first.next([layout.batches[i].examples for i in begun], answers.right)]
+            remaining.remove(index)
             batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None
             unreached = layout.unreached(index, matrix) if matrix is not None else None
@@ -128,7 +129,11 @@ class ReplayEvaluator:
             new: dict[tuple[int, int], list[int]] = {}
             if texts := self._read_texts(batch, logits, answers, new):
                 waiting.append(_Waiting(index, cache, texts))
-            if waiting and (not remaining or cache_bytes([group.cache for group in waiting]) > layout.kept_bytes):
+            if self._writes:
+                together = layout.written_together(index, cache_bytes([cache]))
+            if waiting and not any(i in together for i in remaining):
+                # What is continued together, and in which order, must not depend on which batch came first.
+                waiting.sort(key=lambda one: one.batch)
                 self._write_on(start, waiting)
                 new |= {name: text.written for group in waiting for name, text in group.texts.items()}
                 waiting = []

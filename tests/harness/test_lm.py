@@ -301,14 +301,14 @@ def test_eval_keeps_the_include_path_of_a_config(llama: Path, run_python: Run, t
 def test_load_base_names_what_is_wrong(llama: Path) -> None:
     with pytest.raises(EditError, match=r"cannot load the model .* unexpected keyword argument 'nonsense'"):
         load_base(read_base(str(llama), "nonsense=1"), "cpu", "auto", 1)
-    with pytest.raises(EditError, match="--model-args: dtype has an option of its own"):
+    with pytest.raises(EditError, match="model_args: dtype has an option of its own"):
         read_base(str(llama), "dtype=float16")
     with pytest.raises(EditError, match="cannot load the model 'no/where'"):
         read_base("no/where", "")
-    with pytest.raises(EditError, match="--dtype: expected auto, float32"):
+    with pytest.raises(EditError, match="dtype: expected auto, float32"):
         load_base(read_base(str(llama), ""), "cpu", "float13", 1)
     if not torch.cuda.is_available():
-        with pytest.raises(EditError, match="--device: cuda: PyTorch sees no such device here"):
+        with pytest.raises(EditError, match="device: cuda: PyTorch sees no such device here"):
             load_base(read_base(str(llama), ""), "cuda", "auto", 1)
 
 

@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_names_its_row(value: float, shown: str, batch
     with pytest.raises(EditError) as caught:
         loss_gradients(lm_of(model), [target_matrix(model, "U_in", 0)], rows, batch_size)
     assert str(caught.value) == (
-        f"the loss of the unedited model on row 41 is {shown}; a wider dtype (--dtype float32) may help"
+        f"the loss of the unedited model on row 41 is {shown}; a wider dtype (dtype=float32) may help"
     )
     assert [parameter.requires_grad for parameter in model.parameters()] == flags
 

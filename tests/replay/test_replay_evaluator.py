@@ -375,9 +375,7 @@ def test_memory_that_does_not_hold_one_example(task: str, later: bool, tmp_path:
     calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
     plain = lm.model.forward
     exhausted = failing(plain, lambda tokens: tokens.numel() > 1)
-    message = (
-        r"^the memory of cpu does not hold one example of \d+ tokens beside the model; a narrower --dtype, another"
-    )
+    message = r"^the memory of cpu does not hold one example of \d+ tokens beside the model; a narrower dtype, another"
     if not later:
         lm.model.forward = exhausted
         with pytest.raises(EditError, match=message):
@@ -512,3 +510,43 @@ def test_a_candidate_whose_loss_is_no_number_is_named(tmp_path: Path) -> None:
     assert str(caught.value).startswith("transformer.h.1.mlp.c_fc at ρ = 0.3, K = 2: the log-likelihood of the gold")
     assert any(f" row {row} is nan" in str(caught.value) for row in calibration.doc_ids)
     assert torch.equal(target.weight, former)
+
+
+def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a batch round alike; which models came before, and where they stopped, must not show."""
+    lm = lm_of("gpt2")
+    monkeypatch.setattr(layout, "ROW_TOKENS", 30)
+    evaluator = ReplayEvaluator(lm, written(tmp_path, "{max_gen_toks: 5, until: []}"))
+    assert len(evaluator._layout.batches) > 3
+    size = max(batch.packed.tokens.numel() for batch in evaluator._layout.batches)
+    plain, together = evaluator._write_on, []
+
+    def watched(start: int, waiting: Any) -> None:
+        together.append([one.batch for one in waiting])
+        plain(start, waiting)
+
+    monkeypatch.setattr(evaluator, "_write_on", watched)
+    one = cache_bytes_of(evaluator)
+    evaluator._layout.kept_bytes = 2 * one * size
+    evaluator.measure()
+    orders = []
+    for first in (lambda _, __: 0, lambda batches, _: len(batches) - 1):
+        together.clear()
+        evaluator.start_over()
+        monkeypatch.setattr(evaluator._wrong_first, "next", first)
+        evaluator.measure()
+        orders.append(sorted(together))
+    assert orders[0] == orders[1]
+    assert any(len(group) > 1 for group in orders[0])
+    assert all(group == sorted(group) for group in orders[0])
+
+
+def cache_bytes_of(evaluator: ReplayEvaluator) -> int:
+    """Bytes of keys and values of a token."""
+    batch = evaluator._layout.batches[0]
+    cache = evaluator._replay.empty_cache()
+    with torch.no_grad():
+        evaluator._replay.logits(batch.packed, 0, None, batch.rows, batch.columns, cache)
+    return -(-layout.cache_bytes([cache]) // batch.packed.tokens.numel())

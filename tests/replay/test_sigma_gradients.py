@@ -215,7 +215,7 @@ def test_a_single_example_that_does_not_fit() -> None:
     with pytest.raises(EditError) as caught:
         loss_sigma_gradients(lm, targets, directions, REQUESTS, rows=4)
     assert str(caught.value).startswith("the memory of cpu does not hold the gradients of row ")
-    assert "a narrower --dtype" in str(caught.value)
+    assert "a narrower dtype" in str(caught.value)
 
 
 def test_equal_examples_of_one_token_end_too() -> None:
@@ -269,8 +269,7 @@ def test_a_gradient_that_is_not_finite_names_matrix_and_row() -> None:
     with pytest.raises(EditError) as caught:
         loss_sigma_gradients(lm, targets, directions, REQUESTS)
     assert str(caught.value) == (
-        f"{targets[1].module}: the gradient of the loss is not finite on row 9; "
-        "a wider dtype (--dtype float32) may help"
+        f"{targets[1].module}: the gradient of the loss is not finite on row 9; a wider dtype (dtype=float32) may help"
     )
     assert left_behind(lm.model) == former
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cti_edits.artifact.manifest import Edit, load
+from cti_edits.cli import main
 from cti_edits.harness.calibration import draw, load_task
 from cti_edits.harness.prompting import Prompting
 from cti_edits.search.examples import examples
@@ -126,12 +128,35 @@ def test_the_command_asks_as_it_is_told(run_python: Run, llama: Path, tmp_path: 
     assert edit.provenance["batch_tokens"] == 512
     # Nothing of where and how fast it ran.
     assert "device" not in json.dumps(edit.search)
-    for more, message in (
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
         (["--apply-chat-template"], "--apply-chat-template: the model's tokenizer has no chat template"),
         (["--fewshot_as_multiturn"], "--fewshot-as-multiturn: only together with apply_chat_template"),
         (["--metric", "f2"], "there is no 'f2'; this task has acc"),
         (["--gen-kwargs", "{"], "--gen-kwargs: expected a JSON object"),
         (["--batch-size", "many"], "--batch-size: expected 1 or more, or auto, got 'many'"),
-    ):
-        refused = run_python(*words, *more, "--output", str(tmp_path / "b.json"))
-        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
+        (["--num-fewshot", "10"], "--num-fewshot: expected at most 9, the rows to draw from, got 10"),
+    ],
+)
+def test_the_command_says_what_cannot_be_asked(
+    more: list[str],
+    message: str,
+    llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = write_task(tmp_path, "shots", more="validation_split: validation\n" + CHOICE)
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
+    words = ["search", "--task", name, "--include-path", str(tmp_path), "--model", str(llama), "--samples", "4"]
+    monkeypatch.setattr(sys, "argv", ["cti-edits", *words, *more, "--output", str(tmp_path / "b.json")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("cti-edits:"))
+    assert message in line
+    assert not (tmp_path / "b.json").exists()

@@ -1,0 +1,68 @@
+"""Few-shot examples: lm-eval's own draw, but a row is never an example before its own prompt."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from cti_edits.errors import EditError
+
+Row = Any
+"""A row of a task, as lm-eval has it."""
+
+
+class OtherRowsSampler:
+    """Draws what lm-eval's sampler draws; where the row itself is among that, another takes its place.
+
+    lm-eval leaves the row itself out where the task's file names one split for both the examples and the tests. It does
+    not where examples come from the evaluated rows by default, or from the validation rows of a task that is evaluated
+    on these. The example that takes the row's place is drawn apart, so that every other draw stays lm-eval's.
+    """
+
+    def __init__(self, sampler: Any, leaves_out: bool) -> None:
+        """Wrap ``sampler``.
+
+        Args:
+            sampler: lm-eval's, of the task.
+            leaves_out: whether lm-eval would have it leave the row itself out.
+        """
+        self._sampler = sampler
+        self._leaves_out = leaves_out
+        self._seed: int | None = None
+
+    def sample(self, n: int, eval_doc: Row = None, **more: Any) -> Sequence[Row]:
+        """``n`` rows that are not ``eval_doc``.
+
+        Raises:
+            EditError: there are not so many.
+        """
+        drawn = list(self._sampler.sample(n=n, eval_doc=eval_doc if self._leaves_out else None, **more))
+        if eval_doc not in drawn:
+            return drawn
+        kept = [row for row in drawn if row != eval_doc]
+        spare = [row for row in self._sampler.fewshot_docs() if row != eval_doc and row not in kept]
+        if len(spare) < n - len(kept):
+            raise EditError(f"num_fewshot: expected at most {len(kept) + len(spare)}, the rows to draw from, got {n}")
+        return kept + random.Random(self._seed).sample(spare, n - len(kept))
+
+    def set_rnd(self, rnd: int | None) -> OtherRowsSampler:
+        """Start the draws anew from a seed."""
+        self._seed = rnd
+        self._sampler.set_rnd(rnd)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+
+def leave_out_own_rows(view: Any) -> None:
+    """Give ``view``, a copy of a task, an `OtherRowsSampler`. Old tasks without a sampler see to it themselves."""
+    fewshot = getattr(view, "fewshot_cfg", None)
+    if fewshot is None or not hasattr(view, "sampler"):
+        return
+    view.sampler = OtherRowsSampler(view.sampler, leaves_out=fewshot.split == view.config.test_split)
+    # With equal splits lm-eval tells the sampler which row the examples are for.
+    view.fewshot_cfg = copy.copy(fewshot)
+    view.fewshot_cfg.split = view.config.test_split
