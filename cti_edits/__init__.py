@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cti_edits.version import __version__ as __version__
+
 # The command answers --help at once, so that this imports nothing by itself.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from cti_edits.errors import BaseMismatchError, EditError, FitError, ManifestError
     from cti_edits.models.apply import applied
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "applied": "models.apply",

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cti_edits import __version__
 from cti_edits.artifact.manifest import BaseModel, Edit, Factors, load
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.files import write_atomically
+from cti_edits.version import __version__
 
 MAX_NAME = 100
 MAX_DESCRIPTION = 2000

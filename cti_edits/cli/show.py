@@ -5,23 +5,13 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
-import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
 from cti_edits.errors import printable
 from cti_edits.hub.references import load_edit
-from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
-
-VALUES_AT = 15
-"""The column where values start. A digest, 64 characters, then ends within 80 columns."""
-
-Line = tuple[str, object]
-"""A key and its value. A key alone is a heading, the keys below it are indented."""
+from cti_edits.report.edit_lines import laid_out, manifest_lines, model_lines
 
 
 def show(
@@ -42,167 +32,9 @@ def show(
 ) -> None:
     """Show an edit: what it changes, what it keeps, where it came from, what it measured."""
     edit = load_edit(file)
-    measured = list(_model_lines(edit, model, measure_time))
+    measured = list(model_lines(edit, model, measure_time))
     # A terminal gets lines of its width; a pipe gets each field on one line.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for key, value in itertools.chain(_lines(edit), measured):
+    for key, value in itertools.chain(manifest_lines(edit), measured):
         # Anyone may have written this text.
         print(laid_out(key, printable(value, sys.maxsize), width))
-
-
-def laid_out(key: str, value: str, width: int | None) -> str:
-    """One line, or several of at most ``width`` columns; a key alone is a heading."""
-    line = f"{key:<{VALUES_AT}}{value}" if value else key
-    if width is None or len(line) <= width:
-        return line
-    indent = " " * (VALUES_AT if value else 2)
-    return textwrap.fill(line, max(width, 2 * VALUES_AT), subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _lines(edit: Edit) -> Iterator[Line]:
-    yield "name", edit.name
-    if edit.description:
-        yield "description", edit.description
-    yield "digest", edit.digest()
-    base = edit.base_model
-    yield "base model", base.id
-    yield "  revision", base.revision or "not given"
-    yield "  class", base.architecture
-    yield "  dtype", base.dtype or "not given"
-    if not edit.edits:
-        yield "edits", "none: the base model as it is"
-    for one in edit.edits:
-        yield "", ""
-        yield from _matrix_lines(one, base.dtype)
-    yield "", ""
-    yield from _origin_lines(edit)
-    for part in ("calibration", "test"):
-        if edit.results[part] is not None:
-            yield "", ""
-            yield from measurement_lines(part, edit.results[part])
-    reported = edit.results.get("reported")
-    if reported is not None:
-        yield "", ""
-        yield "reported, not measured here", ""
-        yield "  source", reported["source"]
-        for key in ("baseline", "edited"):
-            yield f"  {_ROWS[key]}", f"{100 * reported[key]:.1f} % (no interval: the number of rows is not given)"
-        yield "  majority", "share of the most frequent answer not given"
-
-
-def _model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[Line]:
-    """What is asked for on top of what the manifest says: of the whole model, and measured here."""
-    if model is not None:
-        from cti_edits.models.verify import base_checkpoint
-
-        checkpoint = base_checkpoint(edit, model, None, local=True)
-        numbers, stored = model_size(edit, checkpoint)
-        yield "", ""
-        yield f"model {model}", ""
-        yield "  parameters", f"{100 * numbers.share:.1f} % kept with factorize=true, {_of(numbers)}"
-        yield "  memory", f"{_bytes_of(stored, 1)} as stored"
-    if measure_time and edit.edits:
-        import torch
-
-        yield "", ""
-        yield f"time on this CPU, {torch.get_num_threads()} threads: factors, dense, ratio", ""
-        for one in edit.edits:
-            for row in layer_seconds(one, edit.base_model.dtype or "float32"):
-                yield f"  {row.tokens} token{'s' if row.tokens > 1 else ''}", f"{_times(row)}: {one.module}, random"
-        if model is not None:
-            for row in model_seconds(edit, model, checkpoint.commit):
-                yield f"  {row.tokens} token{'s' if row.tokens > 1 else ''}", f"{_times(row)}: the whole model"
-
-
-def _times(row: Seconds) -> str:
-    return f"{1000 * row.factored:.3g} ms, {1000 * row.dense:.3g} ms, {row.dense / row.factored:.1f}"
-
-
-def _of(size: Size) -> str:
-    return f"{size.factored:,} of {size.dense:,}"
-
-
-def _bytes_of(size: Size, each: int) -> str:
-    """Both in the unit that suits the larger one."""
-    unit, name = next(
-        (unit, name) for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes")) if size.dense * each >= unit
-    )
-    digits = 0 if unit == 1 else 1
-    return f"{size.factored * each / unit:,.{digits}f} of {size.dense * each / unit:,.{digits}f} {name}"
-
-
-def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
-    rows, columns = one.shape
-    size = layer_size(one)
-    yield f"edit of {one.matrix}, layer {one.layer}", ""
-    yield "  module", one.module
-    yield "  shape", f"{rows} rows x {columns} columns"
-    yield "  rho", f"{one.rho:.12g}"
-    assigned = ", rows assigned by k-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
-    yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}{assigned}"
-    yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters, one.partition))}"
-    yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
-    if dtype is not None:
-        yield "  memory", f"{_bytes_of(size, DTYPE_BYTES[dtype])} in {dtype}"
-    if one.retained_energy is not None:
-        lowest, highest = min(one.retained_energy), max(one.retained_energy)
-        yield "  energy", f"{100 * lowest:.4g} to {100 * highest:.4g} % of each block's squared norm is retained"
-    if one.tied_blocks:
-        plural = "s" if len(one.tied_blocks) > 1 else ""
-        numbers = ", ".join(map(str, one.tied_blocks))
-        yield "  tie", f"singular values tie at the cut of block{plural} {numbers}: the truncation is not unique"
-    yield "  base hash", one.sha256 or "none: base not verified"
-    if one.tensor is not None:
-        yield "  of", f"{one.tensor}, {one.dtype or 'dtype not given'}"
-    if one.factors is not None:
-        yield "  factors", f"{one.factors.file}, {one.factors.size:,} bytes"
-
-
-def _ranks(ranks: tuple[int, ...]) -> str:
-    """``102`` for one block, else runs of equal ranks: ``3 x 103 + 5 x 102``."""
-    if len(ranks) == 1:
-        return str(ranks[0])
-    return " + ".join(f"{len(list(run))} x {rank}" for rank, run in itertools.groupby(ranks))
-
-
-def _origin_lines(edit: Edit) -> Iterator[Line]:
-    if edit.task is not None:
-        data = edit.task["dataset"]
-        yield "task", f"{edit.task['name']}, metric {edit.task['metric']}"
-        given = [f"{key} {data[key]}" for key in ("revision", "split") if data[key]]
-        yield "  dataset", ", ".join([data["id"] or "no id", *given])
-    if edit.search is not None:
-        found = edit.search
-        preset = f", preset {found['preset']}" if found["preset"] else ""
-        rows = found.get("evaluated_on", found["samples"])
-        yield "search", f"{found['candidates']} candidates on {rows} examples, seed {found['seed']}{preset}"
-    made = edit.provenance
-    yield "made by", f"{made['tool']}, {made['created'] or 'time not given'}"
-    if made["source"]:
-        yield "source", made["source"]
-    if made["versions"]:
-        yield "versions", ", ".join(f"{package} {version}" for package, version in made["versions"].items())
-
-
-_ROWS = {"baseline": "base model", "edited": "edited"}
-
-
-def measurement_lines(part: str, measured: Mapping[str, Any]) -> Iterator[Line]:
-    """A measurement of a manifest: both accuracies with intervals, the majority class, the difference."""
-    from cti_edits.stats import wilson_interval
-
-    n = measured["n"]
-    yield f"{part}: {n} examples; intervals are of 95 %", ""
-    for key, name in _ROWS.items():
-        low, high = wilson_interval(round(measured[key] * n), n)
-        yield f"  {name}", f"{100 * measured[key]:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
-    yield "  majority", f"{100 * measured['majority_class']:.1f} % by always giving the most frequent answer"
-    difference = f"{100 * (measured['edited'] - measured['baseline']):+.1f} points"
-    if "ci95" in measured:
-        difference += " ({:+.1f} to {:+.1f})".format(*(100 * end for end in measured["ci95"]))
-    if "p_value" in measured:
-        difference += f", exact McNemar p = {measured['p_value']:.3g}"
-    yield "  difference", difference
-    for key, name in _ROWS.items():
-        if f"{key}_nll" in measured:
-            yield f"  NLL {name.removesuffix(' model')}", f"{measured[f'{key}_nll']:.4f}"

@@ -11,10 +11,10 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cti_edits import __version__
 from cti_edits.errors import printable
 from cti_edits.harness.asking import Json, canonical, plain_value, tokenizer_sha256
 from cti_edits.models.weights_hash import weights_sha256
+from cti_edits.version import __version__
 
 if TYPE_CHECKING:
     from cti_edits.harness.edited import EditedHFLM

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from cti_edits import __version__
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
 from cti_edits.hub.references import is_hub_id
+from cti_edits.version import __version__
 
 YAML_FENCE = 3 * "-"
 

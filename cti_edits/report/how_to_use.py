@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from cti_edits import __version__
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
 from cti_edits.paths import folder
+from cti_edits.version import __version__
 
 
 def how_to_use(edit: Edit, reference: str) -> Iterator[str]:

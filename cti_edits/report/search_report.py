@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cti_edits.cli.show import laid_out, measurement_lines
 from cti_edits.errors import printable
 from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.report.edit_lines import laid_out, measurement_lines
 from cti_edits.report.listing import interval_text, print_columns
 from cti_edits.search.runner import SearchResult
 from cti_edits.search.space import Outcome

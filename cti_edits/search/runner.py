@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cti_edits import __version__
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks, row_block_sizes
 from cti_edits.harness.calibration import CalibrationSet
@@ -29,6 +28,7 @@ from cti_edits.search.record import what_was_asked
 from cti_edits.search.scoring import rank_matrices
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates
 from cti_edits.stats import mcnemar_p_value, paired_interval
+from cti_edits.version import __version__
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None
     properties, matrix_edit = SCHEMA["properties"], SCHEMA["$defs"]["matrix_edit"]["properties"]
     assert list(manifest.KEYS) == list(properties)
     # Where it was read from is no field of a manifest.
-    assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path"} == set(properties)
+    assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path", "factor_paths"} == set(properties)
     for kind, rule in (
         (manifest.BaseModel, properties["base_model"]["properties"]),
         (manifest.MatrixEdit, matrix_edit),
