@@ -215,7 +215,7 @@ def _check_same_examples(first: TaskRun, rows: Mapping[int, Row], run: TaskRun, 
     if set(rows) != set(other) or any(rows[key].doc_hash != other[key].doc_hash for key in rows):
         raise EditError(
             f"{printable(run.task)}: {printable(first.path.parent)} and {printable(run.path.parent)} saw other "
-            f"examples ({len(rows)} and {len(other)}); run both with the same --limit and the same data, and leave the "
+            f"examples ({len(rows)} and {len(other)}); run both with the same limit and the same data, and leave the "
             "same rows out (skip_calibration)"
         )
 
