@@ -15,6 +15,7 @@ import pytest
 from cti_edits.artifact.manifest import load
 from cti_edits.paths import folder
 from tests.conftest import Run, heed_interrupts
+from tests.support.refusals import refused_line
 
 CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
 SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,0.1", "--device", "cpu")
@@ -120,15 +121,8 @@ def test_bad_input_is_one_line_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from cti_edits.cli import main
-
     given = {"--task": "capitals", "--model": str(llama), "--output": str(tmp_path / "edit.json")}
     given |= dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | dict(zip(words[::2], words[1::2], strict=True))
-    monkeypatch.setattr(sys, "argv", ["cti-edits", "search", *(word for pair in given.items() for word in pair)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cti-edits:")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    line = refused_line(["search", *(word for pair in given.items() for word in pair)], monkeypatch, capsys)
+    assert message in line
     assert list(tmp_path.iterdir()) == []

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cti_edits.artifact.manifest import Edit, load
-from cti_edits.cli import main
 from cti_edits.harness.calibration import draw, load_task
 from cti_edits.harness.prompting import Prompting
 from cti_edits.search.examples import examples
@@ -18,6 +16,7 @@ from cti_edits.search.record import MAX_ROWS
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings
 from tests.conftest import Run
+from tests.support.refusals import refused_line
 from tests.support.small_searches import lm_of
 from tests.support.small_tasks import write_task
 
@@ -153,10 +152,6 @@ def test_the_command_says_what_cannot_be_asked(
     path = tmp_path / f"{name}.yaml"
     path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
     words = ["search", "--task", name, "--include-path", str(tmp_path), "--model", str(llama), "--samples", "4"]
-    monkeypatch.setattr(sys, "argv", ["cti-edits", *words, *more, "--output", str(tmp_path / "b.json")])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("cti-edits:"))
+    line = refused_line([*words, *more, "--output", str(tmp_path / "b.json")], monkeypatch, capsys)
     assert message in line
     assert not (tmp_path / "b.json").exists()
