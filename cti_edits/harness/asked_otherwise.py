@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from cti_edits.artifact.asked import Asked, Difference
 from cti_edits.artifact.manifest import Edit
@@ -15,7 +17,7 @@ SEEN_BY_MODEL = (
     "pretrained", "revision", "subfolder", "gguf_file", "weights_sha256", "dtype", "quantization", "peft", "delta",
     "tokenizer", "model_arguments", "add_bos_token", "prefix_token_id", "max_length", "truncation",
 )  # fmt: skip
-"""Fields that a loaded model knows of itself. The others are lm-eval's evaluator's, which tells it none of them."""
+"""Fields that a loaded model knows of itself. The others are lm-eval's evaluator's."""
 
 
 def warn_of_model(edit: Edit, asked: Asked) -> None:
@@ -61,6 +63,34 @@ def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[st
         found.append(Difference("system_instruction", instruction, "another or none"))
     _warn(edit, found)
     return True
+
+
+def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool) -> None:
+    """Warn of what lm-eval's evaluator is about to ask of the edit's own task, and the search had otherwise.
+
+    That is the number of few-shot examples, whether they are turns, and arguments of generation.
+
+    Args:
+        edit: on the model.
+        tasks: lm-eval's, by name, configured for the run.
+        as_multiturn: whether few-shot examples are turns.
+    """
+    searched = asked_by_search(edit)
+    task = tasks.get(str(searched.task.task)) if searched else None
+    if searched is None or task is None:
+        return
+    shots = int(task.config.num_fewshot or 0)
+    found = []
+    if searched.prompt.num_fewshot is not None and searched.prompt.num_fewshot != shots:
+        found.append(Difference("num_fewshot", searched.prompt.num_fewshot, shots))
+    # Recorded where there are both examples and a template.
+    if searched.prompt.fewshot_as_multiturn is not None and searched.prompt.fewshot_as_multiturn != as_multiturn:
+        found.append(Difference("fewshot_as_multiturn", searched.prompt.fewshot_as_multiturn, as_multiturn))
+    if searched.prompt.gen_kwargs is not None and task.OUTPUT_TYPE == "generate_until":
+        arguments = json.dumps(task.config.generation_kwargs, sort_keys=True)
+        if arguments != searched.prompt.gen_kwargs:
+            found.append(Difference("gen_kwargs", searched.prompt.gen_kwargs, arguments))
+    _warn(edit, found)
 
 
 def asked_by_search(edit: Edit) -> Asked | None:

@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
-from cti_edits.harness.asked_otherwise import warn_of_model, warn_of_prompts
+from cti_edits.harness.asked_otherwise import warn_of_evaluation, warn_of_model, warn_of_prompts
 from cti_edits.harness.asking import Given, asked_model, asked_prompt
 from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
@@ -148,7 +148,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 raise error if shown is None else type(error)(f"{printable(shown)}: {error}") from None
             for part in self._parts:
                 warn_of_model(part, self.asked())
-        if self.skipped_rows is not None:
+        if self.skipped_rows is not None or self._parts:
             install()
 
     @abstractmethod
@@ -185,6 +185,16 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         """See HFLM. lm-eval asks for it where prompts go through the chat template, and nowhere else."""
         self._templated = True
         return str(super().tokenizer_name)
+
+    def before_evaluation(self, tasks: Mapping[str, Any], as_multiturn: bool) -> None:
+        """Warn, before lm-eval's evaluator asks, of what it is about to ask otherwise than the edits' searches did.
+
+        Args:
+            tasks: lm-eval's, by name.
+            as_multiturn: whether few-shot examples are turns.
+        """
+        for part in self._parts:
+            warn_of_evaluation(part, tasks, as_multiturn)
 
     def check_requests(self, requests: Sequence[Any]) -> None:
         """Look at lm-eval's requests before they are answered.

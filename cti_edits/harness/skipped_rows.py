@@ -100,7 +100,10 @@ def rows_to_skip(argument: bool | EditArgument, given: GivenEdit | None) -> Skip
 
 
 def install() -> None:
-    """Make lm-eval heed `SkippedRows` of the models that it runs; runs of other models go on as before."""
+    """Make lm-eval heed `SkippedRows` of the models that it runs, and tell them what it is about to ask.
+
+    Runs of other models go on as before.
+    """
     from lm_eval import evaluator
 
     original = evaluator.evaluate
@@ -110,11 +113,14 @@ def install() -> None:
     @functools.wraps(original)
     def evaluate(*arguments: Any, **named: Any) -> Any:
         lm = arguments[0] if arguments else named.get("lm")
+        tasks = dict(_tasks(arguments[1] if len(arguments) > 1 else named.get("task_dict")))
+        before = getattr(lm, "before_evaluation", None)
+        if before is not None:
+            before(tasks, bool(named.get("fewshot_as_multiturn")))
         skipped = getattr(lm, "skipped_rows", None)
         if not isinstance(skipped, SkippedRows):
             return original(*arguments, **named)
-        tasks = arguments[1] if len(arguments) > 1 else named.get("task_dict")
-        with one_line_in_command(), _without(skipped, dict(_tasks(tasks))):
+        with one_line_in_command(), _without(skipped, tasks):
             return original(*arguments, **named)
 
     evaluate.heeds_skipped_rows = True  # type: ignore[attr-defined]

@@ -108,6 +108,34 @@ def test_prompts_of_the_edit_s_own_task_lack_the_system_instruction(tmp_path: Pa
     assert lines() == []
 
 
+def test_the_evaluator_s_part_is_told_before_it_asks(tmp_path: Path, lines: Lines) -> None:
+    base = save_checkpoint(tmp_path / "base", "llama")
+    path = tmp_path / f"{write_task(tmp_path, 'picks')}.yaml"
+    path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
+    edit = searched(base, num_fewshot=2, apply_chat_template=True, fewshot_as_multiturn=True)
+    line = "test: {}: the search asked with {}, this run asks with {}"
+    more: dict[str, Any] = {"apply_chat_template": True, "num_fewshot": 2}
+    run(edit, tmp_path, "picks", **more, fewshot_as_multiturn=True)
+    assert lines() == []
+    run(edit, tmp_path, "picks", **more, fewshot_as_multiturn=False)
+    assert lines() == [line.format("fewshot_as_multiturn", True, False)]
+    run(edit, tmp_path, "picks", apply_chat_template=True, num_fewshot=1, fewshot_as_multiturn=True)
+    assert lines() == [line.format("num_fewshot", 2, 1)]
+
+
+def test_arguments_of_generation_are_told_before_they_are_used(tmp_path: Path, lines: Lines) -> None:
+    base = save_checkpoint(tmp_path / "base", "llama")
+    more = 'doc_to_target: "{{answer}}"\ngeneration_kwargs: {max_gen_toks: 2, until: []}\n'
+    path = tmp_path / f"{write_task(tmp_path, 'picks', 'generate_until', more=more)}.yaml"
+    path.write_text(path.read_text().replace("metric: acc", "metric: exact_match"))
+    recorded = '{"max_gen_toks": 2, "until": []}'
+    run(searched(base, gen_kwargs=recorded), tmp_path, "picks")
+    assert lines() == []
+    run(searched(base, gen_kwargs=recorded), tmp_path, "picks", gen_kwargs={"max_gen_toks": 1})
+    changed = '{"max_gen_toks": 1, "until": []}'
+    assert lines() == [f"test: gen_kwargs: the search asked with {recorded}, this run asks with {changed}"]
+
+
 def test_the_command_shows_the_line_once(llama: Path, tmp_path: Path, run_python: Run) -> None:
     edit = searched(llama)
     asked = (edit.search or {})["asked"]
