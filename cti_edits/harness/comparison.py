@@ -10,15 +10,14 @@ from cti_edits.artifact.asked import PARTS, Difference
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.asked_in_results import asked_in_results
 from cti_edits.harness.eval_runs import (
-    NO_FILTER,
     Row,
     RunEdit,
     TaskRun,
-    is_zero_or_one,
     read_run,
     read_runs,
     right_or_wrong,
 )
+from cti_edits.harness.metrics import Metric, is_zero_or_one
 from cti_edits.harness.row_hashes import DIGITS
 from cti_edits.stats import holm, majority_class, mcnemar_p_value, paired_interval, wilson_interval
 
@@ -150,7 +149,7 @@ def _compare(runs: Sequence[TaskRun], metric: str | None, allow_different: Colle
     n = len(keys)
     return Comparison(
         task=runs[0].task,
-        metric=name if filter_name == NO_FILTER else f"{name},{filter_name}",
+        metric=str(Metric(name, filter_name)),
         n=n,
         majority_class=majority_class([rows[0][key].target for key in keys]),
         runs=tuple(
@@ -192,9 +191,7 @@ def _chosen_metric(runs: Sequence[TaskRun], metric: str | None) -> tuple[str, st
         for filter_name, rows in first.rows.items():
             if of_filter in ("", filter_name) and wanted in next(iter(rows.values())).metrics:
                 return wanted, filter_name
-    there = ", ".join(
-        printable(name if filter_name == NO_FILTER else f"{name},{filter_name}") for name, filter_name in candidates
-    )
+    there = ", ".join(printable(Metric(name, filter_name)) for name, filter_name in candidates)
     raise EditError(
         f"{printable(first.path)}: metric: "
         + (f"there is no {printable(metric)!r}" if metric is not None else "the samples have none")

@@ -19,10 +19,11 @@ from cti_edits.harness.asking import Given, asked_model, asked_prompt
 from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
+from cti_edits.harness.evaluator_hook import install
 from cti_edits.harness.model_arguments import check_arguments, check_remote_code, loading
 from cti_edits.harness.response_cache import attach_table
 from cti_edits.harness.row_hashes import joined, split
-from cti_edits.harness.skipped_rows import SkippedRows, install, rows_to_skip
+from cti_edits.harness.skipped_rows import SkippedRows, rows_to_skip
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
 from cti_edits.models.where_loaded import where_loaded

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.metrics import NO_FILTER, is_zero_or_one
 from cti_edits.harness.row_hashes import split
-
-NO_FILTER = "none"
-"""The name that lm-eval gives to responses that went through no filter."""
 
 
 @dataclass(frozen=True)
@@ -218,8 +216,3 @@ def _parsed(text: bytes, where: str, advice: str) -> dict[str, Any]:
 def right_or_wrong(rows: Sequence[Row]) -> list[str]:
     """The metrics that are 0 or 1 on each of the rows, in lm-eval's order."""
     return [name for name in rows[0].metrics if all(is_zero_or_one(row.metrics.get(name)) for row in rows)]
-
-
-def is_zero_or_one(value: object) -> bool:
-    """Whether a metric's value says right or wrong, and no more than that."""
-    return isinstance(value, (int, float)) and value in (0, 1)

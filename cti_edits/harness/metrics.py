@@ -79,3 +79,8 @@ def is_right(sample: Mapping[str, Any], metric: str) -> bool:
             f"{printable(value)}"
         )
     return bool(value)
+
+
+def is_zero_or_one(value: object) -> bool:
+    """Whether a metric's value says right or wrong, and no more than that."""
+    return isinstance(value, (int, float)) and value in (0, 1)

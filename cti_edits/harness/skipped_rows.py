@@ -1,21 +1,20 @@
 """Leaves the rows that an edit was searched on out of an lm-eval run, by their contents.
 
 lm-eval gives a model requests, and computes metrics over a task's rows by itself; a model alone cannot leave rows out.
-Both come from ``Task.doc_iterator``. `install` puts a function around ``lm_eval.evaluator.evaluate`` that, for a model
-with `SkippedRows` and for no other, filters what the run's tasks iterate over, and takes the filter off afterwards.
+Both come from ``Task.doc_iterator``. Around a run of a model with `SkippedRows`, see `evaluator_hook`, `without`
+filters what the run's tasks iterate over, and takes the filter off afterwards.
 Row numbers stay those of the task, few-shot examples are drawn as ever, and a limit counts the rows that are left.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.errors import EditError, one_line_in_command, printable
+from cti_edits.errors import EditError, printable
 from cti_edits.harness.edit_argument import EditArgument, GivenEdit, read_edits
 from cti_edits.harness.row_hashes import DIGITS, doc_hash, split
 
@@ -45,7 +44,7 @@ class SkippedRows:
         }
 
     def check_requests(self, requests: Sequence[Any]) -> None:
-        """Refuse requests about rows that were to be left out; they came by a way that `install` cannot see.
+        """Refuse requests about rows that were to be left out; they came by a way that `evaluator_hook` cannot see.
 
         Raises:
             EditError: there is one.
@@ -99,47 +98,8 @@ def rows_to_skip(argument: bool | EditArgument, given: GivenEdit | None) -> Skip
     return searched_rows(given.parts)
 
 
-def install() -> None:
-    """Make lm-eval heed `SkippedRows` of the models that it runs, and tell them what it is about to ask.
-
-    Runs of other models go on as before.
-    """
-    from lm_eval import evaluator
-
-    original = evaluator.evaluate
-    if getattr(original, "heeds_skipped_rows", False):
-        return
-
-    @functools.wraps(original)
-    def evaluate(*arguments: Any, **named: Any) -> Any:
-        lm = arguments[0] if arguments else named.get("lm")
-        tasks = dict(_tasks(arguments[1] if len(arguments) > 1 else named.get("task_dict")))
-        before = getattr(lm, "before_evaluation", None)
-        if before is not None:
-            before(tasks, bool(named.get("fewshot_as_multiturn")))
-        skipped = getattr(lm, "skipped_rows", None)
-        if not isinstance(skipped, SkippedRows):
-            return original(*arguments, **named)
-        with one_line_in_command(), _without(skipped, tasks):
-            return original(*arguments, **named)
-
-    evaluate.heeds_skipped_rows = True  # type: ignore[attr-defined]
-    evaluator.evaluate = evaluate
-
-
-def _tasks(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and tasks in what `evaluate` is given: by kind, or nested by group."""
-    from lm_eval.api.task import Task
-
-    if isinstance(tree, Task):
-        yield name, tree
-    elif isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from _tasks(value, str(key))
-
-
 @contextlib.contextmanager
-def _without(skipped: SkippedRows, tasks: Mapping[str, Any]) -> Iterator[None]:
+def without(skipped: SkippedRows, tasks: Mapping[str, Any]) -> Iterator[None]:
     """Inside, the tasks have no other rows than those that are left."""
     skipped.left_out.clear()
     filtered: list[Any] = []
