@@ -50,7 +50,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     from cti_edits.linalg.spectrum_cache import SpectrumCache
     from cti_edits.models.apply import target_matrices
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
-    from cti_edits.search.evaluations import EditedWeights, in_force
+    from cti_edits.search.evaluations import EditedWeights, replaced_weight
     from cti_edits.search.space import Candidate, MatrixId
 
     calibration = draw(load_task(name, options.include_path), options.samples, seed=0)
@@ -61,15 +61,15 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     best_batch_size(lm, ReferenceEvaluator(lm, few), [int(size) for size in options.batch_sizes.split(",")])
     reference = ReferenceEvaluator(lm, calibration)
     replay = ReplayEvaluator(lm, calibration)
-    replay.measure()
+    replay.evaluate()
     depth = 1 + max(target_id.layer for target_id in targets)
     slow, off, compared = [], 0.0, 0
     for target_id in chosen(lm, calibration, targets, cache, options.clusters, depth):
         members = [Candidate(target_id, options.clusters, rho) for rho in RATES]
         for candidate, _, edited in weights.of((target_id, options.clusters, members)):
-            with in_force(targets[target_id], edited):
-                fast = replay.measure(target_id.layer, target_id.matrix)
-                seconds, expected = timed(reference.measure)
+            with replaced_weight(targets[target_id], edited):
+                fast = replay.evaluate(target_id.layer, target_id.matrix)
+                seconds, expected = timed(reference.evaluate)
             slow.append(seconds)
             if fast is None or fast.correct != expected.correct or fast.predicted != expected.predicted:
                 sys.exit(f"{name}: the two differ on {candidate}")
@@ -78,7 +78,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
         sys.exit(f"{name}: mean log-probabilities differ by {off:.1e}")
     seconds_of: dict[int, list[float]] = {layer: [] for layer in range(depth)}
     for _ in range(options.repeats):
-        replay.measure(0)
+        replay.evaluate(0)
         for layer in range(depth):
             seconds_of[layer].append(candidate_seconds(replay, targets, weights, layer, options.clusters))
     whole = statistics.median(slow)
@@ -95,16 +95,16 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
 
 def candidate_seconds(replay: Any, targets: Any, weights: Any, layer: int, clusters: int) -> float:
     """Mean seconds of a candidate of a layer, when the replay comes from the layer before."""
-    from cti_edits.search.evaluations import in_force
+    from cti_edits.search.evaluations import replaced_weight
     from cti_edits.search.space import Candidate, MatrixId
 
     target_id = MatrixId(layer, "U_in" if layer % 2 else "U_out")
-    measure = functools.partial(replay.measure, layer, target_id.matrix)
+    measure = functools.partial(replay.evaluate, layer, target_id.matrix)
     members = [Candidate(target_id, clusters, rho) for rho in RATES]
     seconds: list[float] = []
     coming = 0.0
     for _, _, edited in weights.of((target_id, clusters, members)):
-        with in_force(targets[target_id], edited):
+        with replaced_weight(targets[target_id], edited):
             if not seconds:
                 coming = timed(measure)[0]
             seconds.append(timed(measure)[0])
@@ -116,7 +116,7 @@ def best_batch_size(lm: Any, reference: Any, sizes: list[int]) -> None:
     seconds = {}
     for size in sizes:
         lm.batch_size_per_gpu = size
-        seconds[size], _ = timed(reference.measure)
+        seconds[size], _ = timed(reference.evaluate)
     lm.batch_size_per_gpu = min(seconds, key=lambda size: seconds[size])
 
 

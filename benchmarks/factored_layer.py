@@ -20,7 +20,7 @@ from cti_edits.artifact.ranks import block_ranks
 from cti_edits.linalg.factors import assembled, factored
 from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.factor_file import factor_bytes
-from cti_edits.models.footprint import TOKENS, alternated, layer_size
+from cti_edits.models.footprint import TOKENS, layer_size, median_seconds
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
             off = float((found - expected).abs().max() / expected.abs().max())
             if off > 1e-5:
                 sys.exit(f"the two differ: by up to {off:g} of the largest output")
-            fast, slow = alternated((lambda x=inputs: layer(x), lambda x=inputs: dense(x)), seconds=options.seconds)  # type: ignore[misc]
+            fast, slow = median_seconds((lambda x=inputs: layer(x), lambda x=inputs: dense(x)), seconds=options.seconds)  # type: ignore[misc]
             print(
                 f"{tokens} token{'s' if tokens > 1 else ''}: dense {1000 * slow:.2f} ms, factors {1000 * fast:.2f} ms "
                 f"(medians), ratio {slow / fast:.1f}; outputs differ by {off:.0e} of the largest"

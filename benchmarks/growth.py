@@ -72,11 +72,11 @@ def evaluated(lm: Any, options: argparse.Namespace) -> Curve:
 
     calibration = draw(load_task(options.task, options.include_path), numbers(options.samples)[0], seed=0)
     evaluator = ReplayEvaluator(lm, calibration)
-    evaluator.measure()
+    evaluator.evaluate()
     curve = []
     for layer in range(lm.model.config.num_hidden_layers):
-        evaluator.measure(layer)
-        measure = functools.partial(evaluator.measure, layer)
+        evaluator.evaluate(layer)
+        measure = functools.partial(evaluator.evaluate, layer)
         curve.append((layer, statistics.median(timed(measure)[0] for _ in range(options.repeats))))
     return curve
 

@@ -58,10 +58,10 @@ def main() -> None:
 def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
     from cti_edits.linalg.spectrum_cache import SpectrumCache
     from cti_edits.progress import Silent
-    from cti_edits.search.scoring import matrix_scores, tail_directions
+    from cti_edits.search.scoring import last_singular_vectors, matrix_scores
 
     with empty_cache():
-        directions = tail_directions(CLUSTERS, targets, SpectrumCache(), Silent())
+        directions = last_singular_vectors(CLUSTERS, targets, SpectrumCache(), Silent())
         return matrix_scores(lm, calibration, CLUSTERS, targets, directions, Silent())
 
 

@@ -94,7 +94,7 @@ def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
 
     from cti_edits.harness.calibration import draw, load_task, validation_part
     from cti_edits.models.apply import target_matrices
-    from cti_edits.search.evaluations import in_force
+    from cti_edits.search.evaluations import replaced_weight
 
     task = load_task(options.task, options.include_path)
     rows = len(validation_part(task).doc_ids)
@@ -108,7 +108,7 @@ def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
         u, s, v = torch.svd_lowrank(target.weight.float(), q=rank, niter=2)
         edited = ((u * s) @ v.T).to(target.weight.dtype)
         cuts.append(time.perf_counter() - begun)
-        with in_force(target, edited), torch.no_grad():
+        with replaced_weight(target, edited), torch.no_grad():
             for request in examples:
                 passes.append(timed(functools.partial(lm.answer_losses, [request]))[0])
     candidates = len(targets) * LASER_RATES

@@ -35,8 +35,8 @@ def export(
     from cti_edits.hub.references import load_edit
     from cti_edits.hub.repositories import checkpoint_folder
     from cti_edits.models.checkpoint_files import HUB_FILES
+    from cti_edits.models.checkpoint_location import edit_subfolder
     from cti_edits.models.export import export as write
-    from cti_edits.models.where_loaded import edit_subfolder
 
     edit = load_edit(file)
     if model is None:

@@ -11,7 +11,7 @@ import typer
 
 from cti_edits.errors import printable
 from cti_edits.hub.references import load_edit
-from cti_edits.report.edit_lines import laid_out, manifest_lines, model_lines
+from cti_edits.report.edit_lines import manifest_lines, model_lines, wrapped
 
 
 def show(
@@ -37,4 +37,4 @@ def show(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for key, value in itertools.chain(manifest_lines(edit), measured):
         # Anyone may have written this text.
-        print(laid_out(key, printable(value, sys.maxsize), width))
+        print(wrapped(key, printable(value, sys.maxsize), width))

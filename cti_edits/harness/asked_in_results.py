@@ -27,7 +27,7 @@ ABOUT_EDIT = ("edit", "skip_calibration")
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """What a run asked, as far as its results tell.
 
     Attributes:
@@ -44,7 +44,7 @@ class Recorded:
     kind: str = "asked"
     commit: str | None = None
 
-    def differences(self, other: Recorded) -> Iterator[Difference]:
+    def differences(self, other: RecordedRun) -> Iterator[Difference]:
         """The fields that both tell of, and that differ."""
         both = self.known & other.known
         first, second = self.asked, other.asked
@@ -61,7 +61,7 @@ def _of_revision(asked: Asked, commit: str) -> Asked:
     return dataclasses.replace(asked, model=dataclasses.replace(asked.model, revision=commit))
 
 
-def asked_in_results(results: Mapping[str, Any], task: str) -> Recorded:
+def asked_in_results(results: Mapping[str, Any], task: str) -> RecordedRun:
     """What the run of ``task`` asked.
 
     A run of ``--model cti`` records the model's side itself (``config.asked``); of other runs it is made of
@@ -86,7 +86,7 @@ def asked_in_results(results: Mapping[str, Any], task: str) -> Recorded:
     if version is not None:
         known.add("version")
     asked = Asked(model, prompt, AskedTask(version=None if version is None else str(version)))
-    return Recorded(asked, frozenset(known | more), alike, kind, config.get("model_sha") or None)
+    return RecordedRun(asked, frozenset(known | more), alike, kind, config.get("model_sha") or None)
 
 
 def _of_arguments(
@@ -119,10 +119,10 @@ def _of_arguments(
             model_arguments=_canonical({k: v for k, v in given.items() if k not in _TOLD and k not in quantization}),
         ),
         AskedPrompt(
-            add_bos_token=_truth(given.get("add_bos_token")),
+            add_bos_token=_boolean(given.get("add_bos_token")),
             prefix_token_id=_number(given.get("prefix_token_id")),
             max_length=length,
-            truncation=_truth(given.get("truncation", "false")),
+            truncation=_boolean(given.get("truncation", "false")),
         ),
         {*GIVEN, *(name for name, value in told.items() if value is not None)},
         frozenset({*AMONG_ALIKE, *(() if revision is None else ("revision",))}),
@@ -138,7 +138,7 @@ def _place(given: str | None) -> str | None:
     return str(Path(given).resolve()) if given and Path(given).is_dir() else given or None
 
 
-def _truth(given: str | None) -> bool | None:
+def _boolean(given: str | None) -> bool | None:
     return {"true": True, "false": False}.get(str(given).lower())
 
 

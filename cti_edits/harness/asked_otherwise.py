@@ -83,7 +83,7 @@ def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool)
     found = []
     if searched.prompt.num_fewshot is not None and searched.prompt.num_fewshot != shots:
         found.append(Difference("num_fewshot", searched.prompt.num_fewshot, shots))
-    # Recorded where there are both examples and a template.
+    # RecordedRun where there are both examples and a template.
     if searched.prompt.fewshot_as_multiturn is not None and searched.prompt.fewshot_as_multiturn != as_multiturn:
         found.append(Difference("fewshot_as_multiturn", searched.prompt.fewshot_as_multiturn, as_multiturn))
     if searched.prompt.gen_kwargs is not None and task.OUTPUT_TYPE == "generate_until":

@@ -25,7 +25,7 @@ from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, is_qu
 from cti_edits.models.weights_hash import weights_sha256
 
 if TYPE_CHECKING:
-    from cti_edits.harness.edited import EditedHFLM
+    from cti_edits.harness.edited_model import EditedHFLM
 
 TOKENIZER_SETTINGS = (
     "model_max_length", "truncation_side", "padding_side", "clean_up_tokenization_spaces", "split_special_tokens",
@@ -37,7 +37,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True)
-class Given:
+class ModelSource:
     """What an lm-eval model was made of.
 
     Attributes:
@@ -53,7 +53,9 @@ class Given:
     weights: str | None = None
 
     @classmethod
-    def before_edit(cls, lm: HFLM, pretrained: object, revision: str | None, arguments: Mapping[str, object]) -> Given:
+    def before_edit(
+        cls, lm: HFLM, pretrained: object, revision: str | None, arguments: Mapping[str, object]
+    ) -> ModelSource:
         """What ``lm`` was made of, told before an edit changes the weights."""
         weights = None if isinstance(pretrained, str) else _weights_sha256(lm)
         return cls(pretrained, revision, arguments, weights)

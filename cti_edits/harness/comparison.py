@@ -50,7 +50,7 @@ class AskedDifferentlyError(EditError):
 
 
 @dataclass(frozen=True)
-class Figures:
+class RunFigures:
     """One run.
 
     Attributes:
@@ -65,7 +65,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedRuns:
     """A run against the first one, on the same examples.
 
     Attributes:
@@ -101,8 +101,8 @@ class Comparison:
     metric: str
     n: int
     majority_class: float
-    runs: tuple[Figures, ...]
-    paired: tuple[Paired, ...]
+    runs: tuple[RunFigures, ...]
+    paired: tuple[PairedRuns, ...]
     seen: tuple[tuple[RunEdit, int], ...]
 
 
@@ -153,10 +153,11 @@ def _compare(runs: Sequence[TaskRun], metric: str | None, allow_different: Colle
         n=n,
         majority_class=majority_class([rows[0][key].target for key in keys]),
         runs=tuple(
-            Figures(run.edit, sum(one) / n, wilson_interval(sum(one), n)) for run, one in zip(runs, right, strict=True)
+            RunFigures(run.edit, sum(one) / n, wilson_interval(sum(one), n))
+            for run, one in zip(runs, right, strict=True)
         ),
         paired=tuple(
-            Paired((sum(other) - sum(right[0])) / n, paired_interval(right[0], other), p, corrected, tuple(allowed))
+            PairedRuns((sum(other) - sum(right[0])) / n, paired_interval(right[0], other), p, corrected, tuple(allowed))
             for other, p, corrected, allowed in zip(right[1:], p_values, holm(p_values), different, strict=True)
         ),
         seen=tuple(_seen(runs, rows[0])),

@@ -18,7 +18,7 @@ EditArgument = str | os.PathLike[str] | Edit | Sequence[str | os.PathLike[str] |
 
 
 @dataclass(frozen=True)
-class GivenEdit:
+class LoadedEdits:
     """What the argument ``edit`` stands for.
 
     Attributes:
@@ -39,7 +39,7 @@ class GivenEdit:
         return found
 
 
-def read_edits(argument: EditArgument, name: str = "edit") -> GivenEdit:
+def read_edits(argument: EditArgument, name: str = "edit") -> LoadedEdits:
     """The edit that an argument stands for, fetched and composed if need be.
 
     Args:
@@ -51,7 +51,7 @@ def read_edits(argument: EditArgument, name: str = "edit") -> GivenEdit:
         EditError: the hub cannot give one, the argument names none, or the edits do not fit together.
     """
     if isinstance(argument, Edit):
-        return GivenEdit(argument, (argument,), None)
+        return LoadedEdits(argument, (argument,), None)
     if isinstance(argument, int) and not isinstance(argument, bool):
         argument = str(argument)  # lm-eval's reading of a folder that is called 2024
     if isinstance(argument, str | os.PathLike):
@@ -66,11 +66,11 @@ def read_edits(argument: EditArgument, name: str = "edit") -> GivenEdit:
     shown = "+".join(one.name if isinstance(one, Edit) else os.fspath(one) for one in named)
     parts = tuple(one if isinstance(one, Edit) else load_edit(os.fspath(one)) for one in named)
     if len(parts) == 1:
-        return GivenEdit(parts[0], parts, shown)
-    return GivenEdit(compose([Source(part.path or Path(part.name), part) for part in parts]), parts, shown)
+        return LoadedEdits(parts[0], parts, shown)
+    return LoadedEdits(compose([Source(part.path or Path(part.name), part) for part in parts]), parts, shown)
 
 
-def names_base(given: GivenEdit | None, pretrained: Any) -> str | None:
+def names_base(given: LoadedEdits | None, pretrained: Any) -> str | None:
     """The edit that says which base model is loaded, for a message; None where ``pretrained`` does."""
     if given is None or (pretrained is not None and pretrained != ""):
         return None

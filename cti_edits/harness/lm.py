@@ -13,7 +13,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited import (
+from cti_edits.harness.edited_model import (
     EditedHFLM,
     ScoredTokens,
     kind_for,

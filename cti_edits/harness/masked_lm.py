@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited import EditedHFLM, ScoredTokens
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
 from cti_edits.harness.masked_prompt import MaskedPrompt, PromptEncoder
 from cti_edits.models.projection import projected_at
 

@@ -14,7 +14,7 @@ from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import first_line
 
 if TYPE_CHECKING:
-    from cti_edits.harness.edited import EditedHFLM
+    from cti_edits.harness.edited_model import EditedHFLM
 
 FEWSHOT_SEED = 1234
 """lm-eval's own."""

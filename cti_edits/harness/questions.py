@@ -10,7 +10,7 @@ from typing import Any
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.edited import ScoredTokens
+from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.greedy import GreedyGeneration, greedy_generation
 from cti_edits.harness.masked_lm import cut_at
 
@@ -20,7 +20,7 @@ class UnsupportedError(EditError):
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedText:
     """A text that a causal model writes.
 
     Attributes:
@@ -45,7 +45,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledMasks:
     """A text that a masked model fills in.
 
     Attributes:
@@ -63,7 +63,7 @@ class Filled:
         return cut_at(lm.tok_decode(list(tokens)), self.until)
 
 
-TokenSequence = ScoredTokens | Written | Filled
+TokenSequence = ScoredTokens | GeneratedText | FilledMasks
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Question:
     def with_drafts(self, drafts: Sequence[tuple[int, ...]]) -> Question:
         """The same with the texts that were written, one a request, as drafts."""
         asked = tuple(
-            dataclasses.replace(sequence, draft=draft) if isinstance(sequence, Written) else sequence
+            dataclasses.replace(sequence, draft=draft) if isinstance(sequence, GeneratedText) else sequence
             for sequence, draft in zip(self.asked, drafts, strict=True)
         )
         return dataclasses.replace(self, asked=asked)
@@ -130,11 +130,11 @@ def _sequence(lm: Any, instance: Any) -> TokenSequence:
     if lm.kind == "masked":
         prompt = lm.masked_prompt(context)
         until = arguments.get("until")
-        return Filled(prompt.tokens, prompt.places, tuple(until) if isinstance(until, list) else until)
+        return FilledMasks(prompt.tokens, prompt.places, tuple(until) if isinstance(until, list) else until)
     generation = greedy_generation(lm, arguments)
     if generation is None:
         raise UnsupportedError("the task or the model's generation config asks for more than greedy generation")
-    return Written(lm.prompt_tokens(context, generation.room), generation)
+    return GeneratedText(lm.prompt_tokens(context, generation.room), generation)
 
 
 def _scored(lm: Any, instance: Any) -> ScoredTokens:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.harness.measured import Hopeless, Measured, measured
+from cti_edits.harness.evaluation import Evaluation, StopRule, summarize
 
 BATCH_SIZE = 16
 
@@ -30,15 +30,15 @@ class ReferenceEvaluator:
         """None: lm-eval decides what goes through the model together."""
         return None
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """Nothing is kept from one call to the next."""
 
-    def measure(
+    def evaluate(
         self,
         start: int = 0,  # noqa: ARG002
         matrix: str | None = None,  # noqa: ARG002
-        hopeless: Hopeless | None = None,  # noqa: ARG002
-    ) -> Measured:
+        stop: StopRule | None = None,  # noqa: ARG002
+    ) -> Evaluation:
         """Evaluate the model as it stands on the calibration examples, all of it and all of them.
 
         Raises:
@@ -50,7 +50,7 @@ class ReferenceEvaluator:
             losses = self._gold_losses()
         else:
             losses = self._scored_losses(logged)
-        return measured(logged, losses, self.calibration.labels, self.calibration.metric.name)
+        return summarize(logged, losses, self.calibration.labels, self.calibration.metric.name)
 
     def _logged_samples(self) -> list[dict[str, Any]]:
         """What lm-eval logs of each example, in the order of the calibration set."""

@@ -17,7 +17,7 @@ from cti_edits.models.weights_hash import weights_sha256
 from cti_edits.version import __version__
 
 if TYPE_CHECKING:
-    from cti_edits.harness.edited import EditedHFLM
+    from cti_edits.harness.edited_model import EditedHFLM
 
 logger = logging.getLogger("cti_edits")
 
@@ -62,7 +62,7 @@ def identity(lm: EditedHFLM) -> str:
     arguments = {name: value for name, value in lm.given.of_answers().items() if name != "tokenizer"}
     parts: dict[str, object] = {
         "asked": lm.asked().to_json(),
-        "arguments": {name: told(name, value) for name, value in arguments.items()},
+        "arguments": {name: described(name, value) for name, value in arguments.items()},
         "revision": lm.given.revision,
         "edit": lm.edit.digest() if lm.edit is not None else None,
         "factorize": lm.factorize,
@@ -83,7 +83,7 @@ def identity(lm: EditedHFLM) -> str:
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
-def told(name: str, value: object) -> Json:
+def described(name: str, value: object) -> Json:
     """`plain_value` of an argument.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.edit_argument import EditArgument, GivenEdit, read_edits
+from cti_edits.harness.edit_argument import EditArgument, LoadedEdits, read_edits
 from cti_edits.harness.row_hashes import DIGITS, doc_hash, split
 
 
@@ -83,7 +83,7 @@ def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
     return SkippedRows(tuple((edit.name, edit.digest()) for edit in edits), frozenset(hashes))
 
 
-def rows_to_skip(argument: bool | EditArgument, given: GivenEdit | None) -> SkippedRows | None:
+def rows_to_skip(argument: bool | EditArgument, given: LoadedEdits | None) -> SkippedRows | None:
     """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
 
     Raises:

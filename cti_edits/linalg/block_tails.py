@@ -11,7 +11,7 @@ import torch
 from cti_edits.errors import EditError
 from cti_edits.linalg.gram import ROWS, eigenpairs, row_block_grams, squares_error
 from cti_edits.linalg.lowrank import check_decomposable, decompose, row_blocks
-from cti_edits.linalg.side_by_side import one_torch_thread, openblas
+from cti_edits.linalg.matrix_threads import one_torch_thread, openblas
 
 TAIL = 20
 """How many of the last singular values of a block count for its score."""

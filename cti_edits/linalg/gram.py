@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from cti_edits.artifact.ranks import partition_rows
+from cti_edits.linalg.lanczos import Cut, leading_eigenvectors
 from cti_edits.linalg.lapack import some_eigenpairs
-from cti_edits.linalg.leading import Cut, leading_vectors
 
 ROWS = 2048
 """Rows of the long side that are held in float64 at once."""
@@ -29,12 +29,12 @@ SUBSET = 1 / 3
 
 LARGE = 3072
 FEW = 1 / 50
-"""From this size on, and up to this share of eigenvectors, `leading_vectors` takes less time than LAPACK (measured on
-random matrices on two cores; one of 2048 still fits into the cache, where LAPACK is fast)."""
+"""From this size on, and up to this share of eigenvectors, `leading_eigenvectors` takes less time than LAPACK (measured
+on random matrices on two cores; one of 2048 still fits into the cache, where LAPACK is fast)."""
 
 RESIDUAL = 16
-"""How many times the residual of `leading_vectors` counts. Unlike rounding errors it comes as close to the bound as it
-is let, and more elements of the result would then differ from LAPACK's in their last bit."""
+"""How many times the residual of `leading_eigenvectors` counts. Unlike rounding errors it comes as close to the bound
+as it is let, and more elements of the result would then differ from LAPACK's in their last bit."""
 
 SHARE = 1 / 20
 """How much of the weight's own rounding the truncation may be off."""
@@ -64,8 +64,8 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     spans was measured below 0.6 √(m + n) units. How far V̂ is from orthonormal (some hundred units) moves Ŵ by as
     little, as no gap divides it.
 
-    A few vectors of a big matrix come from `leading.leading_vectors`. They and Θ belong to an A' that is off by ‖R‖
-    more (`leading.Cut`): δ is then larger by ‖R‖_F, the smallest eigenvalue of Θ is λ̂_j, and μ, above all others of
+    A few vectors of a big matrix come from `lanczos.leading_eigenvectors`. They and Θ belong to an A' that is off by
+    ‖R‖ more (`lanczos.Cut`): δ is then larger by ‖R‖_F, the smallest eigenvalue of Θ is λ̂_j, and μ, above all others of
     A', stands for λ̂_{j+1}. Where they are refused, and elsewhere, LAPACK finds them.
 
     The result is given if that bound is at most a twentieth of u ‖Ŵ‖_F, with u the unit roundoff of the block's dtype:
@@ -88,7 +88,7 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     gram = gram_matrix(tall)
     short = len(gram)
     if short >= LARGE and rank <= FEW * short:
-        basis = leading_vectors(gram, rank, functools.partial(accurate_cut, shape=block.shape, dtype=block.dtype))
+        basis = leading_eigenvectors(gram, rank, functools.partial(accurate_cut, shape=block.shape, dtype=block.dtype))
         if basis is not None:
             return projected(block, basis, keep=True)
     leading = 2 * rank <= short

@@ -12,7 +12,7 @@ from cti_edits.artifact.ranks import ROW_BLOCKS, partition_rows, row_block_sizes
 from cti_edits.errors import EditError
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.gram import truncated_by_gram
-from cti_edits.linalg.side_by_side import side_by_side
+from cti_edits.linalg.matrix_threads import matrix_threads
 
 BIG = 1 << 23
 AT_ONCE = 2
@@ -115,7 +115,7 @@ def truncate(
         return weight.clone()
     check_decomposable(weight, dtype)
     big = weight.device.type == "cpu" and len(blocks) > 1 and weight.numel() > BIG
-    with side_by_side(AT_ONCE if big else 1) as run:
+    with matrix_threads(AT_ONCE if big else 1) as run:
         return torch.cat(list(run(_truncated, blocks, ranks, itertools.repeat(dtype))))
 
 

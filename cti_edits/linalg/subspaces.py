@@ -53,7 +53,7 @@ def k_subspaces(
     if clusters > 1:
         generator = torch.Generator().manual_seed(seed)
         starts += [_nearest_rows(matrix, clusters, generator) for _ in range(STARTS)]
-    settled = [_settle(matrix, start, clusters, dimension) for start in starts]
+    settled = [_reassign_rows(matrix, start, clusters, dimension) for start in starts]
     best, _ = min(settled, key=lambda found: found[1])
     return K_SUBSPACES + "".join(HEXADECIMAL[index] for index in best.tolist())
 
@@ -68,7 +68,7 @@ def _nearest_rows(matrix: torch.Tensor, clusters: int, generator: torch.Generato
     return assignment
 
 
-def _settle(
+def _reassign_rows(
     matrix: torch.Tensor, assignment: torch.Tensor, clusters: int, dimension: int
 ) -> tuple[torch.Tensor, float]:
     """Alternate from ``assignment`` until the residual falls no more; the best assignment and its residual."""

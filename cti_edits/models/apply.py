@@ -15,9 +15,9 @@ from cti_edits.errors import EditError, FitError
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods import method_of
 from cti_edits.models.architectures import Family, architecture_fits, family_of
+from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.loaded_base import LoadedBase
-from cti_edits.models.where_loaded import WhereLoaded
 from cti_edits.models.wrappers import frozen, has_adapter, inner_layer, inner_model, keep_hook, no_values
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class AppliedEdit:
         self._model, self._weights, self._modules = None, [], []
 
 
-def located(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:
+def find_target(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:
     """The matrix of ``model`` that ``matrix_edit`` is of; its values do not matter.
 
     Args:
@@ -175,7 +175,9 @@ def located(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> Targ
     return target
 
 
-def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, **where: Unpack[WhereLoaded]) -> list[TargetMatrix]:
+def bind(
+    edit: Edit, model: torch.nn.Module, verify: bool = True, **where: Unpack[CheckpointLocation]
+) -> list[TargetMatrix]:
     """Find and check every matrix that ``edit`` names, without changing anything.
 
     Args:
@@ -207,7 +209,7 @@ def bind(edit: Edit, model: torch.nn.Module, verify: bool = True, **where: Unpac
     targets = []
     for index, matrix_edit in enumerate(edit.edits):
         place = f"{edit.name}: edits[{index}]"
-        target = located(matrix_edit, model, place)
+        target = find_target(matrix_edit, model, place)
         if why := no_values(model.get_submodule(target.module), target.parameter):
             raise FitError(f"{place}.module: the weight of {target.module} {why}")
         if not all_finite(target.weight):
@@ -224,7 +226,7 @@ def apply(
     verify: bool = True,
     factorize: bool = False,
     revertible: bool = True,
-    **where: Unpack[WhereLoaded],
+    **where: Unpack[CheckpointLocation],
 ) -> AppliedEdit:
     """Apply ``edit`` to ``model`` in place. Everything is checked and computed before the first weight changes.
 
@@ -286,7 +288,11 @@ def apply(
 
 @contextlib.contextmanager
 def applied(
-    edit: Edit, model: torch.nn.Module, verify: bool = True, factorize: bool = False, **where: Unpack[WhereLoaded]
+    edit: Edit,
+    model: torch.nn.Module,
+    verify: bool = True,
+    factorize: bool = False,
+    **where: Unpack[CheckpointLocation],
 ) -> Iterator[AppliedEdit]:
     """Keep an edit in force inside a ``with`` block; the former bits are back after it. Arguments as `apply` has them.
 

@@ -22,7 +22,7 @@ from cti_edits.files import atomic_folder
 from cti_edits.linalg.factors import Block
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods import method_of
-from cti_edits.models.apply import TargetMatrix, located
+from cti_edits.models.apply import TargetMatrix, find_target
 from cti_edits.models.architectures import architecture_fits
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
 from cti_edits.models.checkpoint import StoredTensor, stored_name
@@ -106,7 +106,7 @@ def _places(edit: Edit, checkpoint: CheckpointFiles) -> list[_Place]:
     places = []
     for index, one in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
-        target = located(one, model, where)
+        target = find_target(one, model, where)
         tied = [
             name
             for name, parameter in model.named_parameters(remove_duplicate=False)

@@ -65,7 +65,7 @@ class Seconds:
 
 
 def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...]:
-    """Measured here on the CPU, with random numbers in the place of the weights, which takes as long."""
+    """Evaluation here on the CPU, with random numbers in the place of the weights, which takes as long."""
     import torch
 
     from cti_edits.linalg.factors import Block, LowRank, is_smaller
@@ -85,13 +85,13 @@ def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...
     inputs = [torch.randn(tokens, columns, dtype=getattr(torch, dtype)) for tokens in TOKENS]
     with torch.inference_mode():
         return tuple(
-            Seconds(tokens, *alternated((lambda x=x: factored(x), lambda x=x: dense(x))))  # type: ignore[misc]
+            Seconds(tokens, *median_seconds((lambda x=x: factored(x), lambda x=x: dense(x))))  # type: ignore[misc]
             for tokens, x in zip(TOKENS, inputs, strict=True)
         )
 
 
 def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[Seconds, ...]:
-    """Measured here on the CPU: forward passes of the edited model, in the edit's dtype, over random tokens.
+    """Evaluation here on the CPU: forward passes of the edited model, in the edit's dtype, over random tokens.
 
     Raises:
         EditError: the model cannot be loaded, or the edit does not fit it.
@@ -114,11 +114,11 @@ def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[
     times: list[list[float]] = []
     for factorize in (True, False):
         with applied(edit, loaded, verify=False, factorize=factorize), torch.inference_mode():
-            times.append([alternated((lambda x=x: loaded(x),))[0] for x in inputs])  # type: ignore[misc]
+            times.append([median_seconds((lambda x=x: loaded(x),))[0] for x in inputs])  # type: ignore[misc]
     return tuple(Seconds(*row) for row in zip(TOKENS, *times, strict=True))
 
 
-def alternated(passes: Sequence[Callable[[], object]], least_runs: int = 5, seconds: float = 1.0) -> list[float]:
+def median_seconds(passes: Sequence[Callable[[], object]], least_runs: int = 5, seconds: float = 1.0) -> list[float]:
     """Median seconds of each, run in turn so that what else the machine does meets all of them.
 
     Args:

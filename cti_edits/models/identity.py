@@ -10,7 +10,7 @@ import torch
 
 from cti_edits.errors import CheckpointError, printable
 from cti_edits.models.checkpoint import BYTES, Checkpoint, StoredTensor, open_checkpoint
-from cti_edits.models.where_loaded import WhereLoaded
+from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.wrappers import inner_model
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | Non
     return Identity(tensor_sha256(parameter), DTYPE_NAMES[parameter.dtype], None, float(f"{norm:.12g}"))
 
 
-def checkpoint_of(model: torch.nn.Module, **where: Unpack[WhereLoaded]) -> Checkpoint | None:
+def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
     """Where a transformers model was loaded from, as far as this machine has it; None if that is not known.
 
     Args:
@@ -84,7 +84,7 @@ def checkpoint_of(model: torch.nn.Module, **where: Unpack[WhereLoaded]) -> Check
         return None
 
 
-def source_checkpoint(model: torch.nn.Module, **where: Unpack[WhereLoaded]) -> Checkpoint | None:
+def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
     """As `checkpoint_of`; None where the model does not say what it was loaded from.
 
     Args:

@@ -10,8 +10,8 @@ from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import BaseMismatchError, CheckpointError, FitError
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.checkpoint_location import CheckpointLocation, edit_subfolder
 from cti_edits.models.identity import source_checkpoint
-from cti_edits.models.where_loaded import WhereLoaded, edit_subfolder
 
 
 class LoadedBase:
@@ -23,7 +23,7 @@ class LoadedBase:
         where: see `identity.source_checkpoint`.
     """
 
-    def __init__(self, edit: Edit, model: torch.nn.Module, where: WhereLoaded) -> None:
+    def __init__(self, edit: Edit, model: torch.nn.Module, where: CheckpointLocation) -> None:
         self._edit = edit
         self._model = model
         self._where = where.copy()

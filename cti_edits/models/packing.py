@@ -15,7 +15,7 @@ from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, p
 from cti_edits.files import write_atomically
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.factor_file import factor_bytes
-from cti_edits.models.verify import base_checkpoint, examine, stored_matrix
+from cti_edits.models.verify import base_checkpoint, check_tensor, stored_matrix
 
 if TYPE_CHECKING:
     from cti_edits.linalg.factors import Block
@@ -95,7 +95,7 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
 
     from cti_edits.methods import method_of
 
-    finding = examine(edit, one, checkpoint)
+    finding = check_tensor(edit, one, checkpoint)
     if finding.verdict == "does not fit":
         raise FitError(f"{edit.name}: {one.module}: {finding.why}")
     if one.sha256 is None:

@@ -10,8 +10,8 @@ from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError,
 from cti_edits.models.architectures import architecture_fits, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.checkpoint_location import edit_subfolder
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.where_loaded import edit_subfolder
 
 EXIT_CODES: dict[Verdict, int] = {"ok": 0, "does not fit": 1, "cannot tell": 2}
 
@@ -40,7 +40,7 @@ def base_checkpoint(
 
 
 @dataclass(frozen=True)
-class Finding:
+class TensorCheck:
     """About one matrix edit: a verdict, and what it rests on in words."""
 
     matrix_edit: MatrixEdit
@@ -48,7 +48,7 @@ class Finding:
     why: str
 
 
-def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[Finding]:
+def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[TensorCheck]:
     """A finding for each matrix edit, in order. Tensor by tensor, so that one is in memory at a time."""
     broken = None
     try:
@@ -57,27 +57,27 @@ def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[Finding]:
         broken = str(error)
     for one in edit.edits:
         if broken is not None and one.factors is not None:
-            yield Finding(one, "does not fit", broken)
+            yield TensorCheck(one, "does not fit", broken)
         else:
-            yield examine(edit, one, checkpoint)
+            yield check_tensor(edit, one, checkpoint)
 
 
-def examine(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Finding:
+def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> TensorCheck:
     """The finding for one matrix edit, by name, shape, dtype, norm and hash of the stored tensor."""
     try:
         stored, _ = stored_matrix(edit, one, checkpoint)
         found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
     except FitError as error:
-        return Finding(one, "does not fit", str(error))
+        return TensorCheck(one, "does not fit", str(error))
     except EditError as error:
-        return Finding(one, "cannot tell", str(error))
+        return TensorCheck(one, "cannot tell", str(error))
     if found.verdict == "ok" or found.field is None:
-        return Finding(one, found.verdict, found.why)
+        return TensorCheck(one, found.verdict, found.why)
     where = f"{found.field}: " if found.field == "frobenius_norm" else f"{found.field}: {stored.name}: "
-    return Finding(one, found.verdict, where + found.why)
+    return TensorCheck(one, found.verdict, where + found.why)
 
 
-def exit_code(findings: list[Finding]) -> int:
+def exit_code(findings: list[TensorCheck]) -> int:
     """1 if any does not fit, else 2 if any cannot be told, else 0."""
     verdicts = {finding.verdict for finding in findings}
     return 1 if "does not fit" in verdicts else max((EXIT_CODES[verdict] for verdict in verdicts), default=0)

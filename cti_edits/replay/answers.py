@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.measured import Hopeless, Measured, checked_loss, measured
+from cti_edits.harness.evaluation import Evaluation, StopRule, checked_loss, summarize
 from cti_edits.harness.metrics import is_right
 from cti_edits.harness.questions import Question
 from cti_edits.replay.batches import ReadBatch
@@ -91,14 +91,14 @@ class Answers:
         """Of the examples that were judged so far, whether they are right."""
         return {example: is_right(sample, self._documents.metric.name) for example, sample in self._samples.items()}
 
-    def hopeless(self, hopeless: Hopeless) -> bool:
+    def decided(self, stop: StopRule) -> bool:
         """Ask whether what is there so far decides it; not if all is there."""
         if len(self._samples) == len(self._questions):
             return False
-        return hopeless(sum(not right for right in self.right.values()), math.fsum(self._losses.values()))
+        return stop(sum(not right for right in self.right.values()), math.fsum(self._losses.values()))
 
-    def measured(self, labels: Sequence[str] | None) -> Measured:
+    def evaluation(self, labels: Sequence[str] | None) -> Evaluation:
         """All of them together, in the order of the questions."""
         order = range(len(self._questions))
         samples, losses = [self._samples[i] for i in order], [self._losses[i] for i in order]
-        return measured(samples, losses, labels, self._documents.metric.name)
+        return summarize(samples, losses, labels, self._documents.metric.name)

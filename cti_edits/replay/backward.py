@@ -1,4 +1,4 @@
-"""A backward pass that stops at a block, asks no weight for a gradient, and is watched at linear layers."""
+"""A backward pass that stops at a block, asks no weight for a gradient, and is observe_gradients at linear layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def gradients_from(block: torch.nn.Module) -> Iterator[None]:
+def gradients_stop_at(block: torch.nn.Module) -> Iterator[None]:
     """Inside, gradients reach back to what enters this block, and no further."""
 
     def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -40,7 +40,7 @@ def gradients_from(block: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watched(
+def observe_gradients(
     modules: Sequence[torch.nn.Module], take: Callable[[int, torch.Tensor, torch.Tensor], None]
 ) -> Iterator[None]:
     """Inside, ``take`` is given each module's number, its input and the gradient at its output."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.harness.edited import ScoredTokens
+from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.questions import Question
 from cti_edits.replay.packed_rows import PackedBatch, pack
 

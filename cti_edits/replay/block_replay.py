@@ -16,9 +16,9 @@ import torch
 from cti_edits.harness.masked_lm import unused_positions
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
+from cti_edits.replay.module_cache import ModuleCache, reused_outputs, with_parents
 from cti_edits.replay.packed_rows import PackedBatch
 from cti_edits.replay.replaced_forward import replaced_forward
-from cti_edits.replay.unreached import Unreached, around, remembered
 
 OUTPUTS = ("U_in", "U_up", "U_out", "W_o")
 """Matrices that work on each token by itself, after the attention has looked at the others."""
@@ -60,7 +60,7 @@ class BlockReplay:
         self._matrices = family.matrices
         self._head = self._model.get_output_embeddings()
         self._first_position = 0 if self._causal else unused_positions(self._model)
-        self._last = [self.blocks[-1].get_submodule(name) for name in _by_token(family.matrices)]
+        self._last = [self.blocks[-1].get_submodule(name) for name in _tokenwise_modules(family.matrices)]
         self._returned = self._block_output()
 
     def hidden(
@@ -128,7 +128,7 @@ class BlockReplay:
         rows: torch.Tensor,
         columns: torch.Tensor,
         cache: Any = None,
-        unreached: Unreached | None = None,
+        module_cache: ModuleCache | None = None,
     ) -> torch.Tensor:
         """The logits at the places (rows, columns), (places, vocabulary), running from block ``start`` on.
 
@@ -139,28 +139,28 @@ class BlockReplay:
             rows: of each place.
             columns: of each place.
             cache: a transformers cache that takes the keys and values of the blocks that run.
-            unreached: what is known of block ``start`` if only one of its matrices is edited, and of no other block;
+            module_cache: what is known of block ``start`` if only one of its matrices is edited, and of no other block;
                 learned if nothing is. Always with the same batch and places.
         """
         with (
             self._skipped(range(start)),
             self._entering(start, entering),
-            _only_at(self._last, rows * batch.tokens.shape[1] + columns),
-            self._remembered(start, unreached),
+            _only_at_tokens(self._last, rows * batch.tokens.shape[1] + columns),
+            self._reused_outputs(start, module_cache),
         ):
             logits = self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
-        if unreached is not None and cache is not None:
-            if unreached.keys_values is None:
-                unreached.keys_values = cache.layers[start].keys, cache.layers[start].values
+        if module_cache is not None and cache is not None:
+            if module_cache.keys_values is None:
+                module_cache.keys_values = cache.layers[start].keys, cache.layers[start].values
             elif len(cache.layers) <= start or cache.layers[start].keys is None:
-                cache.update(*unreached.keys_values, start)
+                cache.update(*module_cache.keys_values, start)
         return logits
 
-    def _remembered(self, start: int, unreached: Unreached | None) -> contextlib.AbstractContextManager[None]:
-        if unreached is None:
+    def _reused_outputs(self, start: int, module_cache: ModuleCache | None) -> contextlib.AbstractContextManager[None]:
+        if module_cache is None:
             return contextlib.nullcontext()
-        edited = self._matrices[unreached.matrix]
-        return remembered(self.blocks[start], edited, around(self._matrices.values()), unreached.outputs)
+        edited = self._matrices[module_cache.matrix]
+        return reused_outputs(self.blocks[start], edited, with_parents(self._matrices.values()), module_cache.outputs)
 
     def next_logits(
         self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
@@ -222,12 +222,12 @@ class BlockReplay:
     def _skipped(self, indices: Sequence[int]) -> Iterator[None]:
         """Inside, these blocks give back what they are given."""
 
-        def passed_on(*arguments: Any, **named: Any) -> Any:
+        def pass_through(*arguments: Any, **named: Any) -> Any:
             return self._returned(_hidden_argument(arguments, named))
 
         with contextlib.ExitStack() as stack:
             for index in indices:
-                stack.enter_context(replaced_forward(self.blocks[index], passed_on))
+                stack.enter_context(replaced_forward(self.blocks[index], pass_through))
             yield
 
     @contextlib.contextmanager
@@ -237,14 +237,14 @@ class BlockReplay:
             yield
             return
 
-        def give(
+        def replace_hidden(
             _: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             if arguments:
                 return (hidden, *arguments[1:]), named
             return arguments, {**named, "hidden_states": hidden}
 
-        handle = self.blocks[start].register_forward_pre_hook(give, with_kwargs=True)
+        handle = self.blocks[start].register_forward_pre_hook(replace_hidden, with_kwargs=True)
         try:
             yield
         finally:
@@ -256,7 +256,7 @@ def _hidden_argument(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch
     return hidden
 
 
-def _by_token(matrices: Any) -> list[str]:
+def _tokenwise_modules(matrices: Any) -> list[str]:
     """Modules of a block that work on each token by itself: the MLP whole, where it is a module, and the rest.
 
     After the last block only some tokens are read, so that these modules need to see no others there.
@@ -269,10 +269,10 @@ def _by_token(matrices: Any) -> list[str]:
 
 
 @contextlib.contextmanager
-def _only_at(modules: Sequence[torch.nn.Module], indices: torch.Tensor) -> Iterator[None]:
+def _only_at_tokens(modules: Sequence[torch.nn.Module], indices: torch.Tensor) -> Iterator[None]:
     """Inside, these modules work on these tokens, counted over all rows; what they give for the others is zero."""
 
-    def narrowed(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def at_indices(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def run(hidden: torch.Tensor) -> torch.Tensor:
             flat, at = hidden.flatten(0, -2), indices.to(hidden.device)
             found = forward(flat[at][None])[0]
@@ -283,5 +283,5 @@ def _only_at(modules: Sequence[torch.nn.Module], indices: torch.Tensor) -> Itera
 
     with contextlib.ExitStack() as stack:
         for module in modules:
-            stack.enter_context(replaced_forward(module, narrowed(module.forward)))
+            stack.enter_context(replaced_forward(module, at_indices(module.forward)))
         yield

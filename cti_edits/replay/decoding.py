@@ -12,7 +12,7 @@ from cti_edits.replay.block_replay import BlockReplay
 
 
 @dataclass
-class Unfinished:
+class UnfinishedText:
     """A sequence that is to be continued.
 
     Attributes:
@@ -29,7 +29,7 @@ class Unfinished:
     finished: Callable[[Sequence[int]], bool] = field(repr=False)
 
 
-def decode(replay: BlockReplay, cache: Any, unfinished: Sequence[Unfinished]) -> None:
+def decode(replay: BlockReplay, cache: Any, unfinished: Sequence[UnfinishedText]) -> None:
     """Continue each sequence by the likeliest tokens until it is finished; ``written`` grows in place.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.harness.measured import Hopeless, Measured
+from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.harness.questions import UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.progress import Progress
@@ -17,14 +17,14 @@ EvaluatorName = Literal["replay", "reference"]
 class Evaluator(Protocol):
     """Measures a model on the calibration examples."""
 
-    def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
-        """See `replay_evaluator.ReplayEvaluator.measure`; the first call is for the unedited model."""
+    def evaluate(self, start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
+        """See `replay_evaluator.ReplayEvaluator.evaluate`; the first call is for the unedited model."""
 
     @property
     def batch_tokens(self) -> int | None:
         """Tokens in one pass, at most; less than before once the memory was exhausted. None where lm-eval decides."""
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """Forget what was measured, but for the size of batches; the unedited model comes first again."""
 
 

@@ -10,12 +10,12 @@ from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[imp
 from lm_eval.models.utils_hf import clear_torch_cache
 
 from cti_edits.errors import EditError
-from cti_edits.harness.questions import Question, Written
+from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.module_cache import ModuleCache
 from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.packing_check import check_packing
-from cti_edits.replay.unreached import Unreached
 
 GPU_ROWS = 16
 """Packed rows in one pass on a GPU: 4,096 tokens keep one busy."""
@@ -41,7 +41,7 @@ class Layout:
     kept: list[Any] | None
     kept_bytes: int
     block: int
-    _unreached: dict[int, Unreached]
+    _module_caches: dict[int, ModuleCache]
 
     def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question], rows: int | None = None) -> None:
         """Lay out ``questions``.
@@ -61,32 +61,32 @@ class Layout:
         self._row_tokens = ROW_TOKENS
         self._rows = default_rows(lm.device) if rows is None else rows
         self.kept_bytes = KEPT_BYTES
-        self.ask(questions)
+        self.set_questions(questions)
         while not self._packing_checked():
-            self.shrink()
+            self.halve()
 
     @property
     def batch_tokens(self) -> int:
         """Tokens in one pass, at most. The last bits of a log-likelihood depend on it."""
         return self._rows * self._row_tokens
 
-    def ask(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
+    def set_questions(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
         """Lay out these questions; see `batches.read_batches` for ``apart``."""
         self.questions = questions
         self._apart = apart
-        self._writes = any(isinstance(sequence, Written) for q in questions for sequence in q.asked)
-        self.restart()
+        self._writes = any(isinstance(sequence, GeneratedText) for q in questions for sequence in q.asked)
+        self.pack_anew()
 
-    def restart(self) -> None:
+    def pack_anew(self) -> None:
         """Lay the questions out anew, at block 0."""
         causal = self._lm.kind == "causal"
         self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens, self._apart)
         self.block = 0
-        self._unreached = {}
+        self._module_caches = {}
         self.entering = [None] * len(self.batches)
         self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
 
-    def written_together(self, index: int, size: int) -> range:
+    def continued_together(self, index: int, size: int) -> range:
         """The batches whose texts are continued together with those of batch ``index``.
 
         Neighbours, so many as are within ``kept_bytes`` together, or one; whichever of them is asked for.
@@ -106,28 +106,28 @@ class Layout:
             taken += needed
         return range(begin, len(self.batches))
 
-    def unreached(self, index: int, matrix: str) -> Unreached:
+    def module_cache(self, index: int, matrix: str) -> ModuleCache:
         """What is kept of batch ``index`` and block ``block`` while ``matrix`` is edited there."""
-        known = self._unreached.get(index)
+        known = self._module_caches.get(index)
         if known is None or known.matrix != matrix:
-            known = self._unreached[index] = Unreached(matrix)
+            known = self._module_caches[index] = ModuleCache(matrix)
         return known
 
-    def carry_on(self, block: int) -> None:
+    def advance_to(self, block: int) -> None:
         """Have the hidden states that enter ``block``. No block before it may be edited."""
         if block < self.block:
-            self.restart()
+            self.pack_anew()
         if block == self.block:
             return
         try:
-            self._unreached = {}
-            self.entering, self.block = self._carried(block), block
+            self._module_caches = {}
+            self.entering, self.block = self._advanced(block), block
         except BaseException:
             # Some of what is kept has come to the block, and some has not.
-            self.restart()
+            self.pack_anew()
             raise
 
-    def _carried(self, block: int) -> list[torch.Tensor | None]:
+    def _advanced(self, block: int) -> list[torch.Tensor | None]:
         carried: list[torch.Tensor | None] = []
         for index, (batch, entering) in enumerate(zip(self.batches, self.entering, strict=True)):
             kept = self.kept[index] if self.kept is not None else None
@@ -136,7 +136,7 @@ class Layout:
                 self.kept = None
         return carried
 
-    def shrink(self) -> None:
+    def halve(self) -> None:
         """Make batches smaller, fewer rows first and then shorter ones; at last keep nothing; and start anew.
 
         Raises:
@@ -154,15 +154,15 @@ class Layout:
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
                 "a narrower dtype, another device or a task with shorter examples may fit"
             )
-        self.restart()
+        self.pack_anew()
         clear_torch_cache()
 
-    def separate(self) -> bool:
+    def one_example_a_batch(self) -> bool:
         """Give each example a batch of its own, and start anew; False if that is so already."""
         if (self._rows, self._row_tokens) == (1, 1):
             return False
         self._rows = self._row_tokens = 1
-        self.restart()
+        self.pack_anew()
         return True
 
     def _packing_checked(self) -> bool:

@@ -15,24 +15,24 @@ from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[imp
 
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.measured import Hopeless, Measured, NotFiniteError
-from cti_edits.harness.questions import Filled, Written, questions
+from cti_edits.harness.evaluation import Evaluation, NotFiniteError, StopRule
+from cti_edits.harness.questions import FilledMasks, GeneratedText, questions
 from cti_edits.replay.answers import Answers
 from cti_edits.replay.batches import ReadBatch
 from cti_edits.replay.block_replay import BlockReplay, CachePart
-from cti_edits.replay.decoding import Unfinished, decode
+from cti_edits.replay.decoding import UnfinishedText, decode
+from cti_edits.replay.example_order import ExampleOrder
 from cti_edits.replay.layout import Layout, cache_bytes
 from cti_edits.replay.onednn import linear_by_onednn
-from cti_edits.replay.wrong_first import WrongFirst
 
 
 @dataclass
-class _Waiting:
+class _UnfinishedBatch:
     """The texts of a batch that do not go as drafted, and the keys and values that they go on from."""
 
     batch: int
     cache: Any
-    texts: dict[tuple[int, int], Unfinished]
+    texts: dict[tuple[int, int], UnfinishedText]
 
 
 class ReplayEvaluator:
@@ -61,22 +61,22 @@ class ReplayEvaluator:
         self._replay = BlockReplay(lm)
         self._questions = questions(lm, calibration, self._documents)
         self._layout = Layout(lm, self._replay, self._questions, rows)
-        self._writes = any(isinstance(sequence, Written) for q in self._questions for sequence in q.asked)
-        self._wrong_first = WrongFirst()
-        self._laid_out = False
+        self._writes = any(isinstance(sequence, GeneratedText) for q in self._questions for sequence in q.asked)
+        self._example_order = ExampleOrder()
+        self._texts_expected = False
 
     @property
     def batch_tokens(self) -> int | None:
         """See `evaluator.Evaluator`."""
         return self._layout.batch_tokens
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """See `evaluator.Evaluator`."""
-        self._layout.ask(self._questions)
-        self._wrong_first = WrongFirst()
-        self._laid_out = False
+        self._layout.set_questions(self._questions)
+        self._example_order = ExampleOrder()
+        self._texts_expected = False
 
-    def measure(self, start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
+    def evaluate(self, start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
         """Evaluate the model as it stands.
 
         What it writes when it is first called, later calls expect, and what it has right and wrong decides what lies
@@ -85,7 +85,7 @@ class ReplayEvaluator:
         Args:
             start: no block before this one is edited; 0 is always right.
             matrix: the role of the only matrix that is edited, one of block ``start``; None is always right.
-            hopeless: asked after each batch; if it says so, the rest is left out.
+            stop: asked after each batch; if it says so, the rest is left out.
 
         Returns:
             None if the rest was left out.
@@ -96,72 +96,72 @@ class ReplayEvaluator:
         while True:
             try:
                 with torch.no_grad(), linear_by_onednn(self._lm.model):
-                    return self._measure(start, matrix, hopeless)
+                    return self._evaluate(start, matrix, stop)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
-                if not self._layout.separate():
+                if not self._layout.one_example_a_batch():
                     raise
                 continue
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
             # Outside of the handler, which would keep the tensors of the frames that failed.
-            self._layout.shrink()
+            self._layout.halve()
 
-    def _measure(self, start: int, matrix: str | None, hopeless: Hopeless | None) -> Measured | None:
+    def _evaluate(self, start: int, matrix: str | None, stop: StopRule | None) -> Evaluation | None:
         layout = self._layout
-        layout.carry_on(start)
+        layout.advance_to(start)
         answers = Answers(self._documents, layout.questions)
         written: dict[tuple[int, int], list[int]] = {}
-        waiting: list[_Waiting] = []
+        waiting: list[_UnfinishedBatch] = []
         remaining, together = list(range(len(layout.batches))), range(0)
         while remaining:
             begun = [index for index in remaining if index in together] or remaining
-            index = begun[self._wrong_first.next([layout.batches[i].examples for i in begun], answers.right)]
+            index = begun[self._example_order.next([layout.batches[i].examples for i in begun], answers.right)]
             remaining.remove(index)
             batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None
-            unreached = layout.unreached(index, matrix) if matrix is not None else None
+            module_cache = layout.module_cache(index, matrix) if matrix is not None else None
             logits = self._replay.logits(
-                batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache, unreached
+                batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache, module_cache
             )
             answers.score(batch, logits, self._lm.log_probabilities(logits))
             new: dict[tuple[int, int], list[int]] = {}
             if texts := self._read_texts(batch, logits, answers, new):
-                waiting.append(_Waiting(index, cache, texts))
+                waiting.append(_UnfinishedBatch(index, cache, texts))
             if self._writes:
-                together = layout.written_together(index, cache_bytes([cache]))
+                together = layout.continued_together(index, cache_bytes([cache]))
             if waiting and not any(i in together for i in remaining):
                 # What is continued together, and in which order, must not depend on which batch came first.
                 waiting.sort(key=lambda one: one.batch)
-                self._write_on(start, waiting)
+                self._continue_texts(start, waiting)
                 new |= {name: text.written for group in waiting for name, text in group.texts.items()}
                 waiting = []
-            self._give_texts(new, answers)
+            self._take_texts(new, answers)
             written |= new
             answers.finish({*batch.examples, *(example for example, _ in new)})
-            if hopeless is not None and answers.hopeless(hopeless):
-                self._wrong_first.add(answers.right)
+            if stop is not None and answers.decided(stop):
+                self._example_order.add(answers.right)
                 return None
-        self._wrong_first.add(answers.right)
-        if not self._laid_out:
-            self._lay_out(written, answers.right)
-        return answers.measured(self._labels)
+        self._example_order.add(answers.right)
+        if not self._texts_expected:
+            self._expect_texts(written, answers.right)
+        return answers.evaluation(self._labels)
 
     def _read_texts(
         self, batch: ReadBatch, logits: torch.Tensor, answers: Answers, written: dict[tuple[int, int], list[int]]
-    ) -> dict[tuple[int, int], Unfinished]:
+    ) -> dict[tuple[int, int], UnfinishedText]:
         """Take what a masked model fills in and what is written as drafted; what goes another way is given back."""
-        waiting: dict[tuple[int, int], Unfinished] = {}
+        waiting: dict[tuple[int, int], UnfinishedText] = {}
         if len(batch.scored) == len(batch.reads):
             return waiting
         likeliest = logits.argmax(dim=-1).tolist()
         for name, places in batch.reads.items():
             sequence = self._sequence(name)
             tokens = [likeliest[place] for place in places]
-            if isinstance(sequence, Filled):
+            if isinstance(sequence, FilledMasks):
                 answers.responses[name] = sequence.text(self._lm, tokens)
-            elif isinstance(sequence, Written):
+            elif isinstance(sequence, GeneratedText):
                 agreed = next((i for i, draft in enumerate(sequence.draft) if tokens[i] != draft), len(tokens) - 1)
                 finished = functools.partial(sequence.generation.finished, self._lm)
                 if finished(tokens[: agreed + 1]):
@@ -169,17 +169,17 @@ class ReplayEvaluator:
                     continue
                 row, path = batch.paths[name]
                 seen = len(sequence.prompt) + agreed
-                waiting[name] = Unfinished(row, list(path[:seen]), tokens[: agreed + 1], finished)
+                waiting[name] = UnfinishedText(row, list(path[:seen]), tokens[: agreed + 1], finished)
         return waiting
 
     def _sequence(self, name: tuple[int, int]) -> Any:
         return self._layout.questions[name[0]].sequences[name[1]]
 
-    def _give_texts(self, written: dict[tuple[int, int], list[int]], answers: Answers) -> None:
+    def _take_texts(self, written: dict[tuple[int, int], list[int]], answers: Answers) -> None:
         for name, tokens in written.items():
             answers.responses[name] = self._sequence(name).generation.text(self._lm, tokens)
 
-    def _write_on(self, start: int, waiting: Sequence[_Waiting]) -> None:
+    def _continue_texts(self, start: int, waiting: Sequence[_UnfinishedBatch]) -> None:
         """Continue the texts of these batches."""
         layout = self._layout
         for group in waiting:
@@ -191,7 +191,7 @@ class ReplayEvaluator:
         texts = [(group, text) for group in waiting for text in group.texts.values()]
         texts.sort(key=lambda one: len(one[1].path))
         while texts:
-            together = self._that_fit(start, texts)
+            together = self._texts_that_fit(start, texts)
             texts = texts[len(together) :]
             unfinished, parts = [], []
             for group in waiting:
@@ -203,14 +203,14 @@ class ReplayEvaluator:
                     unfinished += own
             decode(self._replay, self._replay.gathered_cache(parts, start), unfinished)
 
-    def _caches(self, group: _Waiting) -> tuple[Any, Any]:
+    def _caches(self, group: _UnfinishedBatch) -> tuple[Any, Any]:
         """The keys and values of a batch: those of unedited blocks, and those of the others."""
         kept = self._layout.kept
         return (group.cache if kept is None else kept[group.batch]), group.cache
 
-    def _that_fit(
-        self, start: int, texts: Sequence[tuple[_Waiting, Unfinished]]
-    ) -> Sequence[tuple[_Waiting, Unfinished]]:
+    def _texts_that_fit(
+        self, start: int, texts: Sequence[tuple[_UnfinishedBatch, UnfinishedText]]
+    ) -> Sequence[tuple[_UnfinishedBatch, UnfinishedText]]:
         """So many of the first texts, one or more, as are within `Layout.kept_bytes` each with a row of its own."""
         before, after = self._caches(texts[0][0])
         layers = [*before.layers[:start], *after.layers[start:]]
@@ -220,13 +220,13 @@ class ReplayEvaluator:
             count += 1
         return texts[:count]
 
-    def _lay_out(self, written: dict[tuple[int, int], list[int]], right: dict[int, bool]) -> None:
+    def _expect_texts(self, written: dict[tuple[int, int], list[int]], right: dict[int, bool]) -> None:
         """Expect of later calls what was written now, and have what is right now apart from what is wrong."""
-        self._layout.ask(
+        self._layout.set_questions(
             [
                 question.with_drafts([tuple(written.get((example, i), ())) for i in range(len(question.asked))])
                 for example, question in enumerate(self._layout.questions)
             ],
             [right[example] for example in range(len(self._layout.questions))],
         )
-        self._laid_out = True
+        self._texts_expected = True

@@ -22,10 +22,10 @@ from torch.utils.checkpoint import checkpoint
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.measured import NotFiniteError
+from cti_edits.harness.evaluation import NotFiniteError
 from cti_edits.harness.questions import Question, UnsupportedError
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.replay.backward import gradients_from, watched, without_weight_gradients
+from cti_edits.replay.backward import gradients_stop_at, observe_gradients, without_weight_gradients
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.gradients import loss_gradients
@@ -35,7 +35,7 @@ from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replaced_forward import replaced_forward
 
 
-class Directions(NamedTuple):
+class SingularVectors(NamedTuple):
     """Singular directions of one row block.
 
     Attributes:
@@ -54,7 +54,7 @@ Gradients = list[list[tuple[torch.Tensor, ...]]]
 def loss_sigma_gradients(
     lm: Any,
     targets: Sequence[TargetMatrix],
-    directions: Sequence[Sequence[Sequence[Directions]]],
+    directions: Sequence[Sequence[Sequence[SingularVectors]]],
     requests: Sequence[GoldRequest],
     advance: Callable[[int], None] = lambda _: None,
     rows: int = 1,
@@ -90,11 +90,11 @@ def loss_sigma_gradients(
                 found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
-                if not size.separate():
+                if not size.one_example_a_batch():
                     raise
                 break
             if found is None:
-                size.shrink(batch, remaining, lm.device)
+                size.halve(batch, remaining, lm.device)
                 break
             for total, contribution in zip(totals, found, strict=True):
                 total += contribution
@@ -117,13 +117,13 @@ def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _S
                 raise
         else:
             return True
-        size.shrink(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
+        size.halve(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
 
 
 def _of_whole_gradients(
     gradients: Sequence[torch.Tensor],
     targets: Sequence[TargetMatrix],
-    directions: Sequence[Sequence[Sequence[Directions]]],
+    directions: Sequence[Sequence[Sequence[SingularVectors]]],
 ) -> Gradients:
     """diag(U_kᵀ G_k V_k), from G itself: for models that cannot be given packed rows."""
     found: Gradients = []
@@ -148,14 +148,14 @@ class _Size:
         self.row_tokens = ROW_TOKENS
         self.checkpointed = False
 
-    def separate(self) -> bool:
+    def one_example_a_batch(self) -> bool:
         """Have each example by itself; False if that is so already."""
         if (self.rows, self.row_tokens) == (1, 1):
             return False
         self.rows = self.row_tokens = 1
         return True
 
-    def shrink(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
+    def halve(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
         """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
 
         Raises:
@@ -187,7 +187,7 @@ def _if_it_fits(function: Callable[[], Any]) -> Any:
 class _Projection:
     """The directions of one matrix, for each way to cut it, laid out for few large products."""
 
-    def __init__(self, ways: Sequence[Sequence[Directions]], dtype: torch.dtype, device: Any) -> None:
+    def __init__(self, ways: Sequence[Sequence[SingularVectors]], dtype: torch.dtype, device: Any) -> None:
         self._widths = [[block.U.shape[1] for block in blocks] for blocks in ways]
         self.width = sum(map(sum, self._widths))
         self._runs = [run for blocks in ways for run in _equal_runs(blocks, dtype, device)]
@@ -229,7 +229,7 @@ class _Run(NamedTuple):
         return self.U.shape[0] * self.U.shape[2]
 
 
-def _equal_runs(blocks: Sequence[Directions], dtype: torch.dtype, device: Any) -> list[_Run]:
+def _equal_runs(blocks: Sequence[SingularVectors], dtype: torch.dtype, device: Any) -> list[_Run]:
     runs = []
     start = 0
     for _, equal in itertools.groupby(blocks, key=lambda block: block.U.shape):
@@ -269,13 +269,13 @@ def _batch_gradients(
         stack.enter_context(torch.enable_grad())
         stack.enter_context(without_weight_gradients(lm.model))
         stack.enter_context(linear_by_onednn(lm.model))
-        stack.enter_context(gradients_from(replay.blocks[min(target.layer for target in targets)]))
+        stack.enter_context(gradients_stop_at(replay.blocks[min(target.layer for target in targets)]))
         if checkpointed:
             # Not the last: it runs on the places that are read, which a second run would know nothing of.
             for block in replay.blocks[:-1]:
                 again = functools.partial(checkpoint, block.forward, use_reentrant=False)
                 stack.enter_context(replaced_forward(block, again))
-        stack.enter_context(watched([lm.model.get_submodule(target.module) for target in targets], take))
+        stack.enter_context(observe_gradients([lm.model.get_submodule(target.module) for target in targets], take))
         logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
         # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
         _loss_sum(logits, batch, questions).backward()  # type: ignore[no-untyped-call]

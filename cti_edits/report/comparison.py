@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cti_edits.errors import printable
-from cti_edits.harness.comparison import ALPHA, Comparison, Paired, difference_text
+from cti_edits.harness.comparison import ALPHA, Comparison, PairedRuns, difference_text
 from cti_edits.report.listing import interval_text, print_columns
 
 NO_EDIT = (
@@ -91,7 +91,7 @@ def run_labels(comparison: Comparison) -> list[str]:
     return [f"{label} ({number})" if labels.count(label) > 1 else label for number, label in enumerate(labels, 1)]
 
 
-def verdict(paired: Paired, subject: str) -> str:
+def verdict(paired: PairedRuns, subject: str) -> str:
     """What the figures of two runs allow one to say, in a sentence."""
     word = short_verdict(paired)
     if word == "no evidence":
@@ -99,7 +99,7 @@ def verdict(paired: Paired, subject: str) -> str:
     return f"{subject} {'helps' if word == 'better' else 'hurts'} on these examples."
 
 
-def short_verdict(paired: Paired, several: bool = False) -> str:
+def short_verdict(paired: PairedRuns, several: bool = False) -> str:
     """Better or worse where the interval leaves zero out, and of several runs Holm's p does, too; else no evidence."""
     if several and paired.corrected_p_value >= ALPHA:
         return "no evidence"

@@ -18,7 +18,7 @@ Line = tuple[str, object]
 """A key and its value. A key alone is a heading, the keys below it are indented."""
 
 
-def laid_out(key: str, value: str, width: int | None) -> str:
+def wrapped(key: str, value: str, width: int | None) -> str:
     """One line, or several of at most ``width`` columns; a key alone is a heading."""
     line = f"{key:<{VALUES_AT}}{value}" if value else key
     if width is None or len(line) <= width:

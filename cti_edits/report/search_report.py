@@ -7,7 +7,7 @@ from pathlib import Path
 from cti_edits.errors import printable
 from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.report.edit_lines import laid_out, measurement_lines
+from cti_edits.report.edit_lines import measurement_lines, wrapped
 from cti_edits.report.listing import interval_text, print_columns
 from cti_edits.search.runner import SearchResult
 from cti_edits.search.space import Outcome
@@ -49,7 +49,7 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         print("No candidate beat the unedited model: the edit is empty.")
     if test:
         for key, value in measurement_lines("test part", test):
-            print(laid_out(key, str(value), None))
+            print(wrapped(key, str(value), None))
     if not calibration.own_validation:
         print(
             f"{name} has no validation rows apart from its test rows: the examples are from the first 20 % of those. "

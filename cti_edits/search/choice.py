@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from cti_edits.harness.measured import Hopeless
+from cti_edits.harness.evaluation import StopRule
 from cti_edits.search.space import Candidate, Outcome, cannot_win, winner
 
-Measure = Callable[[Hopeless | None], Outcome | None]
+Evaluate = Callable[[StopRule | None], Outcome | None]
 """Evaluates one candidate; None where it was stopped."""
 
-Passes = Callable[[Collection[Candidate]], Iterator[tuple[Candidate, Measure]]]
+Passes = Callable[[Collection[Candidate]], Iterator[tuple[Candidate, Evaluate]]]
 """Goes through the candidates that are asked for, in the order in which they are cheapest to evaluate."""
 
 
@@ -56,8 +56,8 @@ def choose(
     applied: set[Candidate | None] = {None}
     while True:
         best = _leader(unedited, candidates, found)
-        for candidate, measure in passes(wanted) if wanted else ():
-            outcome = measure(_stop(candidate, best, reached) if exact_stop else None)
+        for candidate, evaluate in passes(wanted) if wanted else ():
+            outcome = evaluate(_stop(candidate, best, reached) if exact_stop else None)
             if outcome is not None:
                 found[candidate] = outcome
                 best = winner([best, outcome])
@@ -83,11 +83,11 @@ def _leader(unedited: Outcome, candidates: Sequence[Candidate], found: dict[Cand
     return winner([unedited, *(found[one] for one in candidates if one in found)])
 
 
-def _stop(candidate: Candidate, best: Outcome, reached: dict[Candidate, tuple[int, float]]) -> Hopeless:
+def _stop(candidate: Candidate, best: Outcome, reached: dict[Candidate, tuple[int, float]]) -> StopRule:
     """Stops against ``best``, and notes how far the candidate came."""
 
-    def hopeless(wrong: int, loss: float) -> bool:
+    def stop(wrong: int, loss: float) -> bool:
         reached[candidate] = wrong, loss
         return cannot_win(best, wrong, loss)
 
-    return hopeless
+    return stop

@@ -11,7 +11,7 @@ import torch
 
 from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, kept_parameters
 from cti_edits.errors import EditError
-from cti_edits.harness.measured import Hopeless, Measured
+from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.linalg.block_spectra import truncate_with
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
@@ -21,7 +21,7 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.progress import Progress
 from cti_edits.replay.evaluator import Evaluator
-from cti_edits.search.choice import Measure, choose
+from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.space import Candidate, MatrixId, Outcome, Partition
 
 Group = tuple[MatrixId, int, list[Candidate]]
@@ -29,7 +29,7 @@ Group = tuple[MatrixId, int, list[Candidate]]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedCandidates:
     """What the evaluation of a search's candidates gave.
 
     Attributes:
@@ -93,7 +93,7 @@ class EditedWeights:
 
 def evaluate(
     evaluator: Evaluator, weights: EditedWeights, groups: Sequence[Group], exact_stop: bool, progress: Progress
-) -> Evaluated:
+) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
     All that is compared comes from batches of one size. Where the memory is exhausted on the way, evaluation starts
@@ -115,7 +115,7 @@ def evaluate(
         try:
             return _evaluate(evaluator, weights, groups, exact_stop, progress)
         except _SizeChangedError:
-            evaluator.start_over()
+            evaluator.reset()
             progress.note(
                 f"batches have {evaluator.batch_tokens} tokens now, they had {size}: the memory was exhausted, or a "
                 "loss was not finite; evaluation starts again, so that all candidates are compared at one size"
@@ -128,44 +128,44 @@ class _SizeChangedError(Exception):
 
 def _evaluate(
     evaluator: Evaluator, weights: EditedWeights, groups: Sequence[Group], exact_stop: bool, progress: Progress
-) -> Evaluated:
+) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
-    def measured(start: int = 0, matrix: str | None = None, hopeless: Hopeless | None = None) -> Measured | None:
-        found = evaluator.measure(start, matrix, hopeless)
+    def run(start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
+        found = evaluator.evaluate(start, matrix, stop)
         if evaluator.batch_tokens != size:
             raise _SizeChangedError
         return found
 
-    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Measure]]:
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
         # In the order of the layers, so that what comes before them is run once.
         for target_id, clusters, members in sorted(groups, key=lambda group: group[0].layer):
             those = [candidate for candidate in members if candidate in wanted]
             target = weights.targets[target_id]
             for candidate, partition, edited in weights.of((target_id, clusters, those)) if those else ():
-                yield candidate, functools.partial(measure, candidate, partition, target, edited)
+                yield candidate, functools.partial(evaluate_candidate, candidate, partition, target, edited)
                 advance(1 if candidate not in told else 0)
                 told.add(candidate)
 
-    def measure(
-        candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, hopeless: Hopeless | None
+    def evaluate_candidate(
+        candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, stop: StopRule | None
     ) -> Outcome | None:
-        with _named(candidate, target), in_force(target, edited):
-            found = measured(target.layer, target.matrix, hopeless)
+        with _named(candidate, target), replaced_weight(target, edited):
+            found = run(target.layer, target.matrix, stop)
         return None if found is None else _outcome(candidate, found, _added(weights, candidate, partition), partition)
 
     told: set[Candidate] = set()
     with progress.phase("evaluations", 1 + sum(len(members) for _, _, members in groups)) as advance:
-        unedited = _outcome(None, whole(measured()))
+        unedited = _outcome(None, completed(run()))
         advance(1)
         choice = choose(
             unedited,
             [candidate for _, _, members in groups for candidate in members],
             passes,
-            lambda outcome: _as_applied(outcome, measured, weights),
+            lambda outcome: _as_applied(outcome, run, weights),
             exact_stop,
         )
-    return Evaluated(unedited, choice.outcomes, choice.stopped, choice.best, size)
+    return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size)
 
 
 def shape_of(target: TargetMatrix) -> tuple[int, int]:
@@ -174,7 +174,7 @@ def shape_of(target: TargetMatrix) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def in_force(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
+def replaced_weight(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
     """The edited weight inside, the former bits after it."""
     former = target.weight.clone()
     try:
@@ -195,7 +195,7 @@ def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
         raise EditError(f"{target.module} at ρ = {candidate.rho:g}, K = {candidate.clusters}: {error}") from None
 
 
-def _as_applied(outcome: Outcome, measured: Callable[[int, str], Measured | None], weights: EditedWeights) -> Outcome:
+def _as_applied(outcome: Outcome, run: Callable[[int, str], Evaluation | None], weights: EditedWeights) -> Outcome:
     """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
     candidate = outcome.candidate
     if candidate is None or outcome.partition != ROW_BLOCKS:
@@ -205,8 +205,8 @@ def _as_applied(outcome: Outcome, measured: Callable[[int, str], Measured | None
     edited = truncate(target.weight, weights.ranks(candidate, partition), partition=partition)
     if torch.equal(edited, tried):
         return outcome
-    with _named(candidate, target), in_force(target, edited):
-        found = whole(measured(target.layer, target.matrix))
+    with _named(candidate, target), replaced_weight(target, edited):
+        found = completed(run(target.layer, target.matrix))
     return _outcome(candidate, found, outcome.added_parameters, partition)
 
 
@@ -215,26 +215,26 @@ def _added(weights: EditedWeights, candidate: Candidate, partition: str) -> int:
     return kept_parameters(shape, weights.ranks(candidate, partition), partition) - shape[0] * shape[1]
 
 
-def whole(measured: Measured | None) -> Measured:
+def completed(evaluation: Evaluation | None) -> Evaluation:
     """What a measurement gave that nothing could stop.
 
     Raises:
         ValueError: it was stopped.
     """
-    if measured is None:
+    if evaluation is None:
         raise ValueError("an evaluation that nothing can stop was stopped")
-    return measured
+    return evaluation
 
 
 def _outcome(
-    candidate: Candidate | None, measured: Measured, added_parameters: int = 0, partition: str = ROW_BLOCKS
+    candidate: Candidate | None, evaluation: Evaluation, added_parameters: int = 0, partition: str = ROW_BLOCKS
 ) -> Outcome:
     return Outcome(
         candidate,
-        measured.accuracy,
-        measured.nll,
-        measured.correct,
+        evaluation.accuracy,
+        evaluation.nll,
+        evaluation.correct,
         added_parameters,
         partition,
-        measured.predicted,
+        evaluation.predicted,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from cti_edits.artifact.asked import Asked, AskedTask
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.harness.edited import EditedHFLM
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
 from cti_edits.harness.row_hashes import joined
 

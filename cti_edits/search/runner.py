@@ -23,7 +23,7 @@ from cti_edits.models.identity import checkpoint_of, identity_of
 from cti_edits.models.wrappers import inner_model
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
-from cti_edits.search.evaluations import EditedWeights, Evaluated, evaluate, shape_of, whole
+from cti_edits.search.evaluations import EditedWeights, EvaluatedCandidates, completed, evaluate, shape_of
 from cti_edits.search.record import what_was_asked
 from cti_edits.search.scoring import rank_matrices
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, candidates
@@ -112,14 +112,14 @@ def _measure_test(
 ) -> dict[str, Any]:
     """The unedited and the edited model on the test rows, for the manifest's ``results.test``."""
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
-        measures = evaluator_of(evaluator, lm, test, progress, batch_rows)
-        baseline = whole(measures.measure())
+        test_evaluator = evaluator_of(evaluator, lm, test, progress, batch_rows)
+        baseline = completed(test_evaluator.evaluate())
         advance(1)
         edited = baseline
         if edit.edits:
-            with applied(edit, lm.model, **lm.where_loaded):
+            with applied(edit, lm.model, **lm.checkpoint_location):
                 # From the start: asked once, what enters the edited block would only take memory.
-                edited = whole(measures.measure())
+                edited = completed(test_evaluator.evaluate())
             advance(1)
     return {
         "n": len(test.doc_ids),
@@ -141,11 +141,11 @@ def _manifest(
     name: str,
     base_id: str,
     targets: Mapping[MatrixId, TargetMatrix],
-    evaluated: Evaluated,
+    evaluated: EvaluatedCandidates,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
     unedited, best = evaluated.unedited, evaluated.best
-    checkpoint = checkpoint_of(lm.model, **lm.where_loaded)
+    checkpoint = checkpoint_of(lm.model, **lm.checkpoint_location)
     edits: tuple[MatrixEdit, ...] = ()
     if best.candidate is not None:
         edits = (_matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)

@@ -11,13 +11,13 @@ import torch
 from cti_edits.errors import EditError, FitError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.linalg.block_tails import HELD, BlockTail
-from cti_edits.linalg.side_by_side import side_by_side
+from cti_edits.linalg.matrix_threads import matrix_threads
 from cti_edits.linalg.spectrum import matrix_score
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.progress import Progress
-from cti_edits.replay.sigma_gradients import Directions, loss_sigma_gradients
+from cti_edits.replay.sigma_gradients import SingularVectors, loss_sigma_gradients
 from cti_edits.search.space import MatrixId, SearchSettings, keep_best
 
 
@@ -35,21 +35,21 @@ def rank_matrices(
     Raises:
         EditError: a weight, a loss, a gradient or a score is not finite; the message names it.
     """
-    directions = tail_directions(settings.clusters, targets, cache, progress)
+    directions = last_singular_vectors(settings.clusters, targets, cache, progress)
     scores = matrix_scores(lm, calibration, settings.clusters, targets, directions, progress)
     return {clusters: keep_best(found, top_q) for clusters, found in scores.items()}
 
 
-def tail_directions(
+def last_singular_vectors(
     clusters: Sequence[int], targets: Mapping[MatrixId, TargetMatrix], cache: SpectrumCache, progress: Progress
-) -> list[list[list[Directions]]]:
+) -> list[list[list[SingularVectors]]]:
     """The last singular vectors of the row blocks of every matrix, for each K; what `matrix_scores` wants.
 
     Raises:
         FitError: a weight is not finite; the message names it.
     """
 
-    def directions_of(target: TargetMatrix) -> list[list[Directions]]:
+    def directions_of(target: TargetMatrix) -> list[list[SingularVectors]]:
         try:
             tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
         except EditError as error:
@@ -58,7 +58,7 @@ def tail_directions(
 
     directions = []
     small = all(t.weight.device.type == "cpu" and t.weight.numel() <= HELD for t in targets.values())
-    with progress.phase("decompositions", len(targets)) as advance, side_by_side(None if small else 1) as run:
+    with progress.phase("decompositions", len(targets)) as advance, matrix_threads(None if small else 1) as run:
         # One big matrix keeps all threads busy, and two take the memory of two.
         for found in run(directions_of, targets.values()):
             directions.append(found)
@@ -71,7 +71,7 @@ def matrix_scores(
     calibration: CalibrationSet,
     clusters: Sequence[int],
     targets: Mapping[MatrixId, TargetMatrix],
-    directions: Sequence[Sequence[Sequence[Directions]]],
+    directions: Sequence[Sequence[Sequence[SingularVectors]]],
     progress: Progress,
 ) -> dict[int, dict[MatrixId, float]]:
     """For each K, the score of every matrix (DESIGN: score), from one gradient pass.
@@ -99,7 +99,7 @@ def matrix_scores(
     return scores
 
 
-def _directions(tails: Sequence[BlockTail], target: TargetMatrix) -> list[Directions]:
+def _directions(tails: Sequence[BlockTail], target: TargetMatrix) -> list[SingularVectors]:
     """In the precision that they are used in: those of every matrix and K together take gigabytes."""
     dtype = torch.float64 if target.parameter.dtype == torch.float64 else torch.float32
-    return [Directions(tail.U.to(dtype), tail.V.to(dtype)) for tail in tails]
+    return [SingularVectors(tail.U.to(dtype), tail.V.to(dtype)) for tail in tails]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cti_edits.artifact.ranks import MAX_SUBSPACES, ROW_BLOCKS
 from cti_edits.errors import EditError
-from cti_edits.harness.measured import NLL_STEP
+from cti_edits.harness.evaluation import NLL_STEP
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)

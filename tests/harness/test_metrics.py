@@ -65,10 +65,10 @@ def test_a_value_between_right_and_wrong_names_row_and_metric(value: object) -> 
 def test_both_evaluators_rank_by_the_metric(metric: str, tmp_path: Path) -> None:
     task, lm = task_of(tmp_path, "both", BOTH), lm_of("gptj")
     calibration = draw(task, 9, 0, metric=metric)
-    ours, theirs = ReplayEvaluator(lm, calibration).measure(), ReferenceEvaluator(lm, calibration).measure()
+    ours, theirs = ReplayEvaluator(lm, calibration).evaluate(), ReferenceEvaluator(lm, calibration).evaluate()
     assert ours is not None
     assert ours.correct == theirs.correct
-    other = ReferenceEvaluator(lm, draw(task, 9, 0, metric="acc_norm" if metric == "acc" else "acc")).measure()
+    other = ReferenceEvaluator(lm, draw(task, 9, 0, metric="acc_norm" if metric == "acc" else "acc")).evaluate()
     assert other.correct != theirs.correct
 
 
@@ -77,7 +77,7 @@ def test_the_filter_that_was_chosen_counts(tmp_path: Path) -> None:
     task, lm = task_of(tmp_path, "written", FILTERED, "generate_until"), lm_of("gptj")
     for name in ("exact_match,any", "exact_match,nothing"):
         calibration = draw(task, 5, 0, metric=name)
-        ours, theirs = ReplayEvaluator(lm, calibration).measure(), ReferenceEvaluator(lm, calibration).measure()
+        ours, theirs = ReplayEvaluator(lm, calibration).evaluate(), ReferenceEvaluator(lm, calibration).evaluate()
         assert ours is not None
         assert ours.correct == theirs.correct
 

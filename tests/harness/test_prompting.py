@@ -104,12 +104,12 @@ def test_both_evaluators_ask_alike(output_type: str, tmp_path: Path) -> None:
         num_fewshot=1, apply_chat_template=True, system_instruction="Be brief.", gen_kwargs={"until": ["a"]}
     )
     calibration = draw(load_task(name, str(tmp_path)), 2, 0, way.with_model(lm))
-    theirs = ReferenceEvaluator(lm, calibration).measure()
-    ours = ReplayEvaluator(lm, calibration).measure()
+    theirs = ReferenceEvaluator(lm, calibration).evaluate()
+    ours = ReplayEvaluator(lm, calibration).evaluate()
     assert ours is not None
     assert ours.correct == theirs.correct
     assert ours.nll == pytest.approx(theirs.nll, rel=2e-5)
-    plain = ReferenceEvaluator(lm, draw(load_task(name, str(tmp_path)), 2, 0)).measure()
+    plain = ReferenceEvaluator(lm, draw(load_task(name, str(tmp_path)), 2, 0)).evaluate()
     assert plain.nll != theirs.nll
 
 

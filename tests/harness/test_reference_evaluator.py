@@ -70,7 +70,7 @@ def mean_loss(lm: Any, calibration: CalibrationSet) -> float:
 def test_choices_are_scored_as_by_hand(lm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"claim": f"The {WORDS[n % 12]} is {n} years old", "label": n % 2} for n in range(ROWS)]
     calibration = calibrated("fever", "fever.jsonl", rows, tmp_path, monkeypatch)
-    measured = ReferenceEvaluator(lm, calibration).measure()
+    measured = ReferenceEvaluator(lm, calibration).evaluate()
 
     right = []
     for gold in calibration.gold:
@@ -88,7 +88,7 @@ def test_choices_are_scored_as_by_hand(lm: Any, tmp_path: Path, monkeypatch: pyt
 
 def test_likelihoods_are_scored_as_by_hand(lm: Any) -> None:
     calibration = draw(load_task("capitals"), 5, seed=0)
-    measured = ReferenceEvaluator(lm, calibration).measure()
+    measured = ReferenceEvaluator(lm, calibration).evaluate()
     assert measured.nll == pytest.approx(mean_loss(lm, calibration), rel=1e-5)
     greedy = [
         logits(lm, gold.context + gold.continuation)[-len(gold.continuation) - 1 : -1].argmax(-1).tolist()
@@ -117,7 +117,7 @@ def test_generations_are_scored_as_by_hand(
             row[answer] = written(lm, prompt, tokens).upper() or "none"
         rows.append(row)
     calibration = calibrated(name, f"{name}.jsonl", rows, tmp_path, monkeypatch)
-    measured = ReferenceEvaluator(lm, calibration).measure()
+    measured = ReferenceEvaluator(lm, calibration).evaluate()
 
     right = []
     for gold in calibration.gold:
@@ -159,7 +159,7 @@ def test_nothing_is_drawn_on_the_terminal(
     rows = [{"inputs": f"Number {n} is", "target": "x"} for n in range(ROWS)]
     calibration = calibrated("qa_wikidata", "qa_wikidata.jsonl", rows, tmp_path, monkeypatch)
     capfd.readouterr()
-    ReferenceEvaluator(lm, calibration).measure()
+    ReferenceEvaluator(lm, calibration).evaluate()
     assert "generate_until" not in capfd.readouterr().err
 
 
@@ -179,7 +179,7 @@ filter_list:
     with (tmp_path / "filtered_rows.py").open("a") as file:
         file.write("\ndef any_text(doc, results):\n    return {'acc': float(bool(results[0]))}\n")
     calibration = draw(load_task("filtered", str(tmp_path)), 4, seed=0)
-    measured = ReferenceEvaluator(lm, calibration).measure()
+    measured = ReferenceEvaluator(lm, calibration).evaluate()
     assert measured.correct == tuple(bool(written(lm, gold.context, 3)) for gold in calibration.gold)
     assert any(measured.correct)
 
@@ -188,7 +188,7 @@ def test_a_metric_between_right_and_wrong_is_refused(lm: Any, tmp_path: Path) ->
     more = 'doc_to_choice: ["moo", "woof"]\ndoc_to_target: gold\nprocess_results: !function ROWS.half\n'
     calibration = draw(load_task(write_task(tmp_path, "halved", more=more), str(tmp_path)), 2, seed=0)
     with pytest.raises(EditError, match=r"a metric 'acc' that is 0 or 1 for each example; on row 0 it is 0\.5"):
-        ReferenceEvaluator(lm, calibration).measure()
+        ReferenceEvaluator(lm, calibration).evaluate()
 
 
 @pytest.mark.parametrize("name", ["capitals", "counterfact"])
@@ -201,7 +201,7 @@ def test_a_likelihood_that_is_no_number_is_refused(
     with torch.no_grad():
         lm.model.transformer.ln_f.weight.fill_(math.nan)
     with pytest.raises(EditError, match=rf"gold answer on row {calibration.doc_ids[0]} is nan"):
-        ReferenceEvaluator(lm, calibration).measure()
+        ReferenceEvaluator(lm, calibration).evaluate()
 
 
 def test_a_search_on_a_generation_task_ends_in_a_manifest(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.harness.edited import ScoredTokens
+from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.questions import Question
 from cti_edits.replay.answers import Answers
 from cti_edits.replay.batches import read_batches

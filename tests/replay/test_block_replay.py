@@ -8,7 +8,7 @@ import torch
 
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.packed_rows import PackedBatch, pack
-from cti_edits.search.evaluations import in_force
+from cti_edits.search.evaluations import replaced_weight
 from tests.support.small_searches import edited_weights, lm_of
 from tests.support.tiny_models import CAUSAL, EVERY, LAYERS, MASKED, tiny_model
 
@@ -79,7 +79,7 @@ def test_an_edited_block_is_what_runs(model_type: str) -> None:
     with torch.no_grad():
         entering += [replay.hidden(batch, 0, None, block) for block in range(1, LAYERS)]
     for target, edited in edited_weights(lm.model):
-        with in_force(target, edited):
+        with replaced_weight(target, edited):
             expected = plain_logits(lm)
             for number, ours in replayed_logits(replay, batch, target.layer, entering[target.layer]).items():
                 assert_close(ours, expected[number])

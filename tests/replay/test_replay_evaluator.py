@@ -10,8 +10,8 @@ import torch
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet, draw, load_task
-from cti_edits.harness.edited import ScoredTokens
-from cti_edits.harness.measured import Measured
+from cti_edits.harness.edited_model import ScoredTokens
+from cti_edits.harness.evaluation import Evaluation
 from cti_edits.harness.questions import Question, UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import target_matrix
@@ -23,7 +23,7 @@ from cti_edits.replay.decoding import decode
 from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.search.evaluations import in_force
+from cti_edits.search.evaluations import replaced_weight
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings
 from tests.support.small_searches import choices, edited_weights, failing, lm_of, written
@@ -33,7 +33,7 @@ from tests.support.tiny_models import CAUSAL, EVERY, MASKED, byte_tokenizer, tin
 LAYER_ORDERS = ((0, 1, 2), (2, 0, 1), (1,))
 
 
-def assert_same(ours: Measured | None, theirs: Measured) -> None:
+def assert_same(ours: Evaluation | None, theirs: Evaluation) -> None:
     assert ours is not None
     assert ours.correct == theirs.correct
     assert ours.predicted == theirs.predicted
@@ -45,20 +45,20 @@ def compare(lm: Any, calibration: CalibrationSet, evaluator: Any = None, layers:
     """Unedited, then with each matrix edited, and unedited again; what is measured is not all the same."""
     reference = ReferenceEvaluator(lm, calibration)
     evaluator = evaluator or ReplayEvaluator(lm, calibration)
-    unedited = reference.measure()
-    assert_same(evaluator.measure(), unedited)
+    unedited = reference.evaluate()
+    assert_same(evaluator.evaluate(), unedited)
     losses = {unedited.nll}
     for target, edited in edited_weights(lm.model, layers):
-        with in_force(target, edited):
-            theirs = reference.measure()
-            assert_same(evaluator.measure(target.layer), theirs)
+        with replaced_weight(target, edited):
+            theirs = reference.evaluate()
+            assert_same(evaluator.evaluate(target.layer), theirs)
             # Once to learn what the edit does not reach, and once with that.
-            assert_same(evaluator.measure(target.layer, target.matrix), theirs)
-            assert_same(evaluator.measure(target.layer, target.matrix), theirs)
+            assert_same(evaluator.evaluate(target.layer, target.matrix), theirs)
+            assert_same(evaluator.evaluate(target.layer, target.matrix), theirs)
             losses.add(theirs.nll)
     assert len(losses) == 1 + 2 * len(layers)
-    assert_same(evaluator.measure(), unedited)
-    assert_same(evaluator.measure(2), unedited)
+    assert_same(evaluator.evaluate(), unedited)
+    assert_same(evaluator.evaluate(2), unedited)
 
 
 @pytest.mark.parametrize("model_type", EVERY)
@@ -95,9 +95,9 @@ num_fewshot: 2
     assert all(gold.context.count("says") == 3 for gold in calibration.gold)
     lm = lm_of("llama")
     reference = ReferenceEvaluator(lm, calibration)
-    first = reference.measure()
-    assert reference.measure() == first
-    replayed = ReplayEvaluator(lm, calibration).measure()
+    first = reference.evaluate()
+    assert reference.evaluate() == first
+    replayed = ReplayEvaluator(lm, calibration).evaluate()
     assert replayed is not None
     assert (replayed.correct, replayed.predicted) == (first.correct, first.predicted)
     assert replayed.nll == pytest.approx(first.nll, abs=1e-5)
@@ -121,7 +121,7 @@ def test_a_text_that_ends_by_itself(tmp_path: Path) -> None:
     lm = lm_of("gptj")
     calibration = written(tmp_path, "{max_gen_toks: 6, until: []}")
     first = ReplayEvaluator(lm, calibration)
-    first.measure()
+    first.evaluate()
     # What it writes second in one of the texts, from now on ends a text.
     draft = first._layout.questions[3].asked[0].draft  # type: ignore[union-attr]
     assert len(draft) == 6
@@ -148,13 +148,13 @@ def test_drafts_that_break_somewhere(
     lm = lm_of("gptj")
     calibration = written(tmp_path, "{max_gen_toks: 5, until: []}")
     evaluator = ReplayEvaluator(lm, calibration)
-    reference = ReferenceEvaluator(lm, calibration).measure()
-    evaluator.measure()
+    reference = ReferenceEvaluator(lm, calibration).evaluate()
+    evaluator.evaluate()
     drafts = [question.asked[0].draft for question in evaluator._layout.questions]  # type: ignore[union-attr]
     assert {len(draft) for draft in drafts} == {5}
     if broken_at is not None:
         other = [(*d[:broken_at], (d[broken_at] + 1) % 250, *d[broken_at + 1 :]) for d in drafts]
-        evaluator._layout.ask(
+        evaluator._layout.set_questions(
             [q.with_drafts([draft]) for q, draft in zip(evaluator._layout.questions, other, strict=True)]
         )
     calls: list[int] = []
@@ -165,7 +165,7 @@ def test_drafts_that_break_somewhere(
 
     monkeypatch.setattr(replay_evaluator, "decode", watched)
     for start in (0, 2, 1):
-        assert_same(evaluator.measure(start), reference)
+        assert_same(evaluator.evaluate(start), reference)
     # A last token that differs is the end of the text all the same.
     assert bool(calls) == (broken_at in (0, 2))
     compare(lm, calibration, evaluator, layers=(1, 0, 2))
@@ -178,16 +178,16 @@ def test_texts_are_continued_batch_by_batch_where_much_is_kept(tmp_path: Path, m
     evaluator = ReplayEvaluator(lm, calibration)
     assert len(evaluator._layout.batches) > 3
     groups: list[int] = []
-    plain = evaluator._write_on
+    plain = evaluator._continue_texts
 
     def watched(start: int, waiting: Any) -> None:
         groups.append(len(waiting))
         plain(start, waiting)
 
-    monkeypatch.setattr(evaluator, "_write_on", watched)
+    monkeypatch.setattr(evaluator, "_continue_texts", watched)
     evaluator._layout.kept_bytes = 0
-    reference = ReferenceEvaluator(lm, calibration).measure()
-    assert_same(evaluator.measure(), reference)
+    reference = ReferenceEvaluator(lm, calibration).evaluate()
+    assert_same(evaluator.evaluate(), reference)
     assert groups == [1] * len(evaluator._layout.batches)
     compare(lm, calibration, evaluator)
 
@@ -196,10 +196,10 @@ def test_two_evaluators_of_one_model_do_not_meet(tmp_path: Path) -> None:
     lm = lm_of("gptj")
     calibration = written(tmp_path, "{max_gen_toks: 3, until: []}")
     first, second = ReplayEvaluator(lm, calibration), ReplayEvaluator(lm, calibration)
-    reference = ReferenceEvaluator(lm, calibration).measure()
-    assert_same(first.measure(), reference)
-    assert_same(second.measure(), reference)
-    assert_same(first.measure(2), reference)
+    reference = ReferenceEvaluator(lm, calibration).evaluate()
+    assert_same(first.evaluate(), reference)
+    assert_same(second.evaluate(), reference)
+    assert_same(first.evaluate(2), reference)
     compare(lm, calibration, second)
     compare(lm, calibration, first)
 
@@ -209,7 +209,7 @@ def test_two_evaluators_of_one_model_do_not_meet(tmp_path: Path) -> None:
 def test_half_precision_on_a_cpu(model_type: str, dtype: str, tmp_path: Path) -> None:
     lm = lm_of(model_type, tiny_model(model_type, spread=0.1).to(getattr(torch, dtype)), dtype=dtype)
     calibration = choices(tmp_path, masked=model_type in MASKED)
-    ours, theirs = ReplayEvaluator(lm, calibration).measure(), ReferenceEvaluator(lm, calibration).measure()
+    ours, theirs = ReplayEvaluator(lm, calibration).evaluate(), ReferenceEvaluator(lm, calibration).evaluate()
     assert ours is not None
     assert ours.nll == pytest.approx(theirs.nll, rel=2e-2)
 
@@ -242,7 +242,7 @@ def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type:
         f"the reference evaluator takes over, which is slower: {type(lm.model).__name__} gives other"
     )
     result = run_search(lm, calibration, SMALL, "tiny", "tiny")
-    assert result.unedited.nll == ReferenceEvaluator(lm, calibration).measure().nll
+    assert result.unedited.nll == ReferenceEvaluator(lm, calibration).evaluate().nll
 
 
 def test_the_longest_sequence_is_compared_even_where_another_row_holds_more(
@@ -309,9 +309,9 @@ def test_rounding_in_half_precision_is_no_wrong_packing() -> None:
 def test_mixed_precision_is_compared_with_mixed_precision(tmp_path: Path) -> None:
     lm = lm_of("gptj", tiny_model("gptj", spread=0.1), mixed_precision_dtype="bfloat16")
     calibration = choices(tmp_path)
-    ours = ReplayEvaluator(lm, calibration).measure()
+    ours = ReplayEvaluator(lm, calibration).evaluate()
     assert ours is not None
-    assert ours.nll == pytest.approx(ReferenceEvaluator(lm, calibration).measure().nll, rel=2e-2)
+    assert ours.nll == pytest.approx(ReferenceEvaluator(lm, calibration).evaluate().nll, rel=2e-2)
 
 
 @pytest.mark.parametrize(
@@ -338,11 +338,11 @@ def test_memory_that_is_exhausted_once(task: str, when: int, tmp_path: Path) -> 
     lm = lm_of("gptj")
     calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
     reference = ReferenceEvaluator(lm, calibration)
-    expected = [reference.measure()]
+    expected = [reference.evaluate()]
     weights = [pair for pair in edited_weights(lm.model) if pair[0].matrix == "U_out"]
     for target, edited in weights:
-        with in_force(target, edited):
-            expected.append(reference.measure())
+        with replaced_weight(target, edited):
+            expected.append(reference.evaluate())
     calls: list[int] = []
 
     def fails(tokens: Any) -> bool:
@@ -351,20 +351,20 @@ def test_memory_that_is_exhausted_once(task: str, when: int, tmp_path: Path) -> 
 
     lm.model.forward = failing(lm.model.forward, fails)
     evaluator = ReplayEvaluator(lm, calibration)
-    assert_same(evaluator.measure(), expected[0])
+    assert_same(evaluator.evaluate(), expected[0])
     for (target, edited), theirs in zip(weights, expected[1:], strict=True):
-        with in_force(target, edited):
-            assert_same(evaluator.measure(target.layer), theirs)
+        with replaced_weight(target, edited):
+            assert_same(evaluator.evaluate(target.layer), theirs)
 
 
 @pytest.mark.parametrize("task", ["choices", "written"])
 def test_memory_for_few_tokens(task: str, tmp_path: Path) -> None:
     lm = lm_of("gptj")
     calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
-    theirs = ReferenceEvaluator(lm, calibration).measure()
+    theirs = ReferenceEvaluator(lm, calibration).evaluate()
     lm.model.forward = failing(lm.model.forward, lambda tokens: tokens.numel() > 36)
     evaluator = ReplayEvaluator(lm, calibration)
-    assert_same(evaluator.measure(), theirs)
+    assert_same(evaluator.evaluate(), theirs)
     assert all(batch.packed.tokens.numel() <= 36 for batch in evaluator._layout.batches)
 
 
@@ -382,24 +382,24 @@ def test_memory_that_does_not_hold_one_example(task: str, later: bool, tmp_path:
             ReplayEvaluator(lm, calibration)
         return
     evaluator = ReplayEvaluator(lm, calibration)
-    theirs = evaluator.measure()
+    theirs = evaluator.evaluate()
     assert theirs is not None
     lm.model.forward = exhausted
     with pytest.raises(EditError, match=message):
-        evaluator.measure(1)
+        evaluator.evaluate(1)
     # And with memory again, all goes on.
     lm.model.forward = plain
-    assert_same(evaluator.measure(1), theirs)
+    assert_same(evaluator.evaluate(1), theirs)
 
 
 def test_an_interrupt_leaves_nothing_half_carried(tmp_path: Path) -> None:
     lm = lm_of("gptj")
     calibration = written(tmp_path, "{max_gen_toks: 3, until: []}")
     evaluator = ReplayEvaluator(lm, calibration)
-    theirs = evaluator.measure()
+    theirs = evaluator.evaluate()
     assert theirs is not None
     evaluator._layout._row_tokens, evaluator._layout._rows = 20, 1
-    evaluator._layout.restart()
+    evaluator._layout.pack_anew()
     assert len(evaluator._layout.batches) > 2
     plain, calls = lm.model.forward, []
 
@@ -411,7 +411,7 @@ def test_an_interrupt_leaves_nothing_half_carried(tmp_path: Path) -> None:
 
     lm.model.forward = interrupted
     with pytest.raises(KeyboardInterrupt):
-        evaluator.measure(2)
+        evaluator.evaluate(2)
     lm.model.forward = plain
     compare(lm, calibration, evaluator, layers=(2, 1))
 
@@ -425,7 +425,7 @@ def test_an_error_that_is_not_of_memory_is_not_swallowed(tmp_path: Path) -> None
 
     lm.model.forward = broken
     with pytest.raises(RuntimeError, match="a kernel is missing"):
-        evaluator.measure()
+        evaluator.evaluate()
 
 
 def test_texts_are_continued_a_few_at_a_time_where_memory_is_short(
@@ -446,7 +446,7 @@ def test_texts_are_continued_a_few_at_a_time_where_memory_is_short(
     most = max(together)
     assert most > 3
     evaluator = ReplayEvaluator(lm, calibration)
-    evaluator.measure()
+    evaluator.evaluate()
     longest = max(len(question.asked[0].prompt) for question in evaluator._layout.questions)  # type: ignore[union-attr]
     width = lm.model.config.n_embd
     evaluator._layout.kept_bytes = 3 * lm.model.config.n_layer * 2 * width * 4 * (longest + 5)
@@ -490,7 +490,7 @@ def test_an_example_that_is_no_number_is_named_and_not_one_of_its_row(tmp_path: 
         lm.model.transformer.wte.weight[byte_tokenizer().encode("x")[0]] = float("nan")
     (row,) = (gold.doc_id for gold in calibration.gold if "x" in gold.context)
     with pytest.raises(EditError) as caught:
-        evaluator.measure()
+        evaluator.evaluate()
     assert str(caught.value).startswith(f"the log-likelihood of the gold answer on row {row} is nan")
 
 
@@ -521,22 +521,22 @@ def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_fi
     evaluator = ReplayEvaluator(lm, written(tmp_path, "{max_gen_toks: 5, until: []}"))
     assert len(evaluator._layout.batches) > 3
     size = max(batch.packed.tokens.numel() for batch in evaluator._layout.batches)
-    plain, together = evaluator._write_on, []
+    plain, together = evaluator._continue_texts, []
 
     def watched(start: int, waiting: Any) -> None:
         together.append([one.batch for one in waiting])
         plain(start, waiting)
 
-    monkeypatch.setattr(evaluator, "_write_on", watched)
+    monkeypatch.setattr(evaluator, "_continue_texts", watched)
     one = cache_bytes_of(evaluator)
     evaluator._layout.kept_bytes = 2 * one * size
-    evaluator.measure()
+    evaluator.evaluate()
     orders = []
     for first in (lambda _, __: 0, lambda batches, _: len(batches) - 1):
         together.clear()
-        evaluator.start_over()
-        monkeypatch.setattr(evaluator._wrong_first, "next", first)
-        evaluator.measure()
+        evaluator.reset()
+        monkeypatch.setattr(evaluator._example_order, "next", first)
+        evaluator.evaluate()
         orders.append(sorted(together))
     assert orders[0] == orders[1]
     assert any(len(group) > 1 for group in orders[0])

@@ -13,7 +13,7 @@ from cti_edits.linalg.spectrum import sigma_gradients
 from cti_edits.models.apply import TargetMatrix, target_matrices, target_matrix
 from cti_edits.replay import sigma_gradients as module
 from cti_edits.replay.gradients import loss_gradients
-from cti_edits.replay.sigma_gradients import Directions, Gradients, loss_sigma_gradients
+from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, loss_sigma_gradients
 from tests.support.small_searches import OUT_OF_MEMORY, failing, lm_of
 from tests.support.tiny_models import EVERY, MASKED, byte_tokenizer, tiny_model
 
@@ -38,8 +38,8 @@ def decompositions(targets: Sequence[TargetMatrix], clusters: Sequence[int]) -> 
     return [[list(decompose(target.weight.double(), number)) for number in clusters] for target in targets]
 
 
-def directions_of(blocks: Sequence[Sequence[Sequence[BlockDecomposition]]]) -> list[list[list[Directions]]]:
-    return [[[Directions(block.U, block.Vh.mT) for block in way] for way in ways] for ways in blocks]
+def directions_of(blocks: Sequence[Sequence[Sequence[BlockDecomposition]]]) -> list[list[list[SingularVectors]]]:
+    return [[[SingularVectors(block.U, block.Vh.mT) for block in way] for way in ways] for ways in blocks]
 
 
 def expected_of(lm: Any, targets: list[TargetMatrix], requests: list[GoldRequest], blocks: Any) -> Gradients:
@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_given_packed_rows() -> None:
 # Exhausted memory.
 
 
-def small(model_type: str = "gptj") -> tuple[Any, list[TargetMatrix], list[list[list[Directions]]], Gradients]:
+def small(model_type: str = "gptj") -> tuple[Any, list[TargetMatrix], list[list[list[SingularVectors]]], Gradients]:
     lm = lm_of(model_type)
     targets = list(target_matrices(lm.model, ("U_in", "U_out")))
     blocks = decompositions(targets, (1, 3))
@@ -277,7 +277,7 @@ def test_a_gradient_that_is_not_finite_names_matrix_and_row() -> None:
 def test_a_product_that_overflows_names_the_matrix() -> None:
     """Each factor is finite."""
     lm, targets, directions, _ = small()
-    wide = [[[Directions(d.U * 1e30, d.V * 1e30) for d in way] for way in ways] for ways in directions]
+    wide = [[[SingularVectors(d.U * 1e30, d.V * 1e30) for d in way] for way in ways] for ways in directions]
     with pytest.raises(EditError, match=r"^transformer\.h\.2\.\S+: the gradient of the loss is not finite on row \d+"):
         loss_sigma_gradients(lm, targets, wide, REQUESTS)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cti_edits.cli.compare import compare
-from cti_edits.harness.comparison import Paired
+from cti_edits.harness.comparison import PairedRuns
 from cti_edits.report.comparison import short_verdict
 from tests.conftest import Run
 from tests.support.eval_runs import EDIT, write_run
@@ -106,7 +106,7 @@ def test_a_narrow_terminal_loses_no_figure(
 
 def test_holms_p_decides_in_a_table_where_it_is_the_uncorrected_one_too() -> None:
     """The largest of several p-values stays as it is, and still has to be small."""
-    paired = Paired(difference=0.1, ci95=(0.01, 0.2), p_value=0.06, corrected_p_value=0.06, different=())
+    paired = PairedRuns(difference=0.1, ci95=(0.01, 0.2), p_value=0.06, corrected_p_value=0.06, different=())
     assert short_verdict(paired, several=True) == "no evidence"
     assert short_verdict(paired) == "better"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cti_edits.harness.measured import NLL_STEP, Hopeless
-from cti_edits.search.choice import Choice, Measure, choose
+from cti_edits.harness.evaluation import NLL_STEP, StopRule
+from cti_edits.search.choice import Choice, Evaluate, choose
 from cti_edits.search.space import Candidate, MatrixId, Outcome
 
 Examples = tuple[tuple[bool, float], ...]
@@ -41,21 +41,21 @@ def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: 
     """Candidates are evaluated in ``order``, an example at a time."""
     numbers = {candidate(number): number for number in range(len(cases))}
 
-    def measure(number: int) -> Measure:
-        def run(hopeless: Hopeless | None) -> Outcome | None:
+    def evaluate(number: int) -> Evaluate:
+        def run(stop: StopRule | None) -> Outcome | None:
             examples = cases[number].tried
             for done in range(1, N):
                 wrong = sum(not right for right, _ in examples[:done])
-                if hopeless is not None and hopeless(wrong, sum(loss for _, loss in examples[:done])):
+                if stop is not None and stop(wrong, sum(loss for _, loss in examples[:done])):
                     return None
             return outcome(candidate(number), examples, cases[number].added)
 
         return run
 
-    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Measure]]:
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
         for number in order:
             if candidate(number) in wanted:
-                yield candidate(number), measure(number)
+                yield candidate(number), evaluate(number)
 
     def as_applied(found: Outcome) -> Outcome:
         assert found.candidate is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.harness.measured import Measured
+from cti_edits.harness.evaluation import Evaluation
 from cti_edits.progress import Silent
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.layout import GPU_ROWS, default_rows
@@ -60,7 +60,7 @@ def test_the_reference_evaluator_has_no_such_size(tmp_path: Path) -> None:
 def memory_exhausted_once(monkeypatch: pytest.MonkeyPatch, at_call: int) -> Iterator[list[int]]:
     """One measurement of the evaluator, the one of this number, does not fit the memory at first."""
     plain, calls = BlockReplay.logits, [0]
-    measure = ReplayEvaluator.measure
+    measure = ReplayEvaluator.evaluate
     measured: list[int] = []
 
     def logits(self: BlockReplay, *arguments: Any, **named: Any) -> torch.Tensor:
@@ -69,13 +69,13 @@ def memory_exhausted_once(monkeypatch: pytest.MonkeyPatch, at_call: int) -> Iter
             raise RuntimeError(OUT_OF_MEMORY)
         return plain(self, *arguments, **named)
 
-    def counted(self: ReplayEvaluator, *arguments: Any, **named: Any) -> Measured | None:
+    def counted(self: ReplayEvaluator, *arguments: Any, **named: Any) -> Evaluation | None:
         measured.append(0)
         return measure(self, *arguments, **named)
 
     with monkeypatch.context() as patched:
         patched.setattr(BlockReplay, "logits", logits)
-        patched.setattr(ReplayEvaluator, "measure", counted)
+        patched.setattr(ReplayEvaluator, "evaluate", counted)
         yield measured
 
 

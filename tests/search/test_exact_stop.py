@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cti_edits.harness.measured import NLL_STEP
-from cti_edits.replay import layout, wrong_first
+from cti_edits.harness.evaluation import NLL_STEP
+from cti_edits.replay import example_order, layout
+from cti_edits.replay.example_order import ExampleOrder
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.wrong_first import WrongFirst
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
 from tests.support.small_searches import choices, lm_of, written
@@ -105,7 +105,7 @@ def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
     calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 2, until: []}")
     lm = lm_of("gptj", tiny_model("gptj", seed=1))
     evaluator = ReplayEvaluator(lm, calibration)
-    unedited = evaluator.measure()
+    unedited = evaluator.evaluate()
     assert unedited is not None
     if task == "choices":
         assert 0 < unedited.accuracy < 1
@@ -119,14 +119,14 @@ def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
         asked.append((wrong, loss))
         return len(asked) == 2
 
-    assert evaluator.measure(0, None, stop) is None
+    assert evaluator.evaluate(0, None, stop) is None
     # A text that does not go as drafted is judged when all batches are through.
     wrong = [batch for batch, side in zip(batches, sides, strict=True) if side == {False}]
     assert asked[0][0] == (len(wrong[0].examples) if task == "choices" else 0)
 
 
 def test_what_is_expected_wrong_comes_first() -> None:
-    models = WrongFirst()
+    models = ExampleOrder()
     batches = [[0, 1], [2, 3], [4, 5]]
     assert models.next(batches, {}) == 0
     models.add({0: True, 1: True, 2: False, 3: False, 4: False, 5: True})
@@ -143,8 +143,8 @@ def test_what_is_expected_wrong_comes_first() -> None:
 
 
 def test_the_oldest_models_are_forgotten() -> None:
-    models = WrongFirst()
+    models = ExampleOrder()
     models.add({0: True, 1: False, 2: False})
-    for _ in range(wrong_first.REMEMBERED):
+    for _ in range(example_order.MODELS_COMPARED):
         models.add({0: False, 1: True, 2: True})
     assert models.next([[0], [1]], {2: False}) == 0

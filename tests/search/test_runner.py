@@ -265,7 +265,7 @@ def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm:
     assert one.partition == best.partition
     evaluator = ReferenceEvaluator(lm, examples(task, settings).evaluations)
     with applied(result.edit, lm.model):
-        measured = evaluator.measure()
+        measured = evaluator.evaluate()
     assert (measured.accuracy, measured.nll) == (best.accuracy, best.nll)
 
 

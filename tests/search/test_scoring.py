@@ -12,7 +12,7 @@ from cti_edits.linalg.block_tails import HELD
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.progress import Silent
-from cti_edits.search.scoring import tail_directions
+from cti_edits.search.scoring import last_singular_vectors
 from cti_edits.search.space import MatrixId
 from tests.support.tiny_models import tiny_model
 
@@ -23,10 +23,10 @@ def targets() -> dict[MatrixId, TargetMatrix]:
 
 def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = targets()
-    together = tail_directions((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
+    together = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
     assert len(list((tmp_path / "together").iterdir())) == 3 * len(weights)
     monkeypatch.setattr("cti_edits.search.scoring.HELD", 0)
-    in_turn = tail_directions((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
+    in_turn = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
     for ways, others, target in zip(together, in_turn, weights.values(), strict=True):
         assert [len(blocks) for blocks in ways] == [1, 2, 4]
         assert sum(len(block.U) for block in ways[1]) == target.weight.shape[0]
@@ -44,4 +44,4 @@ def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pyt
     with torch.no_grad():
         bad.parameter[0, 0] = float("nan")
     with pytest.raises(FitError, match=bad.module):
-        tail_directions((1, 2), weights, SpectrumCache(tmp_path), Silent())
+        last_singular_vectors((1, 2), weights, SpectrumCache(tmp_path), Silent())

@@ -34,7 +34,7 @@ class Cut:
         rank: j.
         largest: the largest eigenvalue of Θ.
         above: the smallest.
-        below: μ < ``above``. If `nothing_missed`, all n - j other eigenvalues of A' are below it.
+        below: μ < ``above``. If `none_missed`, all n - j other eigenvalues of A' are below it.
         kept: Σ of the eigenvalues of Θ.
         error: ‖R‖_F ≥ ‖R‖₂.
     """
@@ -47,13 +47,13 @@ class Cut:
     error: float
 
 
-def leading_vectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut], bool]) -> torch.Tensor | None:
+def leading_eigenvectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut], bool]) -> torch.Tensor | None:
     """The ``rank`` = j leading eigenvectors of a symmetric matrix A, as accurate as is asked for, or None.
 
     By a block Lanczos iteration that keeps its whole basis orthonormal (Golub and Van Loan, Matrix Computations,
     section 10.3): j Ritz vectors of a growing Krylov space are V, and its next Ritz value, which tells where
     the other eigenvalues begin, sets μ halfway between. Whatever the iteration did, V is made orthonormal once more and
-    its residual is computed from A, and `nothing_missed` tests μ: that V is good does not rest on the iteration.
+    its residual is computed from A, and `none_missed` tests μ: that V is good does not rest on the iteration.
 
     What comes back is the same each time: the start is drawn from a generator of its own.
 
@@ -82,13 +82,13 @@ def leading_vectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut], bo
         vectors = _orthonormal(found)
         projected, cut = cut_by(matrix, vectors, beyond)
         if accurate(cut):
-            return vectors.mT if nothing_missed(matrix, vectors, projected, cut) else None
+            return vectors.mT if none_missed(matrix, vectors, projected, cut) else None
         size = min(_next_size(len(krylov), cut, former, accurate), krylov.room)
         former = len(krylov), cut.error
     return None
 
 
-def nothing_missed(matrix: torch.Tensor, vectors: torch.Tensor, projected: torch.Tensor, cut: Cut) -> bool:
+def none_missed(matrix: torch.Tensor, vectors: torch.Tensor, projected: torch.Tensor, cut: Cut) -> bool:
     """Whether all eigenvalues of A' (see `Cut`) but those of Θ are below μ, by one Cholesky factorisation.
 
     If μI - A + VΘVᵀ is positive definite, then xᵀAx < μ xᵀx for every x ≠ 0 with Vᵀx = 0. On these x, A' is A projected

@@ -13,7 +13,7 @@ from cti_edits.harness.metrics import is_right
 NLL_STEP = 1e-6
 """Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
 
-Hopeless = Callable[[int, float], bool]
+StopRule = Callable[[int, float], bool]
 """Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
 
 
@@ -22,7 +22,7 @@ class NotFiniteError(EditError):
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """What the model, as it stands, gave on the calibration examples.
 
     Attributes:
@@ -39,9 +39,9 @@ class Measured:
     predicted: tuple[int, ...] | None = None
 
 
-def measured(
+def summarize(
     samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labels: Sequence[str] | None, metric: str
-) -> Measured:
+) -> Evaluation:
     """Put together what each example gave.
 
     Args:
@@ -64,7 +64,7 @@ def measured(
         predicted = tuple(one.index(max(one)) for one in scores)
     # Rounded once and not at each step, so that the sum is the same in any order, and no less than that of a part.
     nll = round(round(math.fsum(checked) / len(checked) / NLL_STEP) * NLL_STEP, 12)
-    return Measured(sum(correct) / len(correct), nll, correct, predicted)
+    return Evaluation(sum(correct) / len(correct), nll, correct, predicted)
 
 
 def checked_loss(loss: float, doc_id: int) -> float:

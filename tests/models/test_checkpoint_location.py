@@ -27,8 +27,8 @@ from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import applied, apply, target_matrix
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.checkpoint_files import HUB_FILES
+from cti_edits.models.checkpoint_location import CheckpointLocation, checkpoint_location
 from cti_edits.models.identity import checkpoint_of, identity_of
-from cti_edits.models.where_loaded import WhereLoaded, where_loaded
 from tests.support.edits import matrix_edit
 from tests.support.tiny_models import INNER, LAYERS, VOCABULARY, WIDTH, save_checkpoint, tiny_model
 
@@ -54,7 +54,9 @@ def recorded(place: str | Path, **where: Any) -> Edit:
     model = loaded(place, **where)
     one = matrix_edit(model, "U_in", 1)
     identity = identity_of(
-        target_matrix(model, "U_in", 1).parameter, f"{one.module}.weight", checkpoint_of(model, **where_loaded(where))
+        target_matrix(model, "U_in", 1).parameter,
+        f"{one.module}.weight",
+        checkpoint_of(model, **checkpoint_location(where)),
     )
     base = BaseModel(str(place), where.get("revision"), type(model).__name__, "bfloat16")
     return Edit("tried", "", base, (dataclasses.replace(one, **vars(identity)),))
@@ -192,7 +194,7 @@ def test_a_variant_has_files_of_its_own(shards: bool, tmp_path: Path) -> None:
 
 def test_a_cache_of_its_own(folder: Path, hub: Callable[..., str], tmp_path: Path) -> None:
     place = hub(folder / "a" / "inner", tmp_path / "mine")
-    where: WhereLoaded = {"cache_dir": str(tmp_path / "mine")}
+    where: CheckpointLocation = {"cache_dir": str(tmp_path / "mine")}
     edit = recorded(place, **where)
     assert edit.edits[0].dtype == "F32"
     with applied(edit, loaded(place, **where), **where) as in_force:
@@ -258,4 +260,4 @@ def test_a_model_of_a_gguf_file_cannot_be_told(tmp_path: Path) -> None:
 
 def test_which_arguments_say_where_weights_are() -> None:
     given = {"revision": "v1", "subfolder": "", "variant": None, "use_safetensors": False, "dtype": "auto", "peft": "x"}
-    assert where_loaded(given) == {"revision": "v1", "use_safetensors": False}
+    assert checkpoint_location(given) == {"revision": "v1", "use_safetensors": False}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cti_edits.linalg.side_by_side import openblas, side_by_side
+from cti_edits.linalg.matrix_threads import matrix_threads, openblas
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def blas_threads() -> set[int]:
 def test_each_works_with_one_thread() -> None:
     both = threading.Barrier(2, timeout=30)
     before = blas_threads()
-    with side_by_side() as run:
+    with matrix_threads() as run:
 
         def threads(number: int) -> tuple[int, int, set[int]]:
             # Two of them at once, or this breaks.
@@ -40,7 +40,7 @@ def test_each_works_with_one_thread() -> None:
 
 def test_fewer_share_the_threads() -> None:
     torch.set_num_threads(4)
-    with side_by_side(2) as run:
+    with matrix_threads(2) as run:
         assert list(run(lambda _: torch.get_num_threads(), range(3))) == [2, 2, 2]
         assert blas_threads() == {2}
     assert torch.get_num_threads() == 4
@@ -48,7 +48,7 @@ def test_fewer_share_the_threads() -> None:
 
 def test_one_is_the_thread_that_there_is() -> None:
     before = blas_threads()
-    with side_by_side(1) as run:
+    with matrix_threads(1) as run:
         found = list(run(lambda _: (threading.get_ident(), torch.get_num_threads()), range(2)))
         assert blas_threads() == before
     assert found == [(threading.get_ident(), 2)] * 2
@@ -64,7 +64,7 @@ def test_after_an_error_nothing_more_is_begun() -> None:
         return number
 
     def fail() -> None:
-        with side_by_side() as run:
+        with matrix_threads() as run:
             run(work, range(50))
             threading.Timer(0.2, go.set).start()
             raise ZeroDivisionError

@@ -14,7 +14,7 @@ from cti_edits.replay.replaced_forward import replaced_forward
 
 
 @dataclass
-class Unreached:
+class ModuleCache:
     """Of one batch, what modules of a block give whatever the values of one of its matrices are.
 
     Attributes:
@@ -28,7 +28,7 @@ class Unreached:
     keys_values: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
-def around(names: Iterable[str]) -> list[str]:
+def with_parents(names: Iterable[str]) -> list[str]:
     """These modules and all those within the block that they are part of: "mlp.fc_in" and "mlp"."""
     found: set[str] = set()
     for name in names:
@@ -38,7 +38,9 @@ def around(names: Iterable[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def remembered(block: torch.nn.Module, edited: str, names: Sequence[str], outputs: dict[str, Any]) -> Iterator[None]:
+def reused_outputs(
+    block: torch.nn.Module, edited: str, names: Sequence[str], outputs: dict[str, Any]
+) -> Iterator[None]:
     """Inside, modules that the edit does not reach run once: the first time, what they give is put into ``outputs``.
 
     A module is not reached if it has finished before the edited one begins, or is given the very tensor that the
@@ -47,8 +49,8 @@ def remembered(block: torch.nn.Module, edited: str, names: Sequence[str], output
     Args:
         block: what the modules are part of.
         edited: the edited one's name.
-        names: of those that may be remembered.
-        outputs: what is remembered.
+        names: of those that may be reused.
+        outputs: what is reused.
     """
     names = [name for name in names if name != edited and not edited.startswith(f"{name}.")]
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 
 @contextlib.contextmanager
-def side_by_side(most: int | None = None) -> Iterator[Callable[..., Iterator[Any]]]:
+def matrix_threads(most: int | None = None) -> Iterator[Callable[..., Iterator[Any]]]:
     """A ``map`` on as many threads as torch has, or ``most``; on each, torch and OpenBLAS work with its share of them.
 
     With one it is Python's own ``map``, on the thread that there is.

@@ -9,7 +9,7 @@ from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 
 
-class WhereLoaded(TypedDict, total=False):
+class CheckpointLocation(TypedDict, total=False):
     """The arguments of transformers' ``from_pretrained`` that say where a model's weights are, beside their place."""
 
     revision: str | None
@@ -20,10 +20,10 @@ class WhereLoaded(TypedDict, total=False):
     use_safetensors: bool | None
 
 
-def where_loaded(arguments: Mapping[str, Any]) -> WhereLoaded:
+def checkpoint_location(arguments: Mapping[str, Any]) -> CheckpointLocation:
     """Those of ``arguments`` that say where weights are."""
-    given = {key: arguments[key] for key in WhereLoaded.__annotations__ if arguments.get(key) not in (None, "")}
-    return cast(WhereLoaded, given)
+    given = {key: arguments[key] for key in CheckpointLocation.__annotations__ if arguments.get(key) not in (None, "")}
+    return cast(CheckpointLocation, given)
 
 
 def edit_subfolder(edit: Edit) -> str | None:

@@ -11,9 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cti_edits.linalg import gram, leading
+from cti_edits.linalg import gram, lanczos
 from cti_edits.linalg.gram import accurate_cut, gram_matrix, truncated_by_gram
-from cti_edits.linalg.leading import Cut, cut_by, leading_vectors, nothing_missed
+from cti_edits.linalg.lanczos import Cut, cut_by, leading_eigenvectors, none_missed
 from cti_edits.linalg.lowrank import truncate
 from tests.linalg.test_gram import NARROW, check_as_exact, share_of_bits
 from tests.support.matrices import random_block, with_spectrum
@@ -48,8 +48,8 @@ def spans_differ(found: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.fixture(autouse=True)
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small matrix has no room for blocks of `BLOCK` in `MOST` of its size."""
-    monkeypatch.setattr(leading, "MOST", 1.0)
-    monkeypatch.setattr(leading, "BLOCK", 2)
+    monkeypatch.setattr(lanczos, "MOST", 1.0)
+    monkeypatch.setattr(lanczos, "BLOCK", 2)
 
 
 @pytest.fixture
@@ -58,20 +58,20 @@ def always(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     taken: list[bool] = []
 
     def noted(*arguments: object) -> torch.Tensor | None:
-        basis: torch.Tensor | None = leading_vectors(*arguments)  # type: ignore[arg-type]
+        basis: torch.Tensor | None = leading_eigenvectors(*arguments)  # type: ignore[arg-type]
         taken.append(basis is not None)
         return basis
 
     monkeypatch.setattr(gram, "LARGE", 1)
     monkeypatch.setattr(gram, "FEW", 1 / 10)
-    monkeypatch.setattr(gram, "leading_vectors", noted)
+    monkeypatch.setattr(gram, "leading_eigenvectors", noted)
     return taken
 
 
 @pytest.mark.parametrize("rank", [1, 3, 6])
 def test_the_leading_vectors_are_the_exact_ones(rank: int) -> None:
     matrix, vectors = symmetric(falling())
-    found = leading_vectors(matrix.clone(), rank, functools.partial(within, 1e-12))
+    found = leading_eigenvectors(matrix.clone(), rank, functools.partial(within, 1e-12))
     assert found is not None
     assert found.shape == (SIZE, rank)
     torch.testing.assert_close(found.mT @ found, torch.eye(rank, dtype=torch.float64), rtol=0.0, atol=1e-14)
@@ -80,10 +80,10 @@ def test_the_leading_vectors_are_the_exact_ones(rank: int) -> None:
 
 def test_only_the_lower_triangle_is_read() -> None:
     """At a size where panels are mirrored that lie beside the diagonal."""
-    size = leading.PANEL + 70
+    size = lanczos.PANEL + 70
     matrix, vectors = symmetric(falling(size))
     nothing_above = matrix.tril() + torch.full_like(matrix, math.nan).triu(1)
-    found = leading_vectors(nothing_above, 6, functools.partial(within, 1e-12))
+    found = leading_eigenvectors(nothing_above, 6, functools.partial(within, 1e-12))
     assert found is not None
     assert spans_differ(found, vectors[:, :6]) < 1e-12
 
@@ -92,7 +92,7 @@ def test_the_caller_says_how_accurate() -> None:
     matrix, vectors = symmetric(falling())
     errors = []
     for error in (1e-2, 1e-6, 1e-12):
-        found = leading_vectors(matrix.clone(), 6, functools.partial(within, error))
+        found = leading_eigenvectors(matrix.clone(), 6, functools.partial(within, error))
         assert found is not None
         errors.append(spans_differ(found, vectors[:, :6]))
         # Davis and Kahan, for a gap of 0.5.
@@ -108,27 +108,27 @@ def test_it_ends_where_nothing_is_accurate_enough() -> None:
         looks.append(cut)
         return False
 
-    assert leading_vectors(matrix, 6, never) is None
+    assert leading_eigenvectors(matrix, 6, never) is None
     assert looks
 
 
 def test_no_room_for_as_many_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leading, "MOST", 0.3)
-    assert leading_vectors(torch.eye(20, dtype=torch.float64), 18, functools.partial(within, 1.0)) is None
-    assert leading_vectors(torch.eye(5, dtype=torch.float64), 1, functools.partial(within, 1.0)) is None
+    monkeypatch.setattr(lanczos, "MOST", 0.3)
+    assert leading_eigenvectors(torch.eye(20, dtype=torch.float64), 18, functools.partial(within, 1.0)) is None
+    assert leading_eigenvectors(torch.eye(5, dtype=torch.float64), 1, functools.partial(within, 1.0)) is None
 
 
 def test_a_basis_that_is_no_longer_orthonormal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its vectors are made so before anything is concluded from them."""
     matrix, vectors = symmetric(falling())
-    exact_pairs = leading._Krylov.leading
+    exact_pairs = lanczos._Krylov.leading
 
-    def skewed(krylov: leading._Krylov, rank: int) -> tuple[torch.Tensor, float]:
+    def skewed(krylov: lanczos._Krylov, rank: int) -> tuple[torch.Tensor, float]:
         found, beyond = exact_pairs(krylov, rank)
         return torch.eye(rank, dtype=torch.float64).add(0.1) @ found, beyond
 
-    monkeypatch.setattr(leading._Krylov, "leading", skewed)
-    found = leading_vectors(matrix, 6, functools.partial(within, 1e-12))
+    monkeypatch.setattr(lanczos._Krylov, "leading", skewed)
+    found = leading_eigenvectors(matrix, 6, functools.partial(within, 1e-12))
     assert found is not None
     torch.testing.assert_close(found.mT @ found, torch.eye(6, dtype=torch.float64), rtol=0.0, atol=1e-14)
     assert spans_differ(found, vectors[:, :6]) < 1e-10
@@ -139,9 +139,9 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = leading_vectors(matrix.clone(), 6, functools.partial(within, 1e-9))
+    first = leading_eigenvectors(matrix.clone(), 6, functools.partial(within, 1e-9))
     assert torch.equal(torch.rand(3), expected)
-    again = leading_vectors(matrix.clone(), 6, functools.partial(within, 1e-9))
+    again = leading_eigenvectors(matrix.clone(), 6, functools.partial(within, 1e-9))
     assert first is not None
     assert again is not None
     assert torch.equal(first, again)
@@ -154,10 +154,10 @@ def test_a_basis_that_lacks_a_leading_vector_is_refused() -> None:
         rows = torch.cat([vectors[:, :missed], vectors[:, missed + 1 : 7]], dim=1).mT
         projected, cut = cut_by(matrix, rows, beyond=0.4)
         assert within(1e-12, cut)
-        assert not nothing_missed(matrix, rows, projected, cut)
+        assert not none_missed(matrix, rows, projected, cut)
     rows = vectors[:, :6].mT
     projected, cut = cut_by(matrix, rows, beyond=0.5)
-    assert nothing_missed(matrix, rows, projected, cut)
+    assert none_missed(matrix, rows, projected, cut)
 
 
 def test_the_threshold_is_what_is_tested() -> None:
@@ -166,7 +166,7 @@ def test_the_threshold_is_what_is_tested() -> None:
     rows = vectors[:, :6].mT
     projected, cut = cut_by(matrix, rows, beyond=0.5)
     for threshold, holds in [(0.5 + 1e-9, True), (0.5 - 1e-9, False), (0.5 + 1e-15, False)]:
-        assert nothing_missed(matrix, rows, projected, dataclasses.replace(cut, below=threshold)) is holds
+        assert none_missed(matrix, rows, projected, dataclasses.replace(cut, below=threshold)) is holds
 
 
 def test_an_iteration_that_misses_a_vector_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +179,9 @@ def test_an_iteration_that_misses_a_vector_is_refused(monkeypatch: pytest.Monkey
         start[:, 0] = 0
         return start
 
-    assert leading_vectors(matrix.clone(), 3, functools.partial(within, 1e-10)) is not None
+    assert leading_eigenvectors(matrix.clone(), 3, functools.partial(within, 1e-10)) is not None
     monkeypatch.setattr(torch, "randn", orthogonal)
-    assert leading_vectors(matrix.clone(), 3, functools.partial(within, 1e-10)) is None
+    assert leading_eigenvectors(matrix.clone(), 3, functools.partial(within, 1e-10)) is None
 
 
 @pytest.mark.parametrize("copies", [2, 6])
@@ -189,8 +189,8 @@ def test_one_eigenvalue_many_times(copies: int) -> None:
     """The leading one, not across the cut: found, or refused where a block does not hold all of its vectors."""
     values = torch.cat([torch.full((copies,), 3.0, dtype=torch.float64), torch.linspace(1, 0, 200).double()])
     matrix, vectors = symmetric(values)
-    found = leading_vectors(matrix, copies, functools.partial(within, 1e-9))
-    if copies <= leading.BLOCK:
+    found = leading_eigenvectors(matrix, copies, functools.partial(within, 1e-9))
+    if copies <= lanczos.BLOCK:
         assert found is not None
     if found is not None:
         assert spans_differ(found, vectors[:, :copies]) < 1e-8
@@ -200,10 +200,10 @@ def test_a_matrix_with_fewer_ranks_than_the_basis() -> None:
     """The Krylov space ends early: the blocks after that are rounding errors."""
     values = torch.cat([torch.linspace(2, 1, 4), torch.zeros(196)]).double()
     matrix, vectors = symmetric(values)
-    found = leading_vectors(matrix, 4, functools.partial(within, 1e-12))
+    found = leading_eigenvectors(matrix, 4, functools.partial(within, 1e-12))
     assert found is not None
     assert spans_differ(found, vectors[:, :4]) < 1e-12
-    assert leading_vectors(torch.zeros(100, 100, dtype=torch.float64), 2, functools.partial(within, 1e-12)) is None
+    assert leading_eigenvectors(torch.zeros(100, 100, dtype=torch.float64), 2, functools.partial(within, 1e-12)) is None
 
 
 @pytest.mark.parametrize("dtype", NARROW)
@@ -275,7 +275,7 @@ def test_the_rounding_of_the_gram_matrix_counts_too() -> None:
 
 def test_what_is_refused_goes_the_other_way(always: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     block = random_block(200, 100, torch.float16)
-    monkeypatch.setattr(leading, "nothing_missed", lambda *_: False)
+    monkeypatch.setattr(lanczos, "none_missed", lambda *_: False)
     edited = truncated_by_gram(block, 4)
     assert always == [False]
     assert edited is not None
@@ -284,7 +284,7 @@ def test_what_is_refused_goes_the_other_way(always: list[bool], monkeypatch: pyt
 
 def test_few_of_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[object] = []
-    monkeypatch.setattr(gram, "leading_vectors", lambda *arguments: tried.append(arguments[1]))
+    monkeypatch.setattr(gram, "leading_eigenvectors", lambda *arguments: tried.append(arguments[1]))
     monkeypatch.setattr(gram, "LARGE", 100)
     for columns, rank in [(100, 2), (100, 3), (99, 1), (100, 99)]:
         truncated_by_gram(random_block(120, columns, torch.float16), rank)
@@ -309,6 +309,6 @@ def test_accepted_vectors_truncate_exactly(
     block = (torch.randn(rows, columns, generator=generator, dtype=torch.float64) * scales).to(dtype)
     tall = block if rows >= columns else block.T
     accurate = functools.partial(accurate_cut, shape=block.shape, dtype=dtype)
-    basis = leading_vectors(gram_matrix(tall), rank, accurate)
+    basis = leading_eigenvectors(gram_matrix(tall), rank, accurate)
     if basis is not None:
         check_as_exact(gram.projected(block, basis, keep=True), block, rank)

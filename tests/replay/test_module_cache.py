@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from cti_edits.replay.module_cache import reused_outputs, with_parents
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.unreached import around, remembered
 from tests.support.small_searches import choices, edited_weights, lm_of
 from tests.support.tiny_models import EVERY, MASKED
 
@@ -36,11 +36,11 @@ class Block(torch.nn.Module):
         return out
 
 
-NAMES = around(["attention.0", "gate", "up", "down", "late"])
+NAMES = with_parents(["attention.0", "gate", "up", "down", "late"])
 
 
 def test_modules_and_those_around_them() -> None:
-    assert around(["mlp.fc_in", "mlp.fc_out", "attention.self.query"]) == [
+    assert with_parents(["mlp.fc_in", "mlp.fc_out", "attention.self.query"]) == [
         "attention",
         "attention.self",
         "attention.self.query",
@@ -66,7 +66,7 @@ def test_what_is_remembered(edited: str, expected: set[str], up_first: bool) -> 
     outputs: dict[str, Any] = {}
     hidden = torch.randn(3, 4)
     with torch.no_grad():
-        with remembered(block, edited, NAMES, outputs):
+        with reused_outputs(block, edited, NAMES, outputs):
             block(hidden)
         assert set(outputs) == expected
         calls = []
@@ -77,9 +77,9 @@ def test_what_is_remembered(edited: str, expected: set[str], up_first: bool) -> 
             block.get_parameter(f"{edited}.weight").normal_()
             whole = block(hidden)
             calls.clear()
-            with remembered(block, edited, NAMES, outputs):
+            with reused_outputs(block, edited, NAMES, outputs):
                 assert torch.equal(block(hidden), whole)
-            # Those inside of what is remembered do not run; all others do, and afterwards all do.
+            # Those inside of what is reused do not run; all others do, and afterwards all do.
             inside = {"attention.0"} & {f"{name}.0" for name in expected}
             assert not inside & set(calls)
             assert edited in calls
@@ -88,7 +88,7 @@ def test_what_is_remembered(edited: str, expected: set[str], up_first: bool) -> 
 def test_what_was_interrupted_is_not_remembered() -> None:
     block = Block(fails=True)
     outputs: dict[str, Any] = {}
-    with pytest.raises(RuntimeError, match="in the midst"), remembered(block, "down", NAMES, outputs):
+    with pytest.raises(RuntimeError, match="in the midst"), reused_outputs(block, "down", NAMES, outputs):
         block(torch.randn(3, 4))
     assert outputs == {}
 
@@ -97,8 +97,8 @@ def test_what_was_interrupted_is_not_remembered() -> None:
 def test_attention_before_an_edited_mlp_runs_once(model_type: str, tmp_path: Path) -> None:
     lm = lm_of(model_type)
     evaluator = ReplayEvaluator(lm, choices(tmp_path, masked=model_type in MASKED))
-    evaluator.measure()
-    evaluator.measure(1)
+    evaluator.evaluate()
+    evaluator.evaluate(1)
     replay = evaluator._replay
     key = next(role for role in ("W_k", "W_o") if role in replay._matrices)
     attention = replay.blocks[1].get_submodule(replay._matrices[key])
@@ -108,6 +108,6 @@ def test_attention_before_an_edited_mlp_runs_once(model_type: str, tmp_path: Pat
         counts = []
         for _ in range(2):
             calls.clear()
-            evaluator.measure(1, target.matrix)
+            evaluator.evaluate(1, target.matrix)
             counts.append(len(calls))
         assert counts == [len(evaluator._layout.batches), 0]

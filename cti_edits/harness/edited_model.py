@@ -15,7 +15,7 @@ from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
 from cti_edits.harness.asked_otherwise import warn_of_evaluation, warn_of_model, warn_of_prompts
-from cti_edits.harness.asking import Given, asked_model, asked_prompt
+from cti_edits.harness.asking import ModelSource, asked_model, asked_prompt
 from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
@@ -26,7 +26,7 @@ from cti_edits.harness.row_hashes import joined, split
 from cti_edits.harness.skipped_rows import SkippedRows, rows_to_skip
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
-from cti_edits.models.where_loaded import where_loaded
+from cti_edits.models.checkpoint_location import checkpoint_location
 from cti_edits.models.wrappers import inner_model
 from cti_edits.paths import folder
 
@@ -81,7 +81,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
     kind: ClassVar[Kind]
     edit: Edit | None
     applied_edit: AppliedEdit | None
-    given: Given
+    given: ModelSource
     skipped_rows: SkippedRows | None
     _templated = False
     _warned_of_prompts = False
@@ -136,13 +136,13 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             )
         self.applied_edit = None
         self.factorize = factorize
-        self.given = Given(pretrained, revision, reading)
-        self.where_loaded = where_loaded({**arguments, "revision": revision})
+        self.given = ModelSource(pretrained, revision, reading)
+        self.checkpoint_location = checkpoint_location({**arguments, "revision": revision})
         if self.edit is not None:
-            self.given = Given.before_edit(self, pretrained, revision, reading)
+            self.given = ModelSource.before_edit(self, pretrained, revision, reading)
             try:
                 self.applied_edit = apply(
-                    self.edit, self.model, verify, factorize, revertible=False, **self.where_loaded
+                    self.edit, self.model, verify, factorize, revertible=False, **self.checkpoint_location
                 )
             except (FitError, FactorsError) as error:
                 shown = self._given.shown if self._given else None
