@@ -50,8 +50,9 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     from cti_edits.linalg.spectrum_cache import SpectrumCache
     from cti_edits.models.apply import target_matrices
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
-    from cti_edits.search.evaluations import EditedWeights, replaced_weight
-    from cti_edits.search.space import Candidate, MatrixId
+    from cti_edits.replay.session import replaced_weight
+    from cti_edits.search.candidates import Candidate, MatrixId
+    from cti_edits.search.edited_weights import EditedWeights
 
     calibration = draw(load_task(name, options.include_path), options.samples, seed=0)
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, ("U_in", "U_out"))}
@@ -95,8 +96,8 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
 
 def candidate_seconds(replay: Any, targets: Any, weights: Any, layer: int, clusters: int) -> float:
     """Mean seconds of a candidate of a layer, when the replay comes from the layer before."""
-    from cti_edits.search.evaluations import replaced_weight
-    from cti_edits.search.space import Candidate, MatrixId
+    from cti_edits.replay.session import replaced_weight
+    from cti_edits.search.candidates import Candidate, MatrixId
 
     target_id = MatrixId(layer, "U_in" if layer % 2 else "U_out")
     measure = functools.partial(replay.evaluate, layer, target_id.matrix)
@@ -123,11 +124,13 @@ def best_batch_size(lm: Any, reference: Any, sizes: list[int]) -> None:
 def chosen(lm: Any, calibration: Any, targets: Any, cache: Any, clusters: int, depth: int) -> list[Any]:
     """The two matrices with the best scores, and one of the first, a middle and the last layer; by layer."""
     from cti_edits.progress import Silent
-    from cti_edits.search.scoring import rank_matrices
-    from cti_edits.search.space import MatrixId, SearchSettings
+    from cti_edits.replay.session import Session
+    from cti_edits.search.candidates import MatrixId
+    from cti_edits.search.gradients import sigma_gradients
+    from cti_edits.search.scores import keep_best, matrix_scores
 
-    settings = SearchSettings(clusters=(clusters,))
-    top = rank_matrices(lm, calibration, settings, 2, targets, cache, Silent())[clusters]
+    gradients = sigma_gradients(Session(lm), calibration, (clusters,), targets, cache, Silent())
+    top = keep_best(matrix_scores(gradients, (clusters,), targets)[clusters], 2)
     return sorted({*top, MatrixId(0, "U_in"), MatrixId(depth // 2, "U_out"), MatrixId(depth - 1, "U_in")})
 
 

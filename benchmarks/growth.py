@@ -52,7 +52,7 @@ def searched(lm: Any, options: argparse.Namespace, samples: int, rates: int) -> 
     """Median seconds of a whole search, with no decomposition cached, and how many candidates it tried."""
     from cti_edits.harness.calibration import draw, load_task
     from cti_edits.search.runner import run_search
-    from cti_edits.search.space import RATES, SearchSettings
+    from cti_edits.search.settings import RATES, SearchSettings
 
     settings = SearchSettings(samples=samples, top_q=2, clusters=(2, 8), rates=RATES[:rates])
     calibration = draw(load_task(options.task, options.include_path), samples, seed=0)

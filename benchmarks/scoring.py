@@ -29,7 +29,8 @@ def main() -> None:
     options = parser.parse_args()
     from cti_edits.harness.calibration import draw, load_task
     from cti_edits.models.apply import target_matrices
-    from cti_edits.search.space import MatrixId, keep_best
+    from cti_edits.search.candidates import MatrixId
+    from cti_edits.search.scores import keep_best
 
     lm = demo_lm(options.model)
     calibration = draw(load_task(options.task, options.include_path), options.samples, seed=0)
@@ -58,11 +59,13 @@ def main() -> None:
 def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
     from cti_edits.linalg.spectrum_cache import SpectrumCache
     from cti_edits.progress import Silent
-    from cti_edits.search.scoring import last_singular_vectors, matrix_scores
+    from cti_edits.replay.session import Session
+    from cti_edits.search.gradients import sigma_gradients
+    from cti_edits.search.scores import matrix_scores
 
     with empty_cache():
-        directions = last_singular_vectors(CLUSTERS, targets, SpectrumCache(), Silent())
-        return matrix_scores(lm, calibration, CLUSTERS, targets, directions, Silent())
+        gradients = sigma_gradients(Session(lm), calibration, CLUSTERS, targets, SpectrumCache(), Silent())
+        return matrix_scores(gradients, CLUSTERS, targets)
 
 
 def by_autograd(lm: Any, calibration: Any, targets: Any) -> Any:

@@ -94,7 +94,7 @@ def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
 
     from cti_edits.harness.calibration import draw, load_task, validation_part
     from cti_edits.models.apply import target_matrices
-    from cti_edits.search.evaluations import replaced_weight
+    from cti_edits.replay.session import replaced_weight
 
     task = load_task(options.task, options.include_path)
     rows = len(validation_part(task).doc_ids)

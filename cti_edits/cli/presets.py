@@ -10,7 +10,7 @@ def presets() -> None:
     from cti_edits.models.architectures import Kind
     from cti_edits.search.cost import DRAWN
     from cti_edits.search.presets import PRESETS, Preset
-    from cti_edits.search.space import RATES, Part
+    from cti_edits.search.settings import RATES, Part
 
     def on(part: Part) -> str:
         return f"{DRAWN} drawn" if part == "sample" else "first 20 %"

@@ -16,7 +16,7 @@ from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
     from cti_edits.models.architectures import Kind
-    from cti_edits.search.space import SearchSettings
+    from cti_edits.search.settings import SearchSettings
 
 Option = typer.Option
 
@@ -180,7 +180,7 @@ def _default_output(name: str) -> Path:
 def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -> SearchSettings:
     """What the options ask for: the preset, or else the defaults, with the options that were given."""
     from cti_edits.search.presets import find_preset, with_overrides
-    from cti_edits.search.space import SearchSettings
+    from cti_edits.search.settings import SearchSettings
 
     base = SearchSettings() if preset is None else find_preset(preset).settings(kind)
     return with_overrides(base, overrides)

@@ -9,6 +9,7 @@ import torch
 
 from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.questions import Question
+from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.packed_rows import PackedBatch, pack
 
 
@@ -42,36 +43,29 @@ class ReadBatch:
 def read_batches(
     questions: Sequence[Question],
     causal: bool,
-    rows_per_batch: int,
-    row_tokens: int,
+    size: BatchSize,
     apart: Sequence[bool] | None = None,
 ) -> list[ReadBatch]:
     """Batches of everything that is asked; see `packing.pack`.
 
     Args:
         questions: of every example.
-        causal: as in `packing.pack`, with the two that follow it.
-        rows_per_batch: rows of a batch.
-        row_tokens: tokens of a row.
+        causal: as in `packing.pack`.
+        size: of a batch.
         apart: for each example, which of two it is of that are to share no batch; None for one of all.
     """
     sides = [False] * len(questions) if apart is None else apart
     together = ([example for example, side in enumerate(sides) if side is one] for one in (False, True))
-    return [
-        batch
-        for examples in together
-        if examples
-        for batch in _batches_of(questions, examples, causal, rows_per_batch, row_tokens)
-    ]
+    return [batch for examples in together if examples for batch in _batches_of(questions, examples, causal, size)]
 
 
 def _batches_of(
-    questions: Sequence[Question], examples: Sequence[int], causal: bool, rows_per_batch: int, row_tokens: int
+    questions: Sequence[Question], examples: Sequence[int], causal: bool, size: BatchSize
 ) -> list[ReadBatch]:
     names = [(example, number) for example in examples for number in range(len(questions[example].sequences))]
     asked = {name: questions[name[0]].sequences[name[1]] for name in names}
     packed = pack(
-        [asked[name].tokens for name in names], [name[0] for name in names], causal, rows_per_batch, row_tokens
+        [asked[name].tokens for name in names], [name[0] for name in names], causal, size.rows, size.row_tokens
     )
     found = []
     for batch in packed:

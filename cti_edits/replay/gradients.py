@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
-from lm_eval.models.utils_hf import clear_torch_cache
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.models.apply import TargetMatrix
+from cti_edits.replay.memory import BatchSize, within_memory
 
 
 def loss_gradients(
-    lm: Any,
+    lm: EditedHFLM,
     targets: Sequence[TargetMatrix],
     requests: Sequence[GoldRequest],
     batch_size: int,
@@ -42,6 +41,19 @@ def loss_gradients(
     parameters = [target.parameter for target in targets]
     former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     sums: list[torch.Tensor] = []
+    # Requests take the place of packed rows here.
+    size = BatchSize(batch_size, row_tokens=1)
+
+    def next_gradients() -> list[torch.Tensor]:
+        return _batch_gradients(lm, parameters, [requests[index] for index in order[: size.rows]])
+
+    def take_less() -> None:
+        if not size.halve(several=False, recomputable=False):
+            raise EditError(
+                f"the memory of {lm.device} does not hold the gradients of row {requests[order[0]].doc_id} beside "
+                "the model; a narrower dtype, another device or a task with shorter examples may fit"
+            )
+
     try:
         for parameter, _ in former:
             parameter.requires_grad_(False)
@@ -49,19 +61,10 @@ def loss_gradients(
             parameter.requires_grad_(True)
         with torch.enable_grad():
             while order:
-                batch = [requests[index] for index in order[:batch_size]]
-                if (wide := _batch_gradients(lm, parameters, batch)) is None:
-                    clear_torch_cache()
-                    if len(batch) == 1:
-                        raise EditError(
-                            f"the memory of {lm.device} does not hold the gradients of row {batch[0].doc_id} beside "
-                            "the model; a narrower dtype, another device or a task with shorter examples may fit"
-                        )
-                    batch_size = len(batch) // 2
-                    continue
-                sums = [a + b for a, b in zip(sums, wide, strict=True)] if sums else wide
-                advance(len(batch))
-                order = order[len(batch) :]
+                found = within_memory(next_gradients, take_less)
+                sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+                advance(len(order[: size.rows]))
+                order = order[size.rows :]
     finally:
         for parameter, required in former:
             parameter.requires_grad_(required)
@@ -69,21 +72,16 @@ def loss_gradients(
 
 
 def _batch_gradients(
-    lm: Any, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest]
-) -> list[torch.Tensor] | None:
-    """Of the sum of a batch's losses, on the CPU; None where the memory is exhausted."""
-    try:
-        losses = lm.answer_losses(batch)
-        for request, loss in zip(batch, losses.tolist(), strict=True):
-            if not -float("inf") < loss < float("inf"):
-                raise EditError(
-                    f"the loss of the unedited model on row {request.doc_id} is {loss}; "
-                    "a wider dtype (dtype=float32) may help"
-                )
-        # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
-        gradients = torch.autograd.grad(losses.sum(), parameters)
-        return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]
-    except RuntimeError as error:
-        if not should_reduce_batch_size(error):
-            raise
-        return None
+    lm: EditedHFLM, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest]
+) -> list[torch.Tensor]:
+    """Of the sum of a batch's losses, on the CPU."""
+    losses = lm.answer_losses(batch)
+    for request, loss in zip(batch, losses.tolist(), strict=True):
+        if not -float("inf") < loss < float("inf"):
+            raise EditError(
+                f"the loss of the unedited model on row {request.doc_id} is {loss}; "
+                "a wider dtype (dtype=float32) may help"
+            )
+    # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
+    gradients = torch.autograd.grad(losses.sum(), parameters)
+    return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]

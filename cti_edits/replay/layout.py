@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
-from lm_eval.models.utils_hf import clear_torch_cache
 
 from cti_edits.errors import EditError
 from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.memory import BatchSize, default_rows, within_memory
 from cti_edits.replay.module_cache import ModuleCache
-from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.packing_check import check_packing
-
-GPU_ROWS = 16
-"""Packed rows in one pass on a GPU: 4,096 tokens keep one busy."""
 
 KEPT_BYTES = 1 << 30
 """Keys and values of unedited blocks are kept for texts to be continued from, up to so much; past it, computed anew."""
@@ -58,17 +53,15 @@ class Layout:
         """
         self._lm = lm
         self._replay = replay
-        self._row_tokens = ROW_TOKENS
-        self._rows = default_rows(lm.device) if rows is None else rows
+        self._size = BatchSize(default_rows(lm.device) if rows is None else rows)
         self.kept_bytes = KEPT_BYTES
         self.set_questions(questions)
-        while not self._packing_checked():
-            self.halve()
+        within_memory(lambda: check_packing(lm, replay, self.questions, self.batches), self.halve)
 
     @property
     def batch_tokens(self) -> int:
         """Tokens in one pass, at most. The last bits of a log-likelihood depend on it."""
-        return self._rows * self._row_tokens
+        return self._size.tokens
 
     def set_questions(self, questions: Sequence[Question], apart: Sequence[bool] | None = None) -> None:
         """Lay out these questions; see `batches.read_batches` for ``apart``."""
@@ -80,7 +73,7 @@ class Layout:
     def pack_anew(self) -> None:
         """Lay the questions out anew, at block 0."""
         causal = self._lm.kind == "causal"
-        self.batches = read_batches(self.questions, causal, self._rows, self._row_tokens, self._apart)
+        self.batches = read_batches(self.questions, causal, self._size, self._apart)
         self.block = 0
         self._module_caches = {}
         self.entering = [None] * len(self.batches)
@@ -142,46 +135,22 @@ class Layout:
         Raises:
             EditError: each batch is a single example, and nothing was kept.
         """
-        if self._rows > 1:
-            self._rows //= 2
-        elif self._row_tokens > 1 and any(len(batch.examples) > 1 for batch in self.batches):
-            self._row_tokens //= 2
-        elif self._writes and self.kept_bytes:
-            self.kept_bytes = 0
-        else:
+        if not self._size.halve(any(len(batch.examples) > 1 for batch in self.batches), recomputable=self._writes):
             longest = max(batch.packed.tokens.shape[1] for batch in self.batches)
             raise EditError(
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
                 "a narrower dtype, another device or a task with shorter examples may fit"
             )
+        if self._size.frugal:
+            self.kept_bytes = 0
         self.pack_anew()
-        clear_torch_cache()
 
     def one_example_a_batch(self) -> bool:
         """Give each example a batch of its own, and start anew; False if that is so already."""
-        if (self._rows, self._row_tokens) == (1, 1):
+        if not self._size.one_example_a_batch():
             return False
-        self._rows = self._row_tokens = 1
         self.pack_anew()
         return True
-
-    def _packing_checked(self) -> bool:
-        """Whether there was memory for `packing_check.check_packing`."""
-        try:
-            check_packing(self._lm, self._replay, self.questions, self.batches)
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
-                raise
-            return False
-        return True
-
-
-def default_rows(device: torch.device | str) -> int:
-    """Packed rows in one pass: by the kind of device alone, so that the same seed gives the same figures.
-
-    One on a CPU, where 128 to 2,048 tokens take the same time a token.
-    """
-    return 1 if torch.device(device).type == "cpu" else GPU_ROWS
 
 
 def cache_bytes(caches: Sequence[Any]) -> int:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import Evaluation, NotFiniteError, StopRule
 from cti_edits.harness.questions import FilledMasks, GeneratedText, questions
 from cti_edits.replay.answers import Answers
@@ -23,6 +23,7 @@ from cti_edits.replay.block_replay import BlockReplay, CachePart
 from cti_edits.replay.decoding import UnfinishedText, decode
 from cti_edits.replay.example_order import ExampleOrder
 from cti_edits.replay.layout import Layout, cache_bytes
+from cti_edits.replay.memory import within_memory
 from cti_edits.replay.onednn import linear_by_onednn
 
 
@@ -43,13 +44,16 @@ class ReplayEvaluator:
     exhausted.
     """
 
-    def __init__(self, lm: Any, calibration: CalibrationSet, rows: int | None = None) -> None:
+    def __init__(
+        self, lm: EditedHFLM, calibration: CalibrationSet, rows: int | None = None, replay: BlockReplay | None = None
+    ) -> None:
         """Prepare for ``calibration``; the model is unedited.
 
         Args:
             lm: a model of `harness.lm` or `harness.masked_lm`.
             calibration: the examples.
             rows: see `layout.Layout`.
+            replay: of the same model, if there is one already.
 
         Raises:
             UnsupportedError: the task or the model is one that only the reference evaluator can evaluate.
@@ -58,7 +62,7 @@ class ReplayEvaluator:
         self._lm = lm
         self._labels = calibration.labels
         self._documents = Documents(calibration)
-        self._replay = BlockReplay(lm)
+        self._replay = replay or BlockReplay(lm)
         self._questions = questions(lm, calibration, self._documents)
         self._layout = Layout(lm, self._replay, self._questions, rows)
         self._writes = any(isinstance(sequence, GeneratedText) for q in self._questions for sequence in q.asked)
@@ -95,20 +99,17 @@ class ReplayEvaluator:
         """
         while True:
             try:
-                with torch.no_grad(), linear_by_onednn(self._lm.model):
-                    return self._evaluate(start, matrix, stop)
+                return within_memory(functools.partial(self._evaluate, start, matrix, stop), self._layout.halve)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
                 if not self._layout.one_example_a_batch():
                     raise
-                continue
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-            # Outside of the handler, which would keep the tensors of the frames that failed.
-            self._layout.halve()
 
     def _evaluate(self, start: int, matrix: str | None, stop: StopRule | None) -> Evaluation | None:
+        with torch.no_grad(), linear_by_onednn(self._lm.model):
+            return self._run_batches(start, matrix, stop)
+
+    def _run_batches(self, start: int, matrix: str | None, stop: StopRule | None) -> Evaluation | None:
         layout = self._layout
         layout.advance_to(start)
         answers = Answers(self._documents, layout.questions)

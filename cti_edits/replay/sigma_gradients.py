@@ -16,12 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
-from lm_eval.models.utils_hf import clear_torch_cache
 from torch.utils.checkpoint import checkpoint
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import GoldRequest
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import NotFiniteError
 from cti_edits.harness.questions import Question, UnsupportedError
 from cti_edits.models.apply import TargetMatrix
@@ -29,8 +28,8 @@ from cti_edits.replay.backward import gradients_stop_at, observe_gradients, with
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.gradients import loss_gradients
+from cti_edits.replay.memory import BatchSize, within_memory
 from cti_edits.replay.onednn import is_exact_and_fast, linear_by_onednn, product
-from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replaced_forward import replaced_forward
 
@@ -52,12 +51,13 @@ Gradients = list[list[tuple[torch.Tensor, ...]]]
 
 
 def loss_sigma_gradients(
-    lm: Any,
+    lm: EditedHFLM,
     targets: Sequence[TargetMatrix],
     directions: Sequence[Sequence[Sequence[SingularVectors]]],
     requests: Sequence[GoldRequest],
     advance: Callable[[int], None] = lambda _: None,
     rows: int = 1,
+    replay: BlockReplay | None = None,
 ) -> Gradients:
     """g_i of directions of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
 
@@ -69,6 +69,7 @@ def loss_sigma_gradients(
         advance: told how many more examples are done.
         rows: packed rows in one pass to begin with. They are halved whenever the memory is exhausted; where a single
             example is too much, activations are computed twice rather than kept.
+        replay: of the same model, if there is one already.
 
     Raises:
         EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
@@ -77,47 +78,54 @@ def loss_sigma_gradients(
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
     projections = [_Projection(ways, precision, lm.device) for ways in directions]
     totals = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
-    replay = BlockReplay(lm)
-    run = functools.partial(_batch_gradients, lm, replay, targets, projections)
+    replay = replay or BlockReplay(lm)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
-    size = _Size(rows)
-    if not _packs(lm, replay, remaining, size):
-        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
-    while remaining:
-        done: set[int] = set()
-        for batch in read_batches(remaining, lm.kind == "causal", size.rows, size.row_tokens):
-            try:
-                found = _if_it_fits(functools.partial(run, batch, remaining, size.checkpointed))
-            except NotFiniteError:
-                # Of the examples of a row, it may be another one's.
-                if not size.one_example_a_batch():
-                    raise
-                break
-            if found is None:
-                size.halve(batch, remaining, lm.device)
-                break
-            for total, contribution in zip(totals, found, strict=True):
-                total += contribution
-            done.update(batch.examples)
-            advance(len(batch.examples))
-        remaining = [question for example, question in enumerate(remaining) if example not in done]
-    return [projection.split(total / len(requests)) for projection, total in zip(projections, totals, strict=True)]
+    size = BatchSize(rows)
+    causal = lm.kind == "causal"
+    several, doc_id = True, remaining[0].doc_id
 
+    def take_less() -> None:
+        if not size.halve(several, recomputable=True):
+            raise EditError(
+                f"the memory of {lm.device} does not hold the gradients of row {doc_id} beside the model; "
+                "a narrower dtype, another device or a task with shorter examples may fit"
+            )
 
-def _packs(lm: Any, replay: BlockReplay, questions: Sequence[Question], size: _Size) -> bool:
-    """Whether packed rows give what the model gives; ``size`` shrinks where that does not fit."""
-    while True:
-        batches = read_batches(questions, lm.kind == "causal", size.rows, size.row_tokens)
+    def packs() -> bool:
+        nonlocal several, doc_id
+        batches = read_batches(remaining, causal, size)
+        largest = max(batches, key=lambda batch: len(batch.examples))
+        several, doc_id = len(largest.examples) > 1, remaining[largest.examples[0]].doc_id
         try:
-            check_packing(lm, replay, questions, batches)
+            check_packing(lm, replay, remaining, batches)
         except UnsupportedError:
             return False
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+        return True
+
+    def run_batches() -> None:
+        nonlocal remaining, several, doc_id
+        done: set[int] = set()
+        try:
+            for batch in read_batches(remaining, causal, size):
+                several, doc_id = len(batch.examples) > 1, remaining[batch.examples[0]].doc_id
+                found = _batch_gradients(lm, replay, targets, projections, batch, remaining, size.frugal)
+                for total, contribution in zip(totals, found, strict=True):
+                    total += contribution
+                done.update(batch.examples)
+                advance(len(batch.examples))
+        finally:
+            remaining = [question for example, question in enumerate(remaining) if example not in done]
+
+    if not within_memory(packs, take_less):
+        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
+    while remaining:
+        try:
+            within_memory(run_batches, take_less)
+        except NotFiniteError:
+            # Of the examples of a row, it may be another one's.
+            if not size.one_example_a_batch():
                 raise
-        else:
-            return True
-        size.halve(max(batches, key=lambda batch: len(batch.examples)), questions, lm.device)
+    return [projection.split(total / len(requests)) for projection, total in zip(projections, totals, strict=True)]
 
 
 def _of_whole_gradients(
@@ -138,50 +146,6 @@ def _of_whole_gradients(
             pairs = zip(parts, ((block.U.cpu().double(), block.V.cpu().double()) for block in blocks), strict=True)
             found[-1].append(tuple(((U.mT @ part) * V.mT).sum(dim=1) for part, (U, V) in pairs))
     return found
-
-
-class _Size:
-    """How much goes through the model at once."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.row_tokens = ROW_TOKENS
-        self.checkpointed = False
-
-    def one_example_a_batch(self) -> bool:
-        """Have each example by itself; False if that is so already."""
-        if (self.rows, self.row_tokens) == (1, 1):
-            return False
-        self.rows = self.row_tokens = 1
-        return True
-
-    def halve(self, batch: ReadBatch, questions: Sequence[Question], device: Any) -> None:
-        """Have less of it: fewer rows, shorter ones, and at last fewer activations kept.
-
-        Raises:
-            EditError: it is one example, whose activations are not kept.
-        """
-        clear_torch_cache()
-        if self.rows > 1:
-            self.rows //= 2
-        elif len(batch.examples) > 1 and self.row_tokens > 1:
-            self.row_tokens //= 2
-        elif not self.checkpointed:
-            self.checkpointed = True
-        else:
-            raise EditError(
-                f"the memory of {device} does not hold the gradients of row {questions[batch.examples[0]].doc_id} "
-                "beside the model; a narrower dtype, another device or a task with shorter examples may fit"
-            )
-
-
-def _if_it_fits(function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except RuntimeError as error:
-        if not should_reduce_batch_size(error):
-            raise
-    return None
 
 
 class _Projection:
@@ -240,7 +204,7 @@ def _equal_runs(blocks: Sequence[SingularVectors], dtype: torch.dtype, device: A
 
 
 def _batch_gradients(
-    lm: Any,
+    lm: EditedHFLM,
     replay: BlockReplay,
     targets: Sequence[TargetMatrix],
     projections: Sequence[_Projection],

@@ -9,8 +9,8 @@ from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.report.edit_lines import measurement_lines, wrapped
 from cti_edits.report.listing import interval_text, print_columns
+from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
-from cti_edits.search.space import Outcome
 from cti_edits.stats import collapsed, wilson_interval
 
 HEADINGS = ("matrix", "layer", "K", "ρ", "accuracy", "95 % interval", "NLL of gold answer", "")

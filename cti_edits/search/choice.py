@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cti_edits.harness.evaluation import StopRule
-from cti_edits.search.space import Candidate, Outcome, cannot_win, winner
+from cti_edits.search.candidates import Candidate
+from cti_edits.search.outcome import Outcome, cannot_win, winner
 
 Evaluate = Callable[[StopRule | None], Outcome | None]
 """Evaluates one candidate; None where it was stopped."""

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
-from cti_edits.search.space import MATRICES, RATES, Part
+from cti_edits.search.settings import MATRICES, RATES, Part
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from cti_edits.harness.calibration import CalibrationSet, draw, validation_part
 from cti_edits.harness.prompting import Prompting
-from cti_edits.search.space import Part, SearchSettings
+from cti_edits.search.settings import Part, SearchSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cti_edits.errors import EditError, printable
 from cti_edits.models.architectures import Kind
-from cti_edits.search.space import Part, Partition, SearchSettings
+from cti_edits.search.settings import Part, Partition, SearchSettings
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,142 @@
-"""What a manifest records of how a search asked, and on which rows."""
+"""Stage 6: the manifest of what a search found, how it asked, and on which rows."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from cti_edits.artifact.asked import Asked, AskedTask
+from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.ranks import block_ranks
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
 from cti_edits.harness.row_hashes import joined
+from cti_edits.linalg.block_spectra import tied_blocks
+from cti_edits.linalg.energy import retained_energy
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.identity import checkpoint_of, identity_of
+from cti_edits.models.wrappers import inner_model
+from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.edited_weights import shape_of
+from cti_edits.search.evaluate import EvaluatedCandidates
+from cti_edits.search.settings import SearchSettings
+from cti_edits.version import __version__
 
 MAX_ROWS = 80_000
 """So many rows are recorded one by one; a manifest has room for no more."""
 
 
-def what_was_asked(lm: EditedHFLM, calibration: CalibrationSet, drawn: CalibrationSet) -> dict[str, Any]:
+def record(
+    lm: EditedHFLM,
+    calibration: CalibrationSet,
+    drawn: CalibrationSet,
+    settings: SearchSettings,
+    name: str,
+    base_id: str,
+    targets: Mapping[MatrixId, TargetMatrix],
+    evaluated: EvaluatedCandidates,
+) -> Edit:
+    """The manifest of the winner; an empty edit where nothing beat the unedited model."""
+    unedited, best = evaluated.unedited, evaluated.best
+    checkpoint = checkpoint_of(lm.model, **lm.checkpoint_location)
+    edits: tuple[MatrixEdit, ...] = ()
+    if best.candidate is not None:
+        edits = (matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)
+    revision = None if lm.revision in (None, "main") else str(lm.revision)
+    if checkpoint is not None and checkpoint.commit is not None:
+        revision = checkpoint.commit
+    found = "no candidate beat the unedited model"
+    if edits:
+        found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {edits[0].rho:g}, K = {edits[0].clusters}"
+    return Edit(
+        name=name,
+        description=f"Found by a search on {calibration.name}: {found}.",
+        base_model=BaseModel(
+            id=base_id,
+            revision=revision,
+            architecture=type(inner_model(lm.model)).__name__,
+            dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
+        ),
+        edits=edits,
+        task={"name": calibration.name, "dataset": calibration.dataset, "metric": str(calibration.metric)},
+        search={
+            "preset": settings.preset,
+            "seed": settings.seed,
+            "samples": len(drawn.doc_ids),
+            "sample_ids_sha256": drawn.ids_sha256,
+            "evaluated_on": len(calibration.doc_ids),
+            "top_q": settings.top_q,
+            "clusters": list(settings.clusters),
+            "rates": list(settings.rates),
+            "matrices": list(settings.matrices),
+            "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
+            **_asked(lm, calibration, drawn),
+        },
+        results={
+            "calibration": {
+                "n": len(calibration.doc_ids),
+                "baseline": unedited.accuracy,
+                "edited": best.accuracy,
+                "majority_class": calibration.majority_class,
+                "baseline_nll": unedited.nll,
+                "edited_nll": best.nll,
+            },
+            "test": None,
+        },
+        provenance={
+            "created": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "tool": f"cti-edits {__version__}",
+            "source": None,
+            "versions": {
+                "python": platform.python_version(),
+                **{package: version(package) for package in ("lm_eval", "torch", "transformers")},
+            },
+            **({} if evaluated.batch_tokens is None else {"batch_tokens": evaluated.batch_tokens}),
+        },
+    )
+
+
+def matrix_edit(
+    target: TargetMatrix, candidate: Candidate, partition: str, checkpoint: Checkpoint | None
+) -> MatrixEdit:
+    """The manifest's entry for a candidate.
+
+    Args:
+        target: the matrix, unedited.
+        candidate: the edit of it.
+        partition: how its rows are assigned to blocks, as a manifest writes it.
+        checkpoint: that the model was loaded from, if it was.
+    """
+    shape = shape_of(target)
+    ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
+    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    edited = truncate(target.weight, ranks, partition=partition)
+    return MatrixEdit(
+        matrix=target.matrix,
+        layer=target.layer,
+        module=target.module,
+        shape=shape,
+        rho=candidate.rho,
+        clusters=candidate.clusters,
+        block_ranks=ranks,
+        partition=partition,
+        sha256=identity.sha256,
+        frobenius_norm=identity.frobenius_norm,
+        dtype=identity.dtype,
+        tensor=identity.tensor,
+        tied_blocks=tied_blocks(target.weight, ranks, partition) or None,
+        retained_energy=retained_energy(target.weight, edited, candidate.clusters, partition),
+    )
+
+
+def _asked(lm: EditedHFLM, calibration: CalibrationSet, drawn: CalibrationSet) -> dict[str, Any]:
     """The manifest's ``search.asked`` and ``search.row_hashes``.
 
     Args:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import block_ranks, full_ranks, kept_parameters, row_block_sizes
 from cti_edits.errors import EditError
-from cti_edits.search.space import RATES
+from cti_edits.search.settings import RATES
 
 
 @given(rows=st.integers(1, 300), data=st.data())

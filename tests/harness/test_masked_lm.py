@@ -23,7 +23,7 @@ from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import target_matrices, target_matrix
 from cti_edits.replay.gradients import loss_gradients
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 from tests.support.tiny_tokenizers import save_masked_checkpoint
 

@@ -13,7 +13,7 @@ from cti_edits.harness.metrics import Metric, is_right, metric_of
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import lm_of
 from tests.support.small_tasks import write_task
 

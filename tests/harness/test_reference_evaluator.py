@@ -14,7 +14,7 @@ from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.splits import validation_count
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.benchmark_files import write_jsonl
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import byte_tokenizer, tiny_model

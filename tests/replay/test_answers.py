@@ -9,6 +9,7 @@ from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.questions import Question
 from cti_edits.replay.answers import Answers
 from cti_edits.replay.batches import read_batches
+from cti_edits.replay.memory import BatchSize
 
 SCORED = (
     ScoredTokens((5, 6, 7), (1, 2), (3, 4)),
@@ -22,7 +23,7 @@ DOCUMENTS: Any = None
 def test_likelihoods_are_sums_in_the_precision_of_lm_eval(dtype: torch.dtype) -> None:
     """In bfloat16, -8 and -2^-7 are -8 together: two choices are equal then, and the first one is taken."""
     questions = [Question(0, SCORED, None, 0)]
-    (batch,) = read_batches(questions, True, 1, 256)
+    (batch,) = read_batches(questions, True, BatchSize(1))
     logprobs = torch.full((len(batch.rows), 10), -20.0, dtype=dtype)
     for number, values in enumerate(((-8.0, -(2.0**-7)), (-8.0, 0.0), (-3.0,))):
         for place, token, value in zip(batch.reads[0, number], SCORED[number].answer, values, strict=True):
@@ -36,7 +37,7 @@ def test_likelihoods_are_sums_in_the_precision_of_lm_eval(dtype: torch.dtype) ->
 
 def test_an_answer_is_greedy_if_each_of_its_tokens_is_likeliest() -> None:
     questions = [Question(0, SCORED[:1], None, 0)]
-    (batch,) = read_batches(questions, True, 1, 256)
+    (batch,) = read_batches(questions, True, BatchSize(1))
     for likelier in (None, 0, 1):
         logprobs = torch.full((len(batch.rows), 10), -20.0)
         for index, (place, token) in enumerate(zip(batch.reads[0, 0], SCORED[0].answer, strict=True)):
@@ -51,7 +52,7 @@ def test_an_answer_is_greedy_if_each_of_its_tokens_is_likeliest() -> None:
 def test_the_loss_of_a_gold_answer_that_is_not_asked_for_has_the_digits_of_float32() -> None:
     """A generation's gold answer is not lm-eval's request: its loss is no sum of bfloat16."""
     asked = Question(0, (), SCORED[0], 0)
-    (batch,) = read_batches([asked], True, 1, 256)
+    (batch,) = read_batches([asked], True, BatchSize(1))
     logits = torch.randn((len(batch.rows), 10), generator=torch.Generator().manual_seed(0)).bfloat16()
     answers = Answers(DOCUMENTS, [asked])
     answers.score(batch, logits, torch.log_softmax(logits, dim=-1))

@@ -8,7 +8,7 @@ import torch
 
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.packed_rows import PackedBatch, pack
-from cti_edits.search.evaluations import replaced_weight
+from cti_edits.replay.session import replaced_weight
 from tests.support.small_searches import edited_weights, lm_of
 from tests.support.tiny_models import CAUSAL, EVERY, LAYERS, MASKED, tiny_model
 

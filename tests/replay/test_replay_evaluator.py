@@ -20,12 +20,12 @@ from cti_edits.replay import layout, replay_evaluator
 from cti_edits.replay.batches import read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.decoding import decode
-from cti_edits.replay.evaluator import EvaluatorName, evaluator_of
+from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.search.evaluations import replaced_weight
+from cti_edits.replay.session import EvaluatorName, Session, replaced_weight
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import choices, edited_weights, failing, lm_of, written
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import CAUSAL, EVERY, MASKED, byte_tokenizer, tiny_model
@@ -236,7 +236,7 @@ def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type:
     with pytest.raises(UnsupportedError, match="gives other logits when sequences are packed"):
         ReplayEvaluator(lm, calibration)
     progress = Noted()
-    assert isinstance(evaluator_of("replay", lm, calibration, progress), ReferenceEvaluator)
+    assert isinstance(Session(lm, progress=progress).evaluator(calibration), ReferenceEvaluator)
     (note,) = progress.notes
     assert note.startswith(
         f"the reference evaluator takes over, which is slower: {type(lm.model).__name__} gives other"
@@ -291,7 +291,7 @@ def test_rounding_in_half_precision_is_no_wrong_packing() -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = [tuple(torch.randint(5, 4999, (40,), generator=generator).tolist()) for _ in range(4)]
     asked = [Question(i, (ScoredTokens(one, tuple(range(40)), one),), None, 0) for i, one in enumerate(drawn)]
-    batches = read_batches(asked, True, 1, 256)
+    batches = read_batches(asked, True, BatchSize(1))
     size = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12, "head_dim": 128, "vocab_size": 5000}
     for window in (None, 10):
         model = tiny_model("mistral", spread=0.03, sliding_window=window, **size)
@@ -398,7 +398,7 @@ def test_an_interrupt_leaves_nothing_half_carried(tmp_path: Path) -> None:
     evaluator = ReplayEvaluator(lm, calibration)
     theirs = evaluator.evaluate()
     assert theirs is not None
-    evaluator._layout._row_tokens, evaluator._layout._rows = 20, 1
+    evaluator._layout._size = BatchSize(1, 20)
     evaluator._layout.pack_anew()
     assert len(evaluator._layout.batches) > 2
     plain, calls = lm.model.forward, []

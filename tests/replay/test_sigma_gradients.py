@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from cti_edits.linalg.spectrum import sigma_gradients
 from cti_edits.models.apply import TargetMatrix, target_matrices, target_matrix
 from cti_edits.replay import sigma_gradients as module
 from cti_edits.replay.gradients import loss_gradients
+from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, loss_sigma_gradients
 from tests.support.small_searches import OUT_OF_MEMORY, failing, lm_of
 from tests.support.tiny_models import EVERY, MASKED, byte_tokenizer, tiny_model
@@ -300,13 +302,7 @@ def test_the_model_is_left_as_it_was(fails: bool, checkpointed: bool, monkeypatc
     for index, parameter in enumerate(lm.model.parameters()):
         parameter.requires_grad_(index % 2 == 0)
     weights = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
-    plain_init = module._Size.__init__
-
-    def started(self: Any, rows: int) -> None:
-        plain_init(self, rows)
-        self.checkpointed = checkpointed
-
-    monkeypatch.setattr(module._Size, "__init__", started)
+    monkeypatch.setattr(module, "BatchSize", functools.partial(BatchSize, frugal=checkpointed))
     seen: list[list[bool]] = []
 
     def flags(*_: Any) -> None:

@@ -13,8 +13,9 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
+from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.outcome import Outcome, winner
 from cti_edits.search.runner import SearchResult
-from cti_edits.search.space import Candidate, MatrixId, Outcome, winner
 
 EMPTY = Path(__file__).parents[1] / "data" / "edit-1" / "empty.json"
 N = 8

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cti_edits.harness.evaluation import NLL_STEP, StopRule
+from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.choice import Choice, Evaluate, choose
-from cti_edits.search.space import Candidate, MatrixId, Outcome
+from cti_edits.search.outcome import Outcome
 
 Examples = tuple[tuple[bool, float], ...]
 """Right or wrong, and the loss, of each example."""

@@ -13,8 +13,10 @@ from cti_edits.harness.evaluation import NLL_STEP
 from cti_edits.replay import example_order, layout
 from cti_edits.replay.example_order import ExampleOrder
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
+from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.outcome import Outcome, cannot_win, winner
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import Candidate, MatrixId, Outcome, SearchSettings, cannot_win, winner
+from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import choices, lm_of, written
 from tests.support.tiny_models import tiny_model
 

@@ -12,7 +12,7 @@ from cti_edits.models.architectures import Kind
 from cti_edits.paper.published import paper_tables
 from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
 from cti_edits.search.presets import PRESETS, find_preset, with_overrides
-from cti_edits.search.space import RATES, SearchSettings
+from cti_edits.search.settings import RATES, SearchSettings
 
 TABLES = paper_tables()
 SIZES: dict[str, int] = TABLES["table_6_dataset_sizes"]

@@ -14,7 +14,7 @@ from cti_edits.harness.prompting import Prompting
 from cti_edits.search.examples import examples
 from cti_edits.search.record import MAX_ROWS
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.conftest import Run
 from tests.support.refusals import refused_line
 from tests.support.small_searches import lm_of

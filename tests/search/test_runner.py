@@ -22,10 +22,12 @@ from cti_edits.harness.lm import load_base, read_base
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrices, target_matrix
+from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
-from cti_edits.search.runner import SearchResult, _matrix_edit, run_search
-from cti_edits.search.space import Candidate, MatrixId, SearchSettings
+from cti_edits.search.record import matrix_edit
+from cti_edits.search.runner import SearchResult, run_search
+from cti_edits.search.settings import SearchSettings
 from tests.support.tiny_models import save_checkpoint
 
 LAYERS = 3
@@ -376,13 +378,13 @@ def test_every_override_reaches_the_search() -> None:
 
 def test_a_tie_at_the_cut_goes_into_the_manifest(lm: Any) -> None:
     target, candidate = target_matrix(lm.model, "U_in", 1), Candidate(MatrixId(1, "U_in"), 2, 0.5)
-    assert _matrix_edit(target, candidate, "row-blocks", None).tied_blocks is None
+    assert matrix_edit(target, candidate, "row-blocks", None).tied_blocks is None
     former = target.weight.clone()
     half = len(former) // 2
     try:
         with torch.no_grad():
             target.weight[half:] = torch.eye(len(former) - half, former.shape[1])
-        assert _matrix_edit(target, candidate, "row-blocks", None).tied_blocks == (1,)
+        assert matrix_edit(target, candidate, "row-blocks", None).tied_blocks == (1,)
     finally:
         with torch.no_grad():
             target.weight.copy_(former)

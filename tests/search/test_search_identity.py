@@ -15,7 +15,7 @@ from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.verify import exit_code, verify
 from cti_edits.search.examples import examples
 from cti_edits.search.runner import run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.tiny_models import save_checkpoint
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

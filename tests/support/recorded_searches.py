@@ -23,7 +23,7 @@ from cti_edits.models.architectures import Kind
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.space import SearchSettings
+from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import lm_of
 from tests.support.tiny_models import MASKED, tiny_model
 

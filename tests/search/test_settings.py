@@ -8,17 +8,10 @@ import pytest
 
 from cti_edits.artifact.ranks import kept_parameters
 from cti_edits.errors import EditError
-from cti_edits.search.space import (
-    CLUSTERS,
-    RATES,
-    Candidate,
-    MatrixId,
-    Outcome,
-    SearchSettings,
-    candidates,
-    keep_best,
-    winner,
-)
+from cti_edits.search.candidates import Candidate, MatrixId, candidates
+from cti_edits.search.outcome import Outcome, winner
+from cti_edits.search.scores import keep_best
+from cti_edits.search.settings import CLUSTERS, RATES, SearchSettings
 
 
 def test_the_defaults_are_the_papers() -> None:

@@ -1,31 +1,26 @@
-"""Evaluates the unedited model and every candidate."""
+"""Stage 4: evaluates the unedited model and every candidate."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, kept_parameters
+from cti_edits.artifact.ranks import ROW_BLOCKS, kept_parameters
 from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import Evaluation, StopRule
-from cti_edits.linalg.block_spectra import truncate_with
-from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
-from cti_edits.linalg.spectrum_cache import SpectrumCache
-from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.identity import tensor_sha256
 from cti_edits.progress import Progress
 from cti_edits.replay.evaluator import Evaluator
+from cti_edits.replay.session import Session
+from cti_edits.search.candidates import Candidate, Group
 from cti_edits.search.choice import Evaluate, choose
-from cti_edits.search.space import Candidate, MatrixId, Outcome, Partition
-
-Group = tuple[MatrixId, int, list[Candidate]]
-"""Candidates that share a matrix and K."""
+from cti_edits.search.edited_weights import EditedWeights, shape_of
+from cti_edits.search.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -47,52 +42,13 @@ class EvaluatedCandidates:
     batch_tokens: int | None
 
 
-@dataclass(frozen=True)
-class EditedWeights:
-    """Makes the weights of candidates.
-
-    Attributes:
-        targets: the matrices.
-        cache: where decompositions come from.
-        partition: how rows are assigned to blocks.
-        seed: of that.
-    """
-
-    targets: Mapping[MatrixId, TargetMatrix]
-    cache: SpectrumCache
-    partition: Partition = "row-blocks"
-    seed: int = 0
-
-    def of(self, group: Group) -> Iterator[tuple[Candidate, str, torch.Tensor]]:
-        """Each candidate of a group with its partition and its weight, in the weight's own dtype.
-
-        Cut into row blocks, all of them come from one decomposition; `apply.apply` makes one for the edit alone. The
-        two differ by rounding, where they differ at all.
-
-        Raises:
-            EditError: the weight is not finite.
-        """
-        target_id, clusters, members = group
-        target = self.targets[target_id]
-        weight = target.weight
-        if not all_finite(weight):
-            raise EditError(f"{target.module}: the weight holds NaN or infinite values")
-        if self.partition != ROW_BLOCKS:
-            for candidate in members:
-                partition = k_subspaces(weight, clusters, candidate.rho, self.seed)
-                yield candidate, partition, truncate(weight, self.ranks(candidate, partition), partition=partition)
-            return
-        spectra = self.cache.spectra(weight, tensor_sha256(self.targets[target_id].parameter), clusters)
-        for candidate in members:
-            yield candidate, ROW_BLOCKS, truncate_with(weight, spectra, self.ranks(candidate, ROW_BLOCKS))
-
-    def ranks(self, candidate: Candidate, partition: str) -> tuple[int, ...]:
-        """The ranks that its blocks keep."""
-        return block_ranks(shape_of(self.targets[candidate.target]), candidate.clusters, candidate.rho, partition)
-
-
 def evaluate(
-    evaluator: Evaluator, weights: EditedWeights, groups: Sequence[Group], exact_stop: bool, progress: Progress
+    session: Session,
+    evaluator: Evaluator,
+    weights: EditedWeights,
+    groups: Sequence[Group],
+    exact_stop: bool,
+    progress: Progress,
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -100,6 +56,7 @@ def evaluate(
     again with the smaller size, since the last bits of a log-likelihood depend on it.
 
     Args:
+        session: of the model.
         evaluator: of the unedited model, which it was not asked about yet.
         weights: makes the edited weights.
         groups: the candidates.
@@ -113,7 +70,7 @@ def evaluate(
     while True:
         size = evaluator.batch_tokens
         try:
-            return _evaluate(evaluator, weights, groups, exact_stop, progress)
+            return _evaluate(session, evaluator, weights, groups, exact_stop, progress)
         except _SizeChangedError:
             evaluator.reset()
             progress.note(
@@ -127,7 +84,12 @@ class _SizeChangedError(Exception):
 
 
 def _evaluate(
-    evaluator: Evaluator, weights: EditedWeights, groups: Sequence[Group], exact_stop: bool, progress: Progress
+    session: Session,
+    evaluator: Evaluator,
+    weights: EditedWeights,
+    groups: Sequence[Group],
+    exact_stop: bool,
+    progress: Progress,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -150,7 +112,7 @@ def _evaluate(
     def evaluate_candidate(
         candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, stop: StopRule | None
     ) -> Outcome | None:
-        with _named(candidate, target), replaced_weight(target, edited):
+        with _named(candidate, target), session.replaced_weight(target, edited):
             found = run(target.layer, target.matrix, stop)
         return None if found is None else _outcome(candidate, found, _added(weights, candidate, partition), partition)
 
@@ -162,28 +124,10 @@ def _evaluate(
             unedited,
             [candidate for _, _, members in groups for candidate in members],
             passes,
-            lambda outcome: _as_applied(outcome, run, weights),
+            lambda outcome: _as_applied(session, outcome, run, weights),
             exact_stop,
         )
     return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size)
-
-
-def shape_of(target: TargetMatrix) -> tuple[int, int]:
-    """(m, n), rows = output features."""
-    return target.weight.shape[0], target.weight.shape[1]
-
-
-@contextlib.contextmanager
-def replaced_weight(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:
-    """The edited weight inside, the former bits after it."""
-    former = target.weight.clone()
-    try:
-        with torch.no_grad():
-            target.weight.copy_(edited)
-        yield
-    finally:
-        with torch.no_grad():
-            target.weight.copy_(former)
 
 
 @contextlib.contextmanager
@@ -195,7 +139,9 @@ def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
         raise EditError(f"{target.module} at ρ = {candidate.rho:g}, K = {candidate.clusters}: {error}") from None
 
 
-def _as_applied(outcome: Outcome, run: Callable[[int, str], Evaluation | None], weights: EditedWeights) -> Outcome:
+def _as_applied(
+    session: Session, outcome: Outcome, run: Callable[[int, str], Evaluation | None], weights: EditedWeights
+) -> Outcome:
     """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
     candidate = outcome.candidate
     if candidate is None or outcome.partition != ROW_BLOCKS:
@@ -205,7 +151,7 @@ def _as_applied(outcome: Outcome, run: Callable[[int, str], Evaluation | None], 
     edited = truncate(target.weight, weights.ranks(candidate, partition), partition=partition)
     if torch.equal(edited, tried):
         return outcome
-    with _named(candidate, target), replaced_weight(target, edited):
+    with _named(candidate, target), session.replaced_weight(target, edited):
         found = completed(run(target.layer, target.matrix))
     return _outcome(candidate, found, outcome.added_parameters, partition)
 

@@ -12,8 +12,8 @@ from cti_edits.linalg.block_tails import HELD
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.progress import Silent
-from cti_edits.search.scoring import last_singular_vectors
-from cti_edits.search.space import MatrixId
+from cti_edits.search.candidates import MatrixId
+from cti_edits.search.gradients import last_singular_vectors
 from tests.support.tiny_models import tiny_model
 
 

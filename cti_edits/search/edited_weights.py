@@ -1,0 +1,69 @@
+"""The weights of candidates, several from one decomposition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks
+from cti_edits.errors import EditError
+from cti_edits.linalg.block_spectra import truncate_with
+from cti_edits.linalg.finite import all_finite
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.linalg.subspaces import k_subspaces
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.models.identity import tensor_sha256
+from cti_edits.search.candidates import Candidate, Group, MatrixId
+from cti_edits.search.settings import Partition
+
+
+@dataclass(frozen=True)
+class EditedWeights:
+    """Makes the weights of candidates.
+
+    Attributes:
+        targets: the matrices.
+        cache: where decompositions come from.
+        partition: how rows are assigned to blocks.
+        seed: of that.
+    """
+
+    targets: Mapping[MatrixId, TargetMatrix]
+    cache: SpectrumCache
+    partition: Partition = "row-blocks"
+    seed: int = 0
+
+    def of(self, group: Group) -> Iterator[tuple[Candidate, str, torch.Tensor]]:
+        """Each candidate of a group with its partition and its weight, in the weight's own dtype.
+
+        Cut into row blocks, all of them come from one decomposition; `apply.apply` makes one for the edit alone. The
+        two differ by rounding, where they differ at all.
+
+        Raises:
+            EditError: the weight is not finite.
+        """
+        target_id, clusters, members = group
+        target = self.targets[target_id]
+        weight = target.weight
+        if not all_finite(weight):
+            raise EditError(f"{target.module}: the weight holds NaN or infinite values")
+        if self.partition != ROW_BLOCKS:
+            for candidate in members:
+                partition = k_subspaces(weight, clusters, candidate.rho, self.seed)
+                yield candidate, partition, truncate(weight, self.ranks(candidate, partition), partition=partition)
+            return
+        spectra = self.cache.spectra(weight, tensor_sha256(self.targets[target_id].parameter), clusters)
+        for candidate in members:
+            yield candidate, ROW_BLOCKS, truncate_with(weight, spectra, self.ranks(candidate, ROW_BLOCKS))
+
+    def ranks(self, candidate: Candidate, partition: str) -> tuple[int, ...]:
+        """The ranks that its blocks keep."""
+        return block_ranks(shape_of(self.targets[candidate.target]), candidate.clusters, candidate.rho, partition)
+
+
+def shape_of(target: TargetMatrix) -> tuple[int, int]:
+    """(m, n), rows = output features."""
+    return target.weight.shape[0], target.weight.shape[1]

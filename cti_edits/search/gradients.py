@@ -1,0 +1,80 @@
+"""Stage 1: one gradient pass, and the σ-gradients of the last singular vectors of every matrix (equations 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from cti_edits.errors import EditError, FitError
+from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.linalg.block_tails import HELD, BlockTail
+from cti_edits.linalg.matrix_threads import matrix_threads
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.models.identity import tensor_sha256
+from cti_edits.progress import Progress
+from cti_edits.replay.session import Session
+from cti_edits.replay.sigma_gradients import Gradients, SingularVectors
+from cti_edits.search.candidates import MatrixId
+
+
+def sigma_gradients(
+    session: Session,
+    calibration: CalibrationSet,
+    clusters: Sequence[int],
+    targets: Mapping[MatrixId, TargetMatrix],
+    cache: SpectrumCache,
+    progress: Progress,
+) -> Gradients:
+    """g_i of the last singular values of every block of every matrix, for each K, from one gradient pass.
+
+    Args:
+        session: of the model.
+        calibration: the examples that the gradients are taken on.
+        clusters: the K.
+        targets: the matrices.
+        cache: where decompositions come from.
+        progress: told about both parts.
+
+    Returns:
+        For each target, for each K, for each block: a (directions,) float64 tensor on the CPU.
+
+    Raises:
+        EditError: a weight, a loss or a gradient is not finite; the message names the matrix or the example.
+    """
+    vectors = last_singular_vectors(clusters, targets, cache, progress)
+    with progress.phase("gradients", len(calibration.gold)) as advance:
+        return session.sigma_gradients(list(targets.values()), vectors, calibration.gold, advance)
+
+
+def last_singular_vectors(
+    clusters: Sequence[int], targets: Mapping[MatrixId, TargetMatrix], cache: SpectrumCache, progress: Progress
+) -> list[list[list[SingularVectors]]]:
+    """The last singular vectors of the row blocks of every matrix, for each K.
+
+    Raises:
+        FitError: a weight is not finite; the message names it.
+    """
+
+    def vectors_of(target: TargetMatrix) -> list[list[SingularVectors]]:
+        try:
+            tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
+        except EditError as error:
+            raise FitError(f"{target.module}: {error}") from None
+        return [_vectors(tails[number], target) for number in clusters]
+
+    vectors = []
+    small = all(t.weight.device.type == "cpu" and t.weight.numel() <= HELD for t in targets.values())
+    with progress.phase("decompositions", len(targets)) as advance, matrix_threads(None if small else 1) as run:
+        # One big matrix keeps all threads busy, and two take the memory of two.
+        for found in run(vectors_of, targets.values()):
+            vectors.append(found)
+            advance(1)
+    return vectors
+
+
+def _vectors(tails: Sequence[BlockTail], target: TargetMatrix) -> list[SingularVectors]:
+    """In the precision that they are used in: those of every matrix and K together take gigabytes."""
+    dtype = torch.float64 if target.parameter.dtype == torch.float64 else torch.float32
+    return [SingularVectors(tail.U.to(dtype), tail.V.to(dtype)) for tail in tails]

@@ -1,0 +1,76 @@
+"""What a search is asked to try: `SearchSettings`. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cti_edits.artifact.ranks import MAX_SUBSPACES
+from cti_edits.errors import EditError
+
+RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
+CLUSTERS = (1, 2, 4, 8, 16)
+MATRICES = ("U_in", "U_out")
+
+Partition = Literal["row-blocks", "k-subspaces"]
+"""How rows are assigned to blocks: consecutively, or by `subspaces.k_subspaces`."""
+
+Part = Literal["sample", "validation"]
+"""Examples that a search works on: those drawn from the validation part, or all of that part."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a search goes. See DESIGN section 2.
+
+    Attributes:
+        samples: how many examples are drawn from the validation part.
+        top_q: matrices kept by their score for each K; None tries all of them, and no gradient is taken.
+        clusters: the K that are tried.
+        rates: the ρ that are tried.
+        matrices: roles of the matrices that are tried.
+        seed: of the draw.
+        gradients_on: the examples that the gradients are taken on.
+        evaluated_on: the examples that every candidate is evaluated on.
+        partition: how rows are assigned to the K blocks.
+        preset: name of the preset that these settings are, or None.
+
+    Raises:
+        EditError: a value is out of range or given twice.
+    """
+
+    samples: int = 100
+    top_q: int | None = 5
+    clusters: tuple[int, ...] = CLUSTERS
+    rates: tuple[float, ...] = RATES
+    matrices: tuple[str, ...] = MATRICES
+    seed: int = 0
+    gradients_on: Part = "sample"
+    evaluated_on: Part = "sample"
+    partition: Partition = "row-blocks"
+    preset: str | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether examples are drawn at all: for the gradients, if any are taken, or for the evaluations."""
+        return self.evaluated_on == "sample" or (self.top_q is not None and self.gradients_on == "sample")
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise EditError(f"samples: expected 1 or more, got {self.samples}")
+        if self.top_q is not None and self.top_q < 1:
+            raise EditError(f"top_q: expected 1 or more, got {self.top_q}")
+        if not 0 <= self.seed < 2**53:
+            raise EditError(f"seed: expected 0 or more and less than 2^53, got {self.seed}")
+        for option, values in (("clusters", self.clusters), ("rates", self.rates), ("matrices", self.matrices)):
+            if not values:
+                raise EditError(f"{option}: expected at least one value")
+            if len(set(values)) != len(values):
+                raise EditError(f"{option}: a value is given twice in {', '.join(map(str, values))}")
+        if min(self.clusters) < 1:
+            raise EditError(f"clusters: expected 1 or more, got {min(self.clusters)}")
+        if self.partition == "k-subspaces" and max(self.clusters) > MAX_SUBSPACES:
+            raise EditError(f"clusters: expected at most {MAX_SUBSPACES} with k-subspaces, got {max(self.clusters)}")
+        for rho in self.rates:
+            if not 0.0 < rho <= 1.0:
+                raise EditError(f"rates: expected above 0 and at most 1, got {rho}")
