@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from cti_edits.errors import EditError, one_line_in_command, printable
 from cti_edits.harness.splits import validation_count
+from cti_edits.hub.repositories import http_error, quiet_hub
 
 logger = logging.getLogger("cti_edits")
 
@@ -96,25 +96,12 @@ class HubCopy:
         return rows
 
 
-@contextlib.contextmanager
-def quiet_hub() -> Iterator[None]:
-    """Without the hub client's line for each of its tries; what comes of them is said in one."""
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        hub.setLevel(level)
-
-
 def _unreachable() -> tuple[type[Exception], ...]:
     """What `datasets` raises where the hub cannot be reached or has no such data set."""
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError
 
     # ConnectionError is an OSError, as the hub client's own for being offline are.
-    return (ConnectionError, DatasetNotFoundError, HfHubHTTPError)
+    return (ConnectionError, DatasetNotFoundError, http_error())
 
 
 def benchmark(

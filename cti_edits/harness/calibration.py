@@ -15,12 +15,13 @@ from typing import Any
 from lm_eval.utils import hash_string
 
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
+from cti_edits.harness.benchmark_rows import Source, first_line
 from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
+from cti_edits.hub.repositories import quiet_hub
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
 from cti_edits.stats import majority_class
