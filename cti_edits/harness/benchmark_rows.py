@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,15 @@ def read_jsonl(path: Path, fields: Fields) -> list[Row]:
     Raises:
         EditError: a line is not JSON, or a row is not as ``fields`` has it; the message names the line.
     """
-    rows = []
+    return [check_row(row, fields, where) for where, row in json_lines(path)]
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """The values in a JSON Lines file, each with its place for messages, "rows.jsonl: line 3". Empty lines are skipped.
+
+    Raises:
+        EditError: the file cannot be read, or a line is not JSON.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -191,11 +199,9 @@ def read_jsonl(path: Path, fields: Fields) -> list[Row]:
             continue
         where = f"{printable(path)}: line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            yield where, json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise EditError(f"{where}: not JSON: {printable(error)}") from None
-        rows.append(check_row(row, fields, where))
-    return rows
 
 
 def check_row(row: Any, fields: Fields, where: str) -> Row:

@@ -237,7 +237,7 @@ def draw(
         raise EditError(f"samples: expected 1 or more, got {samples}")
     if samples > rows:
         raise EditError(f"{name}: samples: expected at most {rows}, the rows of its validation part, got {samples}")
-    doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
+    doc_ids = drawn_rows(rows, samples, seed)
     prompting = prompting or Prompting()
     return CalibrationSet(
         task=view,
@@ -249,6 +249,11 @@ def draw(
         metric=chosen,
         **vars(_examples(view, doc_ids, prompting)),
     )
+
+
+def drawn_rows(rows: int, samples: int, seed: int) -> tuple[int, ...]:
+    """The numbers of the rows that are drawn, ascending: ``samples`` of ``rows``, at random."""
+    return tuple(sorted(random.Random(seed).sample(range(rows), samples)))
 
 
 def _dataset(task: Any) -> dict[str, str | None]:
