@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -43,3 +44,20 @@ def edit_of(model: Any, *places: tuple[str, int, int, float], base_id: str = "te
         base_model=BaseModel(base_id, None, type(model).__name__, str(model.dtype).removeprefix("torch.")),
         edits=tuple(matrix_edit(model, *place) for place in places),
     )
+
+
+BASE = BaseModel("tests/tiny", "abc", "LlamaForCausalLM", "float32")
+"""The base of `edit`'s edits."""
+
+
+def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> MatrixEdit:
+    """A matrix edit of no model: what is done with manifests alone needs none."""
+    shape, clusters, rho = (48, 32), 2, 0.25
+    ranks = block_ranks(shape, clusters, rho)
+    made = MatrixEdit(matrix, layer, f"model.layers.{layer}.{matrix}", shape, rho, clusters, ranks)
+    return dataclasses.replace(made, **changes)
+
+
+def edit(name: str, *entries: MatrixEdit, **changes: Any) -> Edit:
+    """An edit of no model."""
+    return dataclasses.replace(Edit(name=name, description="d", base_model=BASE, edits=entries), **changes)
