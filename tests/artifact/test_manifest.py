@@ -33,6 +33,7 @@ from cti_edits.artifact.manifest import (
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
+from tests.support.edits import full
 
 FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
 
@@ -44,11 +45,6 @@ DIGESTS = {
     "every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
     "asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
 }
-
-
-def full() -> dict[str, Any]:
-    """A fresh copy of the manifest that has every field but those of what was asked."""
-    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
 
 
 def refusal(content: bytes | str | dict[str, Any]) -> str:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cti_edits.artifact.manifest import parse
 from cti_edits.artifact.strict_json import MAX_DEPTH, MAX_INTEGER, NotStrictError, json_type, plain, strict_json
-
-FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
-
-
-def full() -> dict[str, Any]:
-    """A fresh copy of a manifest."""
-    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
+from tests.support.edits import full
 
 
 def refusal(content: bytes | str) -> str:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from cti_edits.artifact.manifest import load
+from tests.support.command import run
 from tests.support.edits import edit, entry
-
-COMMAND = [sys.executable, "-c", "from cti_edits.cli import main; main()"]
-
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60)
 
 
 def test_the_command_composes_and_refuses_in_one_line(tmp_path: Path) -> None:

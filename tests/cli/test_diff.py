@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import run
 from tests.support.edits import edit, entry
-
-COMMAND = [sys.executable, "-c", "from cti_edits.cli import main; main()"]
-
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(("changes", "code"), [({"name": "other"}, 0), ({"edits": ()}, 1)])

@@ -1,4 +1,4 @@
-"""``cti-edits validate`` and ``cti-edits show``, run as commands."""
+"""``cti-edits show``, run as a command."""
 
 from __future__ import annotations
 
@@ -8,135 +8,20 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cti_edits.artifact.manifest import load
-
-FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
-COMMAND = [sys.executable, "-c", "from cti_edits.cli import main; main()"]
-HEAVY = ("torch", "transformers", "lm_eval", "datasets", "scipy", "numpy")
-
-
-def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, words)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=60,
-        env={**os.environ, **environment},
-    )
-
-
-def full() -> dict[str, Any]:
-    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
+from tests.support.command import COMMAND, run, run_here
+from tests.support.edits import EDIT_1, full, recorded
+from tests.support.tiny_models import save_checkpoint, tiny_model
 
 
 def written(path: Path, document: object) -> Path:
     path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
     return path
-
-
-def changed(**changes: Any) -> dict[str, Any]:
-    """The full manifest with fields of its first matrix edit changed."""
-    document = full()
-    document["edits"][0].update(changes)
-    return document
-
-
-WRONG: dict[str, tuple[object, str]] = {
-    "not JSON": ("{", "not JSON: "),
-    "empty": ("", "not JSON: "),
-    "an array": ("[]", "expected a JSON object, got an array"),
-    "unknown key": (changed(rnk=1), 'edits[0]: unknown key "rnk"'),
-    "wrong kind": (changed(layer="6"), 'edits[0].layer: expected an integer, got a string "6"'),
-    "missing key": ({**full(), "base_model": {}}, 'base_model: the key "id" is missing'),
-    "newer version": ({**full(), "schema_version": 2}, "schema_version: 2 is newer"),
-    "NaN": (changed(rho=float("nan")), "edits[0].rho: NaN is not a JSON number"),
-    "wrong hash": (changed(sha256="abc"), "edits[0].sha256: expected text that matches"),
-    "wrong shape": (changed(shape=[50]), "edits[0].shape: expected at least 2 items, got 1"),
-    "rank above its block": (changed(block_ranks=[3, 3, 3, 99]), "edits[0].block_ranks[3]: expected 3"),
-    "K above m": (changed(clusters=51), "edits[0].clusters: expected at most 50"),
-    "escape sequence in the name": (
-        {**full(), "name": "\x1b]0;title\x07\n[bold]"},
-        'name: expected text that matches ^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$, got "\\u001b]0;title\\u0007\\n[bold]"',
-    ),
-    "bidi override in a key": ({**full(), "\u202eyek": 1}, 'unknown key "\\\\u202eyek"'),
-}
-
-
-@pytest.mark.parametrize("command", ["validate", "show"])
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_manifest_is_one_line_and_exit_code_2(command: str, case: str, tmp_path: Path) -> None:
-    document, expected = WRONG[case]
-    file = written(tmp_path / "edit.json", document)
-    done = run(command, file)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"cti-edits: error: {file}: {expected}")
-    assert done.stderr.endswith("\n")
-    assert done.stderr[:-1].isprintable()
-
-
-@pytest.mark.parametrize("command", ["validate", "show"])
-def test_a_file_that_is_none_is_one_line_and_exit_code_2(command: str, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
-    for name in ("gone.json", "folder", "pipe", "esc\x1b[31m\n.json"):
-        done = run(command, tmp_path / name)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith(f"cti-edits: error: {tmp_path}/{name[:3]}")
-        assert done.stderr[:-1].isprintable()
-
-
-def test_validate_checks_every_file_and_reports_each(tmp_path: Path) -> None:
-    wrong = written(tmp_path / "wrong.json", "{")
-    good = [FIXTURES / "empty.json", FIXTURES / "one_matrix.json"]
-    done = run("validate", good[0], wrong, good[1])
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert done.stdout.splitlines() == [
-        f"{file}: valid, {load(file).name}, digest {load(file).digest()}" for file in good
-    ]
-    done = run("validate", *good)
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 2)
-
-
-@pytest.mark.parametrize("command", ["validate", "show"])
-def test_a_file_name_and_a_text_that_the_output_cannot_encode(command: str, tmp_path: Path) -> None:
-    file = written(tmp_path / "édit\x1b.json", full())
-    done = run(command, file, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout
-    assert ("\\xe9dit\\x1b.json: valid" if command == "validate" else "\\u039a\\u03b1\\u03bb") in done.stdout
-
-
-IMPORTED = """
-import sys
-from cti_edits.cli import main
-try:
-    main()
-except SystemExit as end:
-    assert not end.code, end.code
-print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["validate"], ["show"]], ids=" ".join)
-def test_help_validate_and_show_import_nothing_heavy(words: list[str]) -> None:
-    if len(words) == 1 and words != ["--help"]:
-        words = [*words, str(FIXTURES / "two_matrices.json")]
-    program = IMPORTED.format(heavy=HEAVY)
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "[]\n")
-    assert done.stdout
-
-
-# show
 
 
 def shown(document: object, tmp_path: Path, **environment: str) -> list[str]:
@@ -166,17 +51,17 @@ def test_show_tells_what_is_cut_and_what_is_kept(tmp_path: Path) -> None:
         ["factors", "two-matrices.safetensors, 4,096 bytes"],
     ]
     assert "edit of U_out, layer 2" in lines
-    assert f"digest         {load(FIXTURES / 'every_field.json').digest()}" in lines
+    assert f"digest         {load(EDIT_1 / 'every_field.json').digest()}" in lines
 
 
 def test_show_says_when_the_base_is_not_verified(tmp_path: Path) -> None:
-    lines = shown((FIXTURES / "one_matrix.json").read_text(encoding="utf-8"), tmp_path)
+    lines = shown((EDIT_1 / "one_matrix.json").read_text(encoding="utf-8"), tmp_path)
     assert "  base hash    none: base not verified" in lines
     assert "  ranks kept   4 x 102 of 4 x 1024" in lines
 
 
 def test_show_names_an_empty_edit(tmp_path: Path) -> None:
-    lines = shown((FIXTURES / "empty.json").read_text(encoding="utf-8"), tmp_path)
+    lines = shown((EDIT_1 / "empty.json").read_text(encoding="utf-8"), tmp_path)
     assert "edits          none: the base model as it is" in lines
 
 
@@ -196,7 +81,7 @@ def test_accuracies_stand_beside_their_intervals_and_the_majority_class(tmp_path
 
 
 def test_reported_figures_are_marked_as_not_measured(tmp_path: Path) -> None:
-    lines = shown((FIXTURES / "one_matrix.json").read_text(encoding="utf-8"), tmp_path)
+    lines = shown((EDIT_1 / "one_matrix.json").read_text(encoding="utf-8"), tmp_path)
     start = lines.index("reported, not measured here")
     assert lines[start + 1].split(maxsplit=1) == ["source", "arXiv:2510.20800 table 7"]
     assert lines[start + 2].startswith("  base model   50.2 % (no interval")
@@ -205,8 +90,14 @@ def test_reported_figures_are_marked_as_not_measured(tmp_path: Path) -> None:
 
 
 HOSTILE_TEXT = "\x1b[31m\x1b]0;t\x07\n\r\u202egnp [bold]b[/bold] [link=file:///]l[/link] [/] :bomb: \\[x] \\"
+
+
 ESCAPED_TEXT = "\\x1b[31m\\x1b]0;t\\x07\\n\\r\\u202egnp [bold]b[/bold] [link=file:///]l[/link] [/] :bomb: \\[x] \\"
+
+
 LINE_TEXT = "\u202egnp [bold]b[/bold] :bomb: \u2028"
+
+
 ESCAPED_LINE = "\\u202egnp [bold]b[/bold] :bomb: \\u2028"
 
 
@@ -275,4 +166,25 @@ def test_on_a_terminal_every_line_fits_and_nothing_is_lost(columns: int, tmp_pat
 
 def test_a_manifest_of_the_usual_kind_needs_no_wrapping_at_80_columns() -> None:
     for name in ("empty.json", "two_matrices.json"):
-        assert on_a_terminal(FIXTURES / name, 80) == run("show", FIXTURES / name).stdout.splitlines()
+        assert on_a_terminal(EDIT_1 / name, 80) == run("show", EDIT_1 / name).stdout.splitlines()
+
+
+def test_show_reports_the_model_and_measures_time_when_asked(tmp_path: Path) -> None:
+    base = save_checkpoint(tmp_path / "gpt2", "gpt2")
+    edit = recorded(base, ("U_in", 1, 2, 0.2), ("W_o", 0, 1, 0.1)).write(tmp_path / "edit.json")
+    done = run_here("show", edit, "--model", base, "--time")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    start = lines.index(f"model {base}")
+    numbers = sum(parameter.numel() for parameter in tiny_model("gpt2").parameters())
+    # 2 blocks of 24 x 32 at rank 4, and one of 32 x 32 at rank 3.
+    kept = numbers - (48 * 32 - 2 * 4 * (24 + 32)) - (32 * 32 - 3 * 64)
+    assert lines[start + 1].split(maxsplit=1)[1].endswith(f"% kept with factorize=true, {kept:,} of {numbers:,}")
+    assert lines[start + 2].split(maxsplit=1)[1] == f"{4 * kept:,} of {4 * numbers:,} bytes as stored"
+    start = next(number for number, line in enumerate(lines) if line.startswith("time on this CPU, "))
+    assert [line.split(": ")[1] for line in lines[start + 1 :]] == [
+        *["transformer.h.1.mlp.c_fc, random"] * 2,
+        *["transformer.h.0.attn.c_proj, random"] * 2,
+        *["the whole model"] * 2,
+    ]
+    assert [line.split(" ms")[0].split()[:2] for line in lines[start + 1 :]] == [["1", "token"], ["64", "tokens"]] * 3
