@@ -218,31 +218,6 @@ def test_the_files_beside_the_weights_are_copies_and_no_pickle_or_code_comes_alo
     assert (target / "config.json").read_text()
 
 
-def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.save_pretrained(tmp_path / "source")
-    edit = edit_of(model, ("U_in", 1, 2, 0.25), base_id="a/b: `c`\u202e", name="mine")
-    export(edit, tmp_path / "source", tmp_path / "target")
-    text = (tmp_path / "target" / "README.md").read_text()
-    import yaml
-
-    front = yaml.safe_load(text.split("---\n")[1])
-    # The hub takes an id there and nothing else, such as the path of a folder.
-    assert front == {"library_name": "transformers", "tags": ["cti-edits"]}
-    assert "the edit `mine` applied by cti-edits" in text
-    assert edit.digest() in text
-    assert "| `model.layers.1.mlp.gate_proj.weight` | 2 | 0.25 |" in text
-    assert "The base was verified" in text
-    assert "`a/b: 'c'\\u202e`" in text
-
-
-def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.save_pretrained(tmp_path / "source")
-    export(edit_of(model, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
-    assert '\nbase_model: "owner/base"\n' in (tmp_path / "target" / "README.md").read_text()
-
-
 def test_an_empty_edit_gives_the_base(tmp_path: Path, sharded: Path) -> None:
     edit = edit_of(tiny_model("gpt2"))
     export(edit, sharded, tmp_path / "target")
