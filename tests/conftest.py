@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from tests.support.local_hub import LocalHub, local_hub
 from tests.support.tiny_models import save_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,32 @@ def run_python(tmp_path: Path) -> Run:
             env={**os.environ, **environment},
             timeout=300,
             check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    """A hub on this machine, for the tests of sharing."""
+    with local_hub() as server:
+        yield server
+
+
+@pytest.fixture
+def command(hub: LocalHub, tmp_path: Path) -> Run:
+    """``cti-edits`` with that server as its hub, a cache of its own and nobody logged in."""
+    (tmp_path / "here").mkdir()
+
+    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+        return subprocess.run(
+            [sys.executable, "-m", "cti_edits", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path / "here",
+            env={**kept, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), **environment},
         )
 
     return run
