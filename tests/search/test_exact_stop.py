@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from cti_edits.harness.evaluation import NLL_STEP
 from cti_edits.replay import layout
+from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.outcome import Outcome, cannot_win, winner
@@ -76,7 +78,7 @@ SETTINGS = SearchSettings(samples=7, top_q=3, clusters=(1, 2), rates=(0.6, 0.3, 
 @pytest.fixture
 def _row_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch for each example: otherwise all is measured before anything is asked."""
-    monkeypatch.setattr(layout, "ROW_TOKENS", 20)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=20))
 
 
 @pytest.mark.usefixtures("_row_for_each")
