@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_the_longest_sequence_is_compared_even_where_another_row_holds_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Short sequences fill a row; the one that is beyond the window has another."""
-    monkeypatch.setattr(layout, "ROW_TOKENS", 130)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=130))
     more = """validation_split: validation
 doc_to_text: "{{text}}"
 doc_to_choice: !function ROWS.some

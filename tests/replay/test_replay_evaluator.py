@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import target_matrix
 from cti_edits.replay import layout, replay_evaluator
 from cti_edits.replay.decoding import decode
+from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.runner import run_search
@@ -139,7 +141,7 @@ def test_drafts_that_break_somewhere(
 def test_texts_are_continued_batch_by_batch_where_much_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = lm_of("gpt2")
     calibration = written(tmp_path, "{max_gen_toks: 5, until: []}")
-    monkeypatch.setattr(layout, "ROW_TOKENS", 30)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=30))
     evaluator = ReplayEvaluator(lm, calibration)
     assert len(evaluator._layout.batches) > 3
     groups: list[int] = []
@@ -271,7 +273,7 @@ def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_fi
 ) -> None:
     """Rows of a batch round alike; which models came before, and where they stopped, must not show."""
     lm = lm_of("gpt2")
-    monkeypatch.setattr(layout, "ROW_TOKENS", 30)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=30))
     evaluator = ReplayEvaluator(lm, written(tmp_path, "{max_gen_toks: 5, until: []}"))
     assert len(evaluator._layout.batches) > 3
     size = max(batch.packed.tokens.numel() for batch in evaluator._layout.batches)

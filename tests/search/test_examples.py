@@ -12,7 +12,7 @@ from cti_edits.errors import EditError
 from cti_edits.harness.calibration import load_task
 from cti_edits.harness.prompting import Prompting
 from cti_edits.search.examples import examples
-from cti_edits.search.space import Part, SearchSettings
+from cti_edits.search.settings import Part, SearchSettings
 from tests.support.small_tasks import write_task
 
 CHOICE = 'doc_to_choice: ["moo", "woof"]\ndoc_to_target: gold\n'
