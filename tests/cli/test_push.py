@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from cti_edits.artifact.manifest import BaseModel, Edit, load
-from tests.support.edits import EDIT_1
+from cti_edits.artifact.manifest import BaseModel, load
 from tests.support.hub_command import ONE, Command, refusal, with_factors
 from tests.support.local_hub import TOKEN, LocalHub
 
@@ -73,18 +69,3 @@ def test_an_edit_of_a_folder_needs_the_base_model_s_name_on_the_hub(command: Com
     assert refusal(command("push", mine, "owner/name", "--base-model", "/x")).startswith(
         "--base-model: expected a hub id"
     )
-
-
-def test_the_front_matter_is_what_the_client_of_the_hub_reads(command: Command, tmp_path: Path) -> None:
-    from huggingface_hub import ModelCard
-
-    edit: Edit = dataclasses.replace(load(EDIT_1 / "two_matrices.json"), edits=())
-    edit.write(tmp_path / "edit.json")
-    command("push", tmp_path / "edit.json", "owner/name", "--license", "mit", "--dry-run", tmp_path / "out")
-    data: Any = ModelCard.load(tmp_path / "out" / "README.md").data
-    assert yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---\n")[1])["model-index"]
-    assert (data.base_model, data.base_model_relation) == (edit.base_model.id, "adapter")
-    assert (data.library_name, data.license) == ("cti-edits", "mit")
-    assert [result.metric_value for result in data.eval_results] == [
-        edit.results["test"][key] for key in ("edited", "baseline", "majority_class")
-    ]

@@ -1,4 +1,4 @@
-"""Which evaluator a search has, and what is said where the fast one cannot be."""
+"""What both evaluators offer, of either of them."""
 
 from __future__ import annotations
 
@@ -6,55 +6,50 @@ from pathlib import Path
 
 import pytest
 
-from cti_edits.harness.questions import UnsupportedError
-from cti_edits.harness.reference_evaluator import ReferenceEvaluator
-from cti_edits.progress import Silent
-from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.session import Session
-from cti_edits.search.runner import run_search
-from cti_edits.search.settings import SearchSettings
-from tests.support.small_searches import choices, lm_of, written
-from tests.support.tiny_models import tiny_model
+from cti_edits.replay.evaluator import Evaluator
+from cti_edits.replay.memory import BatchSize
+from cti_edits.replay.session import EvaluatorName, Session
+from tests.support.small_searches import choices, edited_weights, lm_of
 
 
-class Noted(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, what: str) -> None:
-        self.notes.append(what)
+def stop(wrong: int, loss: float) -> bool:
+    return True
 
 
-@pytest.mark.parametrize("model_type", ["mistral", "qwen2"])
-def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type: str, tmp_path: Path) -> None:
-    window = {
-        "sliding_window": 6,
-        **({"use_sliding_window": True, "max_window_layers": 0} if model_type == "qwen2" else {}),
-    }
-    lm = lm_of(model_type, tiny_model(model_type, **window))
-    calibration = choices(tmp_path)
-    with pytest.raises(UnsupportedError, match="gives other logits when sequences are packed"):
-        ReplayEvaluator(lm, calibration)
-    progress = Noted()
-    assert isinstance(Session(lm, progress=progress).evaluator(calibration), ReferenceEvaluator)
-    (note,) = progress.notes
-    assert note.startswith(
-        f"the reference evaluator takes over, which is slower: {type(lm.model).__name__} gives other"
-    )
-    result = run_search(lm, calibration, SMALL, "tiny", "tiny")
-    assert result.unedited.nll == ReferenceEvaluator(lm, calibration).evaluate().nll
+def go_on(wrong: int, loss: float) -> bool:
+    return False
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("{max_gen_toks: 3, do_sample: true, temperature: 0.7}", "more than greedy"),
-        ("{num_beams: 3}", "more than greedy"),
-    ],
-)
-def test_other_generations_get_the_reference_evaluator(arguments: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=said):
-        ReplayEvaluator(lm_of("gptj"), written(tmp_path, arguments))
+@pytest.mark.parametrize("name", ["replay", "reference"])
+def test_an_evaluator_tells_the_edited_model_from_the_unedited_one_and_starts_anew(
+    name: EvaluatorName, tmp_path: Path
+) -> None:
+    lm = lm_of("gptj")
+    session = Session(lm, name)
+    evaluator: Evaluator = session.evaluator(choices(tmp_path))
+    unedited = evaluator.evaluate()
+    assert unedited is not None
+    target, edited = next(iter(edited_weights(lm.model)))
+    with session.replaced_weight(target, edited):
+        found = evaluator.evaluate(target.layer, target.matrix)
+    assert found is not None
+    assert found.nll != unedited.nll
+    evaluator.reset()
+    assert evaluator.evaluate() == unedited
 
 
-SMALL = SearchSettings(samples=7, top_q=2, clusters=(1, 2), rates=(0.3, 0.1))
+def test_the_tokens_of_a_pass_are_told_where_they_are_ours_to_choose(tmp_path: Path) -> None:
+    lm = lm_of("gptj")
+    assert Session(lm, "replay", rows=3).evaluator(choices(tmp_path)).batch_tokens == BatchSize(3).tokens
+    assert Session(lm, "reference", rows=3).evaluator(choices(tmp_path)).batch_tokens is None
+
+
+@pytest.mark.parametrize("name", ["replay", "reference"])
+def test_what_cannot_win_may_be_given_up_and_the_unedited_model_is_not(name: EvaluatorName, tmp_path: Path) -> None:
+    """The rule is asked for the fast one alone; the reference always goes to the end."""
+    lm = lm_of("gptj")
+    evaluator = Session(lm, name).evaluator(choices(tmp_path))
+    unedited = evaluator.evaluate()
+    assert unedited is not None
+    assert (evaluator.evaluate(0, None, stop) is None) == (name == "replay")
+    assert evaluator.evaluate(0, None, go_on) == unedited

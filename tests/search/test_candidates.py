@@ -1,3 +1,5 @@
+"""The candidates of the matrices that are kept."""
+
 from __future__ import annotations
 
 from cti_edits.search.candidates import Candidate, MatrixId, candidates
@@ -11,3 +13,10 @@ def test_candidates_come_in_groups_of_one_decomposition() -> None:
         (second, 4, [Candidate(second, 4, 0.5), Candidate(second, 4, 0.1)]),
         (second, 1, [Candidate(second, 1, 0.5), Candidate(second, 1, 0.1)]),
     ]
+
+
+def test_every_candidate_is_there_once_and_nothing_kept_gives_none() -> None:
+    kept = {clusters: [MatrixId(layer, "U_in") for layer in range(3)] for clusters in (1, 2)}
+    every = [one for _, _, members in candidates(kept, (0.5, 0.1)) for one in members]
+    assert len(every) == len(set(every)) == 3 * 2 * 2
+    assert candidates({1: [], 2: []}, (0.5,)) == []

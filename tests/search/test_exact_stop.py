@@ -3,74 +3,17 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from cti_edits.harness.evaluation import NLL_STEP
 from cti_edits.replay import layout
 from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.search.candidates import Candidate, MatrixId
-from cti_edits.search.outcome import Outcome, cannot_win, winner
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import choices, lm_of, written
 from tests.support.tiny_models import tiny_model
-
-CANDIDATE = Candidate(MatrixId(0, "U_in"), 1, 0.5)
-OTHER = Candidate(MatrixId(0, "U_out"), 1, 0.5)
-
-
-def rounded(loss: float) -> float:
-    return round(round(loss / NLL_STEP) * NLL_STEP, 12)
-
-
-def outcome(candidate: Candidate | None, correct: tuple[bool, ...], loss: float, added: int) -> Outcome:
-    n = len(correct)
-    return Outcome(candidate, sum(correct) / n, rounded(loss / n), correct, added)
-
-
-losses = st.one_of(st.sampled_from([0.0, 1e-7, 4e-7, 5e-7, 1e-6, 0.5, 1.0]), st.floats(0.0, 3.0))
-
-
-@settings(deadline=None, max_examples=300)
-@given(
-    st.lists(st.tuples(st.booleans(), losses), min_size=1, max_size=6),
-    st.lists(st.tuples(st.booleans(), losses), min_size=6, max_size=6),
-    st.data(),
-)
-def test_no_completion_wins_where_it_says_so(
-    best_examples: list[tuple[bool, float]], examples: list[tuple[bool, float]], data: st.DataObject
-) -> None:
-    n = len(best_examples)
-    done = data.draw(st.integers(0, n - 1))
-    best = outcome(CANDIDATE, tuple(c for c, _ in best_examples), sum(loss for _, loss in best_examples), 5)
-    seen = examples[:done]
-    if not cannot_win(best, sum(not c for c, _ in seen), sum(loss for _, loss in seen)):
-        return
-    for rest in itertools.product((False, True), repeat=n - done):
-        for more in (0.0, 1e-7, 1.0):
-            correct = (*(c for c, _ in seen), *rest)
-            for added in (-100, 5):
-                other = outcome(OTHER, correct, sum(loss for _, loss in seen) + more * (n - done), added)
-                # It loses whichever of the two comes first: not even a tie is ruled out.
-                assert winner([other, best]) is best
-                assert other.order() > best.order()
-
-
-@pytest.mark.parametrize("n", [3, 7, 100])
-def test_what_may_come_out_equal_goes_on(n: int) -> None:
-    correct = (True,) * (n - 1) + (False,)
-    best = outcome(CANDIDATE, correct, 0.3 * n, 0)
-    assert not cannot_win(best, 1, 0.3 * n)
-    assert not cannot_win(best, 0, 10.0 * n)
-    assert cannot_win(best, 2, 0.0)
-    assert cannot_win(best, 1, (0.3 + 3 * NLL_STEP) * n)
-
 
 SETTINGS = SearchSettings(samples=7, top_q=3, clusters=(1, 2), rates=(0.6, 0.3, 0.1))
 
