@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import itertools
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +27,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.demo import demo_lm, empty_cache, machine, quiet, timed
+from benchmarks.demo import demo_lm, empty_cache, machine, quiet
 
 CLUSTERS = (1, 2, 4, 8, 16)
 CLOSE = 1e-4
 """How far losses may differ, in nats, and σ-gradients, as a share of the largest."""
 
+TEXT_RATES = (0.8, 0.1)
+"""Of candidates that write: some write what the unedited model does, and some do not."""
+
+Clock = Callable[[], float]
 Replacement = Callable[[], contextlib.AbstractContextManager[object]]
 
 
@@ -69,11 +75,14 @@ def main() -> None:
     parser.add_argument("--model", help="checkpoint folder (the demo model)")
     parser.add_argument("--tasks", default="fever,qa_wikidata,counterfact")
     parser.add_argument("--written", default="qa_wikidata,counterfact", help="those whose answers are written")
-    parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--samples", type=int, default=24)
     parser.add_argument("--rates", default="0.9,0.4,0.1", help="of a search with exact stop")
     parser.add_argument("--rows", type=int, default=4096, help="output features of a big matrix")
     parser.add_argument("--columns", type=int, default=16384, help="its input features")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--processor", action="store_true", help="seconds of the processor: with one thread, where others work, too"
+    )
     parser.add_argument("--include-path", help="folder with more tasks")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(DEVICES)
@@ -84,16 +93,17 @@ def main() -> None:
     print()
     print("| device | work | with it | without, or instead of it | | ratio | parts |")
     print("| --- | --- | ---: | --- | ---: | ---: | --- |")
+    clock = time.process_time if options.processor else time.perf_counter
     work = Work(options, demo_lm(options.model))
     with empty_cache():
         for name in names:
-            print_device(name, DEVICES[name](work), options.repeats)
+            print_device(name, DEVICES[name](work), options.repeats, clock)
 
 
-def print_device(name: str, comparisons: Iterable[Comparison], repeats: int) -> None:
+def print_device(name: str, comparisons: Iterable[Comparison], repeats: int, clock: Clock) -> None:
     """The lines of a device: one for each work and way without it."""
     for work, parts in itertools.groupby(comparisons, key=lambda one: one.work):
-        found = [timed_part(name, part, repeats) for part in parts]
+        found = [timed_part(name, part, repeats, clock) for part in parts]
         first, *others = found[0].seconds
         for way in others:
             totals = {one: sum(statistics.median(part.seconds[one]) for part in found) for one in (first, way)}
@@ -116,15 +126,16 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
 
-def timed_part(device: str, comparison: Comparison, repeats: int) -> Timed:
+def timed_part(device: str, comparison: Comparison, repeats: int, clock: Clock) -> Timed:
     """Every way in turn, so many times."""
     seconds: dict[str, list[float]] = {way: [] for way in comparison.ways}
     details: dict[str, str] = {}
     for _ in range(repeats):
         expected: Any = None
         for number, (way, run) in enumerate(comparison.ways.items()):
-            taken, found = timed(run)
-            seconds[way].append(taken)
+            begun = clock()
+            found = run()
+            seconds[way].append(clock() - begun)
             if number == 0:
                 expected = found
             elif not comparison.same(expected, found):
@@ -248,6 +259,7 @@ def evaluations(
     without: Mapping[str, Replacement],
     asking: Mapping[str, Evaluate] | None = None,
     roles: Sequence[str] = ("U_in", "U_out"),
+    rates: Sequence[float] = (0.1,),
 ) -> Iterator[Comparison]:
     """A candidate of the first, a middle and the last layer, for each task.
 
@@ -257,6 +269,7 @@ def evaluations(
         without: by the name of the way.
         asking: how a way asks its evaluator, where it is not as a search does.
         roles: of the matrices, by turns.
+        rates: of the candidates.
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.search.evaluations import replaced_weight
@@ -270,17 +283,21 @@ def evaluations(
                 evaluators[way] = ReplayEvaluator(work.lm, work.calibration(task))
                 evaluators[way].evaluate()
         for target_id in work.chosen(roles):
-            ((_, _, edited),) = work.weights.of((target_id, 4, [Candidate(target_id, 4, 0.1)]))
-            with replaced_weight(work.targets[target_id], edited):
-                runs = {
-                    way: functools.partial(ran, replacement, (asking or {}).get(way, asked), evaluators[way], target_id)
-                    for way, replacement in ways.items()
-                }
-                for run in runs.values():
-                    # Comes to the layer.
-                    run()
-                part = f"{target_id.matrix} of layer {target_id.layer}"
-                yield Comparison(f"evaluation, {task}", part, runs, same_measured)
+            members = [Candidate(target_id, 4, rho) for rho in rates]
+            for candidate, _, edited in work.weights.of((target_id, 4, members)):
+                with replaced_weight(work.targets[target_id], edited):
+                    runs = {
+                        way: functools.partial(
+                            ran, replacement, (asking or {}).get(way, asked), evaluators[way], target_id
+                        )
+                        for way, replacement in ways.items()
+                    }
+                    for run in runs.values() if candidate is members[0] else ():
+                        # Comes to the layer.
+                        run()
+                    part = f"{target_id.matrix} of layer {target_id.layer}"
+                    named = f"{part} rho = {candidate.rho:g}" if len(rates) > 1 else part
+                    yield Comparison(f"evaluation, {task}", named, runs, same_measured)
 
 
 def same_measured(one: Any, other: Any) -> bool:
@@ -367,7 +384,7 @@ def drafts(work: Work) -> Iterator[Comparison]:
         self._texts_expected = True
 
     ways = {"decoded from the prompt on": lambda: replaced(ReplayEvaluator, "_expect_texts", lay_out)}
-    return evaluations(work, work.written, ways)
+    return evaluations(work, work.written, ways, rates=TEXT_RATES)
 
 
 def decoding_together(work: Work) -> Iterator[Comparison]:
@@ -380,7 +397,7 @@ def decoding_together(work: Work) -> Iterator[Comparison]:
         ),
         "a text at a time": lambda: replaced(ReplayEvaluator, "_texts_that_fit", lambda _, __, texts: texts[:1]),
     }
-    return evaluations(work, work.written, ways)
+    return evaluations(work, work.written, ways, rates=TEXT_RATES)
 
 
 def kept_keys(work: Work) -> Iterator[Comparison]:
@@ -393,7 +410,7 @@ def kept_keys(work: Work) -> Iterator[Comparison]:
         self.kept = None
 
     ways = {"keys and values computed anew": lambda: replaced(Layout, "pack_anew", forgetting)}
-    return evaluations(work, work.written, ways)
+    return evaluations(work, work.written, ways, rates=TEXT_RATES)
 
 
 # Whole searches
@@ -798,6 +815,99 @@ def decompositions_on_disk(work: Work) -> Iterator[Comparison]:
     yield Comparison("spectra, the demo model", "3 matrices, K = 4", ways, same_spectra)
 
 
+def few_ranks(work: Work) -> Iterator[Comparison]:
+    """The leading eigenvectors of the Gram matrix of a block, as accurate as a truncation wants them, and the proof.
+
+    The work is truncating the big matrix at a few ranks, at several K; of each only the first block. Every way ends
+    with the residual, computed from the matrix, and the Cholesky factorisation that shows that no eigenvector was
+    missed; the last way is what comes without Lanczos in its place, and proves nothing.
+    """
+    from cti_edits.artifact.ranks import block_ranks
+    from cti_edits.linalg.gram import gram_matrix
+
+    weight = work.big_weight.T
+    weights = [(f"{len(weight)} x {weight.shape[1]}", weight), ("the demo model", work.demo_weights()[0][1])]
+    for (name, matrix), rho in itertools.product(weights, (0.05, 0.01, 0.005)):
+        grams: dict[int, torch.Tensor] = {}
+        for clusters in (2, 4, 8, 16):
+            block = torch.tensor_split(matrix, clusters)[0]
+            tall = block if len(block) >= block.shape[1] else block.T
+            rank = block_ranks((matrix.shape[0], matrix.shape[1]), clusters, rho)[0]
+            if len(block) // 4 <= rank:
+                continue
+            grams[clusters] = gram_matrix(tall)
+            lower = grams[clusters]
+            ways = eigenvector_ways(lower, rank, block)
+            size = f"{len(lower)}, {rank} vectors"
+            yield Comparison(
+                f"leading eigenvectors, {name}, rho = {rho:g}", f"K = {clusters} ({size})", ways, same_span
+            )
+
+
+def eigenvector_ways(lower: torch.Tensor, rank: int, block: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    """The ways of `few_ranks`; each gives (n, rank) orthonormal columns."""
+    from scipy.sparse.linalg import eigsh
+
+    from cti_edits.linalg.gram import accurate_cut, eigenpairs
+    from cti_edits.linalg.lanczos import _mirrored, cut_by, leading_eigenvectors, none_missed
+
+    accurate = functools.partial(accurate_cut, shape=block.shape, dtype=block.dtype)
+    size = len(lower)
+
+    def by_lapack() -> tuple[torch.Tensor, torch.Tensor]:
+        return eigenpairs(lower, size - rank - 1, size - 1)
+
+    def proved(values: torch.Tensor, vectors: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+        rows = vectors[:, 1:].mT.contiguous()
+        projected, cut = cut_by(matrix, rows, float(values[0]))
+        if not accurate(cut) or not none_missed(matrix, rows, projected, cut):
+            sys.exit(f"{size}, {rank} vectors: not accurate, or not proved")
+        return vectors[:, 1:]
+
+    def arpack() -> torch.Tensor:
+        matrix = _mirrored(lower.clone())
+        values, vectors = eigsh(matrix.numpy(), rank + 1, which="LA", tol=tolerance, v0=start, ncv=basis)
+        return proved(torch.from_numpy(values), torch.from_numpy(vectors), matrix)
+
+    def lanczos() -> torch.Tensor:
+        found = leading_eigenvectors(lower.clone(), rank, accurate)
+        return by_lapack()[1][:, 1:] if found is None else found
+
+    start = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+    basis = min(size - 1, max(3 * rank, rank + 30))
+    matrix = _mirrored(lower.clone())
+    values, vectors = by_lapack()
+    _, cut = cut_by(matrix, vectors[:, 1:].mT.contiguous(), float(values[0]))
+    # The residual that is just accurate enough, shared by the vectors, as a share of the largest eigenvalue.
+    most = allowed_error(cut, accurate)
+    tolerance = most / (rank + 1) ** 0.5 / cut.largest / 2
+    return {
+        "with": lanczos,
+        "scipy.sparse.linalg.eigsh": arpack,
+        "LAPACK's subset solver": lambda: proved(*by_lapack(), _mirrored(lower.clone())),
+        "the same, nothing proved": lambda: by_lapack()[1][:, 1:],
+    }
+
+
+def allowed_error(cut: Any, accurate: Callable[[Any], bool]) -> float:
+    """The largest residual with which a cut is accurate enough, by bisection."""
+    least, most = 0.0, cut.largest
+    if not accurate(dataclasses.replace(cut, error=least)):
+        return 0.0
+    for _ in range(60):
+        middle = (least + most) / 2
+        if accurate(dataclasses.replace(cut, error=middle)):
+            least = middle
+        else:
+            most = middle
+    return least
+
+
+def same_span(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """The sines of the angles between the two spans are small."""
+    return float(torch.linalg.matrix_norm(other - one @ (one.mT @ other))) < 1e-5
+
+
 DEVICES: dict[str, Callable[[Work], Iterator[Comparison]]] = {
     "replay": replay_from_the_block,
     "within-block": within_the_block,
@@ -818,6 +928,7 @@ DEVICES: dict[str, Callable[[Work], Iterator[Comparison]]] = {
     "one-pass": one_pass,
     "held": held_in_float64,
     "subset": subset_solver,
+    "lanczos": few_ranks,
     "one-decomposition": one_decomposition,
     "one-thread": one_thread_for_the_small,
     "beside-lapack": threads_beside_lapack,
