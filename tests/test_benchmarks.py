@@ -21,16 +21,7 @@ RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     "decompositions": (("--rows", "64", "--columns", "96", "--repeats", "1"), r"ratio of the medians: [\d.]+"),
     "devices": (
         (
-            *(
-                "--tasks",
-                "capitals,small_written",
-                "--written",
-                "small_written",
-                "--samples",
-                "6",
-                "--rates",
-                "0.8,0.2",
-            ),
+            *("--tasks", "small_written", "--written", "small_written", "--samples", "4", "--rates", "0.2"),
             *("--rows", "64", "--columns", "96", "--repeats", "1"),
         ),
         r"\| disk \| spectra, the demo model \|.*\| computed \|.*\| [\d.]+ \(",
