@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Before any test imports them: no test may reach for the network, and the checks need no progress bars.
@@ -17,6 +18,11 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 from tests.support.tiny_models import save_checkpoint
 
 ROOT = Path(__file__).parent.parent
+
+# How many examples a property test draws; none says so of its own. `make test-thorough` takes the second.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("quick")
 
 
 def heed_interrupts() -> None:

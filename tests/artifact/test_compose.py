@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.compose import Source, compose, compose_files
@@ -49,7 +49,6 @@ def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
 # compose
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from(["U_in", "U_out", "W_q"]), st.integers(0, 20)), unique=True, max_size=6),
     st.data(),

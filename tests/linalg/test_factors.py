@@ -17,7 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import Edit, Factors, load, parse
@@ -63,7 +63,6 @@ def factor_pairs(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
     return pair[0], pair[1]
 
 
-@settings(deadline=None, max_examples=150)
 @given(factor_pairs(), st.randoms(use_true_random=False))
 def test_the_product_is_near_the_exact_one_and_the_same_in_any_order(
     pair: tuple[torch.Tensor, torch.Tensor], order: Any
@@ -455,7 +454,6 @@ def test_what_is_no_safetensors_file_is_refused(content: bytes, packed: Path) ->
     assert "not a safetensors file" in message or "the file has no tensor" in message
 
 
-@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_any_damage_to_the_file_is_an_error_or_gives_the_blocks(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("damaged")
