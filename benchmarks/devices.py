@@ -193,14 +193,14 @@ class Work:
     @functools.cached_property
     def targets(self) -> Any:
         from cti_edits.models.apply import target_matrices
-        from cti_edits.search.space import MatrixId
+        from cti_edits.search.candidates import MatrixId
 
         return {MatrixId(t.layer, t.matrix): t for t in target_matrices(self.lm.model, ("U_in", "U_out"))}
 
     @functools.cached_property
     def weights(self) -> Any:
         from cti_edits.linalg.spectrum_cache import SpectrumCache
-        from cti_edits.search.evaluations import EditedWeights
+        from cti_edits.search.edited_weights import EditedWeights
 
         return EditedWeights(self.targets, SpectrumCache())
 
@@ -219,7 +219,7 @@ class Work:
         """The same, with decompositions from and into this folder."""
         from cti_edits.linalg.spectrum_cache import SpectrumCache
         from cti_edits.progress import Silent
-        from cti_edits.search.scoring import last_singular_vectors
+        from cti_edits.search.gradients import last_singular_vectors
 
         return last_singular_vectors(CLUSTERS, self.targets, SpectrumCache(folder), Silent())
 
@@ -231,7 +231,7 @@ class Work:
 
     def chosen(self, roles: Sequence[str] = ("U_in", "U_out")) -> list[Any]:
         """A matrix of each of these layers, by turns of these roles."""
-        from cti_edits.search.space import MatrixId
+        from cti_edits.search.candidates import MatrixId
 
         return [MatrixId(layer, role) for layer, role in zip(self.layers, itertools.cycle(roles), strict=False)]
 
@@ -279,8 +279,8 @@ def evaluations(
         rates: of the candidates.
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
-    from cti_edits.search.evaluations import replaced_weight
-    from cti_edits.search.space import Candidate
+    from cti_edits.replay.session import replaced_weight
+    from cti_edits.search.candidates import Candidate
 
     ways: dict[str, Replacement] = {"with": contextlib.nullcontext, **without}
     for task in tasks:
@@ -329,10 +329,11 @@ def within_the_block(work: Work) -> Iterator[Comparison]:
 def packed_rows(work: Work) -> Iterator[Comparison]:
     from cti_edits.replay import layout, sigma_gradients
     from cti_edits.replay.batches import read_batches
+    from cti_edits.replay.memory import BatchSize
 
     def in_rows_of(rows: int) -> contextlib.AbstractContextManager[object]:
-        def batches(asked: Any, causal: bool, _: int, __: int, apart: Any = None) -> Any:
-            return read_batches(asked, causal, rows, 1, apart)
+        def batches(asked: Any, causal: bool, _: BatchSize, apart: Any = None) -> Any:
+            return read_batches(asked, causal, BatchSize(rows, 1), apart)
 
         return together(replaced(layout, "read_batches", batches), replaced(sigma_gradients, "read_batches", batches))
 
@@ -428,17 +429,20 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     from cti_edits.progress import Silent
     from cti_edits.replay.block_replay import BlockReplay
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
-    from cti_edits.search.evaluations import evaluate
+    from cti_edits.replay.session import Session
+    from cti_edits.search.candidates import candidates
+    from cti_edits.search.evaluate import evaluate
     from cti_edits.search.presets import find_preset
-    from cti_edits.search.scoring import matrix_scores
-    from cti_edits.search.space import candidates, keep_best
+    from cti_edits.search.scores import keep_best, matrix_scores
 
     settings = find_preset("cl-100g-100e").settings(work.lm.kind)
     clusters = [number for number in CLUSTERS if number in settings.clusters]
     rates = [float(rate) for rate in work.options.rates.split(",")]
     task = work.tasks[0]
     calibration = work.calibration(task)
-    scores = matrix_scores(work.lm, calibration, CLUSTERS, work.targets, work.directions, Silent())
+    session = Session(work.lm)
+    gradients = session.sigma_gradients(list(work.targets.values()), work.directions, calibration.gold)
+    scores = matrix_scores(gradients, CLUSTERS, work.targets)
     kept = {number: keep_best(scores[number], settings.top_q or len(work.targets)) for number in clusters}
     groups = candidates(kept, rates)
 
@@ -452,7 +456,9 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
             return logits(self, batch, start, *arguments)
 
         with replacement(), replaced(BlockReplay, "logits", counted):
-            return evaluate(ReplayEvaluator(work.lm, calibration), work.weights, groups, stop, Silent()), blocks
+            return evaluate(
+                session, ReplayEvaluator(work.lm, calibration), work.weights, groups, stop, Silent()
+            ), blocks
 
     def same(one: tuple[Any, int], other: tuple[Any, int]) -> bool:
         a, b = one[0].best, other[0].best
@@ -622,7 +628,7 @@ def truncations(work: Work, spectra_of_svd: bool) -> Iterator[Comparison]:
     from cti_edits.artifact.ranks import block_ranks
     from cti_edits.linalg.block_spectra import block_spectra, truncate_with
     from cti_edits.linalg.lowrank import assemble, decompose, truncate
-    from cti_edits.search.space import RATES
+    from cti_edits.search.settings import RATES
 
     def cut(weight: torch.Tensor, clusters: int) -> list[torch.Tensor]:
         spectra = block_spectra(weight, clusters)
@@ -762,16 +768,16 @@ def threads_beside_lapack(work: Work) -> Iterator[Comparison]:
 
 def matrices_side_by_side(work: Work) -> Iterator[Comparison]:
     from cti_edits.linalg import block_tails as tails_module
-    from cti_edits.search import scoring
+    from cti_edits.search import gradients as module
 
     @contextlib.contextmanager
     def one_by_one(_: int | None = None) -> Iterator[Any]:
         yield map
 
     ways: dict[str, Replacement] = {
-        "one after the other": lambda: replaced(scoring, "matrix_threads", one_by_one),
+        "one after the other": lambda: replaced(module, "matrix_threads", one_by_one),
         "one after the other, all threads": lambda: together(
-            replaced(scoring, "matrix_threads", one_by_one),
+            replaced(module, "matrix_threads", one_by_one),
             replaced(tails_module, "ALONE", 0),
             replaced(tails_module, "one_torch_thread", nothing),
         ),

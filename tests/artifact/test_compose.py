@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.compose import Source, compose, compose_files
@@ -26,7 +26,6 @@ def sources(*edits: Edit) -> list[Source]:
     return [Source(Path(f"{one.name}.json"), one) for one in edits]
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from(["U_in", "U_out", "W_q"]), st.integers(0, 20)), unique=True, max_size=6),
     st.data(),

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import (
@@ -431,7 +431,6 @@ def reads_or_refuses(content: bytes) -> None:
     assert len(message) < 1000
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_an_edit_or_a_manifest_error(content: bytes) -> None:
     reads_or_refuses(content)
@@ -440,7 +439,6 @@ def test_any_bytes_are_an_edit_or_a_manifest_error(content: bytes) -> None:
 ODD = JSON | st.floats() | st.integers() | st.text(max_size=20)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
     document: Any = full()
@@ -456,7 +454,6 @@ def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st
     reads_or_refuses(json.dumps(document).encode())
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_a_manifest_with_bytes_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
     content = bytearray((FIXTURES / "two_matrices.json").read_bytes())
@@ -466,7 +463,6 @@ def test_a_manifest_with_bytes_replaced_is_an_edit_or_a_manifest_error(data: st.
     reads_or_refuses(bytes(content))
 
 
-@settings(deadline=None, max_examples=60)
 @given(edit=EDITS)
 def test_a_valid_edit_survives_writing_and_reading(edit: Edit, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "edit.json"
@@ -484,7 +480,6 @@ def shuffled(value: Any, order: random.Random) -> Any:
     return [shuffled(item, order) for item in value] if isinstance(value, list) else value
 
 
-@settings(deadline=None, max_examples=40)
 @given(EDITS, st.randoms(use_true_random=False), st.sampled_from([None, 0, 7, "\t"]), st.booleans())
 def test_the_digest_does_not_depend_on_order_blanks_or_escapes(
     edit: Edit, order: random.Random, indent: int | str | None, escapes: bool
@@ -507,7 +502,6 @@ def test_the_digest_does_not_depend_on_the_spelling_of_a_number(field: str, spel
     assert len({parse(text.replace('"HERE"', number).encode()).digest() for number in spellings}) == 1
 
 
-@settings(deadline=None, max_examples=40)
 @given(EDITS, EDITS)
 def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit, other: Edit) -> None:
     same = dataclasses.replace(edit, results=other.results, provenance=other.provenance, metadata=other.metadata)

@@ -254,10 +254,10 @@ def test_a_wrong_edit_is_one_line_and_exit_code_2_in_the_command(
     assert WRONG[what] in line
 
 
-def test_the_whole_command_ends_in_one_line(llama: Path, tmp_path: Path, run_python: Run) -> None:
+def test_the_whole_command_ends_in_one_line(llama: Path, tmp_path: Path, run_command: Run) -> None:
     path = _damaged(llama, tmp_path, "layer")["edit"]
-    done = run_python(
-        "-m", "lm_eval", "--model", "cti", "--model_args", f"edit={path}", "--tasks", "cti_capitals",
+    done = run_command(
+        "lm_eval", "--model", "cti", "--model_args", f"edit={path}", "--tasks", "cti_capitals",
         "--include_path", str(folder("tasks")),
     )  # fmt: skip
     assert done.returncode == 2

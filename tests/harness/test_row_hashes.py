@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.utils import hash_string
 
@@ -14,7 +14,6 @@ from cti_edits.harness.row_hashes import DIGITS, doc_hash, joined, split
 HASHES = st.frozensets(st.binary(min_size=32, max_size=32).map(bytes.hex), max_size=8)
 
 
-@settings(deadline=None, max_examples=50)
 @given(HASHES)
 def test_what_a_manifest_records_is_read_back(hashes: frozenset[str]) -> None:
     recorded = joined(hashes)

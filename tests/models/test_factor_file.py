@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import Edit, Factors, load, parse
@@ -162,7 +162,6 @@ def test_what_is_no_safetensors_file_is_refused(content: bytes, packed: Path) ->
     assert "not a safetensors file" in message or "the file has no tensor" in message
 
 
-@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_any_damage_to_the_file_is_an_error_or_gives_the_blocks(data: st.DataObject, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("damaged")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.replay.packed_rows import PackedBatch, pack
@@ -38,7 +38,6 @@ sequences_strategy = st.lists(
 ).map(tuple)
 
 
-@settings(deadline=None, max_examples=150)
 @given(sequences_strategy, st.integers(1, 20), st.integers(1, 4), st.booleans(), st.data())
 def test_whatever_the_sequences(
     sequences: tuple[tuple[int, ...], ...], row_tokens: int, rows: int, causal: bool, data: st.DataObject

@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import kept_parameters
@@ -85,7 +85,6 @@ def outcome_of(candidate: Candidate | None, correct: tuple[bool, ...], loss: flo
 losses = st.one_of(st.sampled_from([0.0, 1e-7, 4e-7, 5e-7, 1e-6, 0.5, 1.0]), st.floats(0.0, 3.0))
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     st.lists(st.tuples(st.booleans(), losses), min_size=1, max_size=6),
     st.lists(st.tuples(st.booleans(), losses), min_size=6, max_size=6),

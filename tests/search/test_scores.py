@@ -48,6 +48,7 @@ def test_the_score_of_each_matrix_and_each_k_is_the_mean_over_its_blocks_of_what
 
 
 def test_a_score_that_is_no_number_names_the_matrix() -> None:
-    good, bad = [(torch.tensor([-1.0]),)], [(torch.tensor([float("-inf")]),)]
+    good: list[tuple[torch.Tensor, ...]] = [(torch.tensor([-1.0]),)]
+    bad: list[tuple[torch.Tensor, ...]] = [(torch.tensor([float("-inf")]),)]
     with pytest.raises(EditError, match=r"^transformer\.h\.1\.mlp\.c_fc: its score at K = 4 is -inf$"):
         matrix_scores([good, bad, good], (4,), targets())
