@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
+from cti_edits.artifact.records import Measurement
 from cti_edits.errors import printable
 from cti_edits.report.how_to_use import how_to_use
 from cti_edits.stats import wilson_interval
@@ -33,7 +34,7 @@ def model_card(edit: Edit, reference: str, license: str | None = None) -> str:  
 def _front_matter(edit: Edit, license: str | None) -> str:  # noqa: A002
     from huggingface_hub import ModelCardData
 
-    dataset = _dataset(edit).get("id")
+    dataset = edit.task.dataset.id if edit.task else None
     card = ModelCardData(
         base_model=edit.base_model.id,
         base_model_relation=RELATION,
@@ -51,39 +52,34 @@ def _results(edit: Edit) -> list[Any] | None:
     """The test part alone: the calibration rows chose the edit, so that its accuracy on them flatters it."""
     from huggingface_hub import EvalResult
 
-    measured = edit.results.get("test")
+    measured = edit.results.test
     if measured is None or edit.task is None:
         return None
-    data = _dataset(edit)
+    data = edit.task.dataset
     return [
         EvalResult(
             task_type="fill-mask" if edit.base_model.architecture.endswith("ForMaskedLM") else "text-generation",
-            task_name=edit.task["name"],
-            dataset_type=data.get("id") or edit.task["name"],
-            dataset_name=edit.task["name"],
-            dataset_split=data.get("split"),
-            dataset_revision=data.get("revision"),
+            task_name=edit.task.name,
+            dataset_type=data.id or edit.task.name,
+            dataset_name=edit.task.name,
+            dataset_split=data.split,
+            dataset_revision=data.revision,
             metric_type=_metric(edit),
             metric_name=name,
-            metric_value=measured[key],
+            metric_value=value,
         )
-        for key, name in (
-            ("edited", f"{_metric(edit)} with the edit"),
-            ("baseline", f"{_metric(edit)} of the base model"),
-            ("majority_class", "share of the most frequent answer"),
+        for value, name in (
+            (measured.edited, f"{_metric(edit)} with the edit"),
+            (measured.baseline, f"{_metric(edit)} of the base model"),
+            (measured.majority_class, "share of the most frequent answer"),
         )
     ]
 
 
-def _dataset(edit: Edit) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = edit.task["dataset"] if edit.task else {}
-    return found
-
-
 def _metric(edit: Edit) -> str:
     """The hub's name for lm-eval's ``acc``; other metrics have one name in both."""
-    name = edit.task["metric"] if edit.task else "acc"
-    return "accuracy" if name == "acc" else str(name)
+    name = edit.task.metric if edit.task else "acc"
+    return "accuracy" if name == "acc" else name
 
 
 def _body(edit: Edit, reference: str) -> Iterator[str]:
@@ -165,45 +161,43 @@ def _range(ranks: Sequence[int]) -> str:
 def _measured(edit: Edit) -> Iterator[str]:
     yield "## Results"
     yield ""
-    headings = {
-        "test": "On the test part, which the search did not see",
-        "calibration": "On the rows that chose the edit, so that these figures flatter it",
-    }
-    for part, heading in headings.items():
-        measured = edit.results.get(part)
+    for measured, heading in (
+        (edit.results.test, "On the test part, which the search did not see"),
+        (edit.results.calibration, "On the rows that chose the edit, so that these figures flatter it"),
+    ):
         if measured is None:
             continue
-        n = measured["n"]
+        n = measured.n
         yield f"{heading}: {n:,} examples, intervals of 95 %."
         yield ""
         yield f"| | {_text(_metric(edit))} | interval |"
         yield "| --- | ---: | --- |"
-        for key, name in (("baseline", "base model"), ("edited", "with the edit")):
-            low, high = wilson_interval(round(measured[key] * n), n)
-            yield f"| {name} | {100 * measured[key]:.1f} % | {100 * low:.1f} to {100 * high:.1f} % |"
-        yield f"| most frequent answer | {100 * measured['majority_class']:.1f} % | |"
+        for accuracy, name in ((measured.baseline, "base model"), (measured.edited, "with the edit")):
+            low, high = wilson_interval(round(accuracy * n), n)
+            yield f"| {name} | {100 * accuracy:.1f} % | {100 * low:.1f} to {100 * high:.1f} % |"
+        yield f"| most frequent answer | {100 * measured.majority_class:.1f} % | |"
         yield ""
         yield _difference(measured)
         yield ""
-    if edit.results.get("test") is None:
+    if edit.results.test is None:
         yield "It was **not measured** on rows that the search did not see."
         yield ""
-    reported = edit.results.get("reported")
+    reported = edit.results.reported
     if reported is not None:
         yield (
-            f"Reported by {_text(reported['source'])} and not measured here: {100 * reported['baseline']:.1f} % "
-            f"without, {100 * reported['edited']:.1f} % with the edit."
+            f"Reported by {_text(reported.source)} and not measured here: {100 * reported.baseline:.1f} % "
+            f"without, {100 * reported.edited:.1f} % with the edit."
         )
         yield ""
 
 
-def _difference(measured: Mapping[str, Any]) -> str:
-    text = f"Difference {100 * (measured['edited'] - measured['baseline']):+.1f} points"
-    interval = measured.get("ci95")
+def _difference(measured: Measurement) -> str:
+    text = f"Difference {100 * (measured.edited - measured.baseline):+.1f} points"
+    interval = measured.ci95
     if interval is not None:
         text += f", interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-    if "p_value" in measured:
-        text += f", exact McNemar p = {measured['p_value']:.3g}"
+    if measured.p_value is not None:
+        text += f", exact McNemar p = {measured.p_value:.3g}"
     if interval is not None and interval[0] <= 0 <= interval[1]:
         text += ": these examples do not tell the edit from no edit"
     return text + "."

@@ -350,6 +350,6 @@ def test_the_front_matter_is_what_the_client_of_the_hub_reads(command: Command, 
     assert yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---\n")[1])["model-index"]
     assert (data.base_model, data.base_model_relation) == (edit.base_model.id, "adapter")
     assert (data.library_name, data.license) == ("cti-edits", "mit")
-    assert [result.metric_value for result in data.eval_results] == [
-        edit.results["test"][key] for key in ("edited", "baseline", "majority_class")
-    ]
+    test = edit.results.test
+    assert test is not None
+    assert [result.metric_value for result in data.eval_results] == [test.edited, test.baseline, test.majority_class]

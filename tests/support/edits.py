@@ -8,8 +8,22 @@ import torch
 
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
 from cti_edits.models.identity import tensor_sha256
+
+SEARCH = SearchRecord(
+    preset=None,
+    seed=0,
+    samples=4,
+    sample_ids_sha256="0" * 64,
+    top_q=1,
+    clusters=(1,),
+    rates=(0.5,),
+    matrices=("U_in",),
+    candidates=1,
+)
+"""A search of a few rows that recorded neither them nor what it asked."""
 
 
 def matrix_edit(
