@@ -74,7 +74,7 @@ def manifests() -> st.SearchStrategy[dict[str, Any]]:
     return objects({"properties": properties, "required": required}).map(completed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(manifests())
 def test_any_valid_manifest_becomes_the_same_json_again(document: dict[str, Any]) -> None:
     """As text, since to Python 1, 1.0 and true are equal."""
