@@ -1,6 +1,8 @@
 # make demo   search an edit on a small real model and measure it, from nothing
 # make test   lint, types and tests
+# make test-thorough   every test, with many more examples for each property; takes long
 # make docs   build the documentation into build/site, strictly; neither building nor reading it needs a network
+# make dist   build the sdist, and the wheel from it, into dist
 # make published-edits   write the paper's edits into edits/ again
 # PYTHON      the interpreter that makes the virtual environment
 # TORCH       what pip is asked for as torch; pinned, so that a run repeats
@@ -19,7 +21,7 @@ SEARCH := --samples 12 --top-q 1 --clusters 1 --rates 0.8
 LIMIT := --limit 16
 endif
 
-.PHONY: demo test lint types unit docs published-edits clean
+.PHONY: demo test lint types unit test-thorough docs dist published-edits clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,8 +55,16 @@ types: $(VENV)/installed
 unit: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=10
 
+test-thorough: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "" --hypothesis-profile=thorough
+
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
 
 published-edits: $(VENV)/installed
 	$(BIN)/python -m cti_edits.paper edits

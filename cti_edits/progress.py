@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -28,3 +29,24 @@ class Silent:
 
     def note(self, what: str) -> None:
         """See `Progress`."""
+
+
+class Bars:
+    """Progress bars in a notebook or on a terminal; nothing where stderr is neither."""
+
+    @contextlib.contextmanager
+    def phase(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar of ``total`` steps."""
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+        shown = sys.stderr.isatty() or "ipykernel" in sys.modules
+        with tqdm(total=total, desc=what, disable=not shown) as bar:
+
+            def advance(steps: int) -> None:
+                bar.update(steps)
+
+            yield advance
+
+    def note(self, what: str) -> None:
+        """A line on stderr."""
+        print(what, file=sys.stderr, flush=True)

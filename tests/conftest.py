@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Before any test imports them: no test may reach for the network, and the checks need no progress bars.
@@ -14,9 +15,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+from tests.support import environment_report
+from tests.support.command_server import commands_on_path
+from tests.support.local_hub import LocalHub, local_hub
 from tests.support.tiny_models import save_checkpoint
 
+environment_report.ask_once()
 ROOT = Path(__file__).parent.parent
+
+# How many examples a property test draws; none says so of its own. `make test-thorough` takes the second.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile("quick")
 
 
 def heed_interrupts() -> None:
@@ -40,6 +50,61 @@ def run_python(tmp_path: Path) -> Run:
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    """A hub on this machine, for the tests of sharing."""
+    with local_hub() as server:
+        yield server
+
+
+@pytest.fixture
+def command(hub: LocalHub, tmp_path: Path) -> Run:
+    """``cti-edits`` with that server as its hub, a cache of its own and nobody logged in."""
+    (tmp_path / "here").mkdir()
+
+    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+        return subprocess.run(
+            [sys.executable, "-m", "cti_edits", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path / "here",
+            env={**kept, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), **environment},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Path]:
+    """The folder of ``cti-edits`` and ``lm_eval`` as forks of a process that has imported what they need."""
+    with commands_on_path(os.environ, {}) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def run_command(commands: Path, tmp_path: Path) -> Run:
+    """Run ``cti-edits`` or ``lm_eval`` with words, outside the project's folder.
+
+    lm-eval knows our tasks and those of ``--include_path`` alone. What a variable says to an import, it says too late.
+    """
+
+    def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(commands / command), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -10,13 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.devices import DEVICES
 from tests.conftest import ROOT
+from tests.support.small_searches import written
 
 SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"demo"}
 CAPITALS = ("--task", "capitals", "--samples", "10")
 RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     "apply": (("--rows", "96", "--columns", "64", "--repeats", "1"), r"ratio of the medians: [\d.]+"),
     "decompositions": (("--rows", "64", "--columns", "96", "--repeats", "1"), r"ratio of the medians: [\d.]+"),
+    "devices": (
+        (
+            *("--tasks", "small_written", "--written", "small_written", "--samples", "4", "--rates", "0.2"),
+            *("--rows", "64", "--columns", "96", "--repeats", "1"),
+        ),
+        r"\| disk \| spectra, the demo model \|.*\| computed \|.*\| [\d.]+ \(",
+    ),
     "evaluation": (
         ("--tasks", "capitals", "--samples", "10", "--batch-sizes", "4,8", "--clusters", "2", "--repeats", "1"),
         r"same predictions for all of \d+ candidates(.|\n)*geometric mean over tasks and layers: [\d.]+",
@@ -31,7 +40,7 @@ RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "startup": (("--pairs", "2"), r"[\d.]+ ms"),
 }
-WITH_MODEL = {"evaluation", "growth", "scoring", "search"}
+WITH_MODEL = {"devices", "evaluation", "growth", "scoring", "search"}
 
 
 def test_every_benchmark_is_run_here() -> None:
@@ -45,6 +54,9 @@ def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, tmp_path
         words = (*words, "--model", str(llama))
     if name == "growth":
         words = (*words, "--picture", str(tmp_path / "growth.svg"))
+    if name == "devices":
+        written(tmp_path, "{max_gen_toks: 3}")
+        words = (*words, "--include-path", str(tmp_path))
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", *words],
         capture_output=True,
@@ -58,3 +70,5 @@ def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, tmp_path
     assert re.search(expected, done.stdout), done.stdout
     if name == "growth":
         assert (tmp_path / "growth.svg").read_text(encoding="utf-8").startswith("<?xml")
+    if name == "devices":
+        assert {line.split(" | ")[0] for line in done.stdout.splitlines()} >= {f"| {device}" for device in DEVICES}

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.errors import printable
@@ -26,7 +26,6 @@ def test_what_a_terminal_would_obey_is_escaped(text: str, expected: str) -> None
     assert printable(text) == expected
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.text(st.characters(), max_size=60), st.integers(1, 60))
 def test_the_result_is_printable_and_within_its_limit(text: str, limit: int) -> None:
     shown = printable(text, limit)

@@ -81,6 +81,12 @@ def test_hooks_are_local_and_run_tools_that_development_installs() -> None:
         assert command.removeprefix(".venv/bin/") in tools
 
 
+def test_the_profile_alone_says_how_many_examples_a_property_draws() -> None:
+    assert re.findall(r"-m pytest .*--hypothesis-profile=(\w+)", MAKEFILE) == ["thorough"]
+    files = [path for path in (ROOT / "tests").rglob("*.py") if path.name not in ("conftest.py", Path(__file__).name)]
+    assert [path.name for path in files if "max_examples" in path.read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.parametrize("path", FORMS, ids=name_of)
 def test_an_issue_form_is_one(path: Path) -> None:
     form = read(path)

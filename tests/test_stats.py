@@ -3,7 +3,7 @@ from __future__ import annotations
 from math import comb
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
@@ -20,7 +20,6 @@ def pairs(both: int, edited_only: int, baseline_only: int, neither: int) -> tupl
 
 
 @given(n=st.integers(1, 5000), data=st.data())
-@settings(deadline=None, max_examples=60)
 def test_wilson_interval_is_scipys(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n) | st.sampled_from([0, n]))
     expected = binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
@@ -36,7 +35,6 @@ def test_majority_class_is_the_share_of_the_most_frequent() -> None:
 
 
 @given(counts, counts, counts, counts)
-@settings(deadline=None, max_examples=60)
 def test_mcnemar_is_an_exact_sum_of_binomials(both: int, more: int, less: int, neither: int) -> None:
     baseline, edited = pairs(both, more, less, neither)
     changed = more + less
@@ -71,7 +69,6 @@ def test_paired_interval_of_published_tables(table: tuple[int, int, int, int], l
 
 
 @given(counts, counts, counts, counts)
-@settings(deadline=None, max_examples=100)
 def test_paired_interval_holds_the_difference_and_turns_with_its_sides(
     both: int, more: int, less: int, neither: int
 ) -> None:
@@ -89,7 +86,6 @@ def test_paired_interval_holds_the_difference_and_turns_with_its_sides(
 
 
 @given(st.tuples(counts, counts, counts, counts).filter(lambda table: table[1] + table[2] > 0))
-@settings(deadline=None, max_examples=60)
 def test_more_data_of_the_same_kind_narrow_the_interval(table: tuple[int, int, int, int]) -> None:
     low, high = paired_interval(*pairs(*table))
     both, more, less, neither = (4 * count for count in table)

@@ -175,6 +175,12 @@ class Edit:
                 entry.pop(key, None)
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
+    def _repr_html_(self) -> str:
+        """What notebooks show of it."""
+        from cti_edits.artifact.html_table import edit_table
+
+        return edit_table(self)
+
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the manifest to ``path``, whole or not at all, and return the path.
 

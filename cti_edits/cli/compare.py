@@ -35,7 +35,8 @@ def compare(
 
     Runs that differ in more than the edit (few-shot count, chat template, base model, dtype) are refused.
     """
-    from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError, compare_runs
+    from cti_edits import api
+    from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError
     from cti_edits.report.comparison import print_comparison
 
     if len(runs) < 2:
@@ -47,7 +48,7 @@ def compare(
                 f"--allow-different: no field is called {printable(name)!r}; did you mean {', '.join(near)}?"
             )
     try:
-        compared = compare_runs(runs, metric, allow_different or ())
+        compared = api.compare(*runs, metric=metric, allow_different=allow_different or ())
     except AskedDifferentlyError as error:
         allowing = " ".join(f"--allow-different {name}" for name in error.differing)
         raise EditError(f"{error}; run both alike, or compare all the same with {allowing}") from None

@@ -32,16 +32,9 @@ def export(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # What is half written goes away on a polite kill too.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    from cti_edits import api
     from cti_edits.hub.references import load_edit
-    from cti_edits.hub.repositories import checkpoint_folder
-    from cti_edits.models.checkpoint_files import HUB_FILES
-    from cti_edits.models.checkpoint_location import edit_subfolder
-    from cti_edits.models.export import export as write
 
-    edit = load_edit(file)
-    if model is None:
-        model, revision = edit.base_model.id, revision or edit.base_model.revision
-        subfolder = edit_subfolder(edit) if subfolder is None else subfolder
-    done = write(edit, checkpoint_folder(model, HUB_FILES, revision, subfolder or ""), out, verify)
+    done = api.export(load_edit(file), out, model, revision, subfolder, verify)
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")

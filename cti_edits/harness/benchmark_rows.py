@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from cti_edits.errors import EditError, one_line_in_command, printable
 from cti_edits.harness.splits import validation_count
+from cti_edits.hub.repositories import http_error, quiet_hub
 
 logger = logging.getLogger("cti_edits")
 
@@ -96,25 +96,12 @@ class HubCopy:
         return rows
 
 
-@contextlib.contextmanager
-def quiet_hub() -> Iterator[None]:
-    """Without the hub client's line for each of its tries; what comes of them is said in one."""
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        hub.setLevel(level)
-
-
 def _unreachable() -> tuple[type[Exception], ...]:
     """What `datasets` raises where the hub cannot be reached or has no such data set."""
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError
 
     # ConnectionError is an OSError, as the hub client's own for being offline are.
-    return (ConnectionError, DatasetNotFoundError, HfHubHTTPError)
+    return (ConnectionError, DatasetNotFoundError, http_error())
 
 
 def benchmark(
@@ -194,7 +181,15 @@ def read_jsonl(path: Path, fields: Fields) -> list[Row]:
     Raises:
         EditError: a line is not JSON, or a row is not as ``fields`` has it; the message names the line.
     """
-    rows = []
+    return [check_row(row, fields, where) for where, row in json_lines(path)]
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """The values in a JSON Lines file, each with its place for messages, "rows.jsonl: line 3". Empty lines are skipped.
+
+    Raises:
+        EditError: the file cannot be read, or a line is not JSON.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -204,11 +199,9 @@ def read_jsonl(path: Path, fields: Fields) -> list[Row]:
             continue
         where = f"{printable(path)}: line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            yield where, json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise EditError(f"{where}: not JSON: {printable(error)}") from None
-        rows.append(check_row(row, fields, where))
-    return rows
 
 
 def check_row(row: Any, fields: Fields, where: str) -> Row:

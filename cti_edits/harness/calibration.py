@@ -16,12 +16,13 @@ from lm_eval.utils import hash_string
 
 from cti_edits.artifact.records import DatasetRecord
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
+from cti_edits.harness.benchmark_rows import Source, first_line
 from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
+from cti_edits.hub.repositories import quiet_hub
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
 from cti_edits.stats import majority_class
@@ -237,7 +238,7 @@ def draw(
         raise EditError(f"samples: expected 1 or more, got {samples}")
     if samples > rows:
         raise EditError(f"{name}: samples: expected at most {rows}, the rows of its validation part, got {samples}")
-    doc_ids = tuple(sorted(random.Random(seed).sample(range(rows), samples)))
+    doc_ids = drawn_rows(rows, samples, seed)
     prompting = prompting or Prompting()
     return CalibrationSet(
         task=view,
@@ -249,6 +250,11 @@ def draw(
         metric=chosen,
         **vars(_examples(view, doc_ids, prompting)),
     )
+
+
+def drawn_rows(rows: int, samples: int, seed: int) -> tuple[int, ...]:
+    """The numbers of the rows that are drawn, ascending: ``samples`` of ``rows``, at random."""
+    return tuple(sorted(random.Random(seed).sample(range(rows), samples)))
 
 
 def _dataset(task: Any, split: str | None) -> DatasetRecord:

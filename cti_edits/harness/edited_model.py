@@ -16,7 +16,6 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
 from cti_edits.harness.asked_otherwise import warn_of_evaluation, warn_of_model, warn_of_prompts
 from cti_edits.harness.asking import ModelSource, asked_model, asked_prompt
-from cti_edits.harness.benchmark_rows import quiet_hub
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
 from cti_edits.harness.evaluator_hook import install
@@ -24,6 +23,7 @@ from cti_edits.harness.model_arguments import check_arguments, check_remote_code
 from cti_edits.harness.response_cache import attach_table
 from cti_edits.harness.row_hashes import joined, split
 from cti_edits.harness.skipped_rows import SkippedRows, rows_to_skip
+from cti_edits.hub.repositories import quiet_hub
 from cti_edits.models.apply import AppliedEdit, apply
 from cti_edits.models.architectures import Kind, families
 from cti_edits.models.checkpoint_location import checkpoint_location

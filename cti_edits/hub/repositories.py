@@ -192,6 +192,25 @@ def pull(reference: HubReference, target: Path | None = None) -> tuple[Edit, Pat
 
 
 @contextlib.contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Without the hub client's line for each of its tries; what comes of them is said in one."""
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def http_error() -> type[Exception]:
+    """What the hub's client raises where the hub answers with an error."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError
+
+
+@contextlib.contextmanager
 def hub_errors(what: str, revision: str | None = None, progress: bool = False) -> Iterator[None]:
     """Whatever the hub's client raises inside becomes an `EditError` of one line, which says what can be done.
 
@@ -205,21 +224,17 @@ def hub_errors(what: str, revision: str | None = None, progress: bool = False) -
     """
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    log = logging.getLogger("huggingface_hub")
-    level = log.level
-    # One line is enough, and the client has one for each of its tries.
-    log.setLevel(logging.CRITICAL)
     hidden = not progress and not are_progress_bars_disabled()
     if hidden:
         disable_progress_bars()
     try:
-        yield
+        with quiet_hub():
+            yield
     except EditError:
         raise
     except Exception as error:
         raise EditError(f"{printable(what)}: {_explain(error, revision)}") from error
     finally:
-        log.setLevel(level)
         if hidden:
             enable_progress_bars()
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
 from cti_edits.artifact.records import Measurement
 from cti_edits.errors import printable
+from cti_edits.hub.front_matter import front_matter, metric_name
 from cti_edits.report.how_to_use import how_to_use
 from cti_edits.stats import wilson_interval
-
-RELATION = "adapter"
-"""To the base model, of the relations that the hub knows: a small file that needs it and leaves it as it is."""
-TAGS = ("cti-edits", "lm-evaluation-harness", "svd")
 
 YAML_FENCE = 3 * "-"
 
@@ -27,59 +23,8 @@ def model_card(edit: Edit, reference: str, license: str | None = None) -> str:  
         reference: what a person writes for the edit, ``owner/name``.
         license: the hub's name of a licence, "apache-2.0"; left out if None.
     """
-    lines = [YAML_FENCE, _front_matter(edit, license).strip(), YAML_FENCE, "", *_body(edit, reference)]
+    lines = [YAML_FENCE, front_matter(edit, license).strip(), YAML_FENCE, "", *_body(edit, reference)]
     return "\n".join(lines) + "\n"
-
-
-def _front_matter(edit: Edit, license: str | None) -> str:  # noqa: A002
-    from huggingface_hub import ModelCardData
-
-    dataset = edit.task.dataset.id if edit.task else None
-    card = ModelCardData(
-        base_model=edit.base_model.id,
-        base_model_relation=RELATION,
-        library_name="cti-edits",
-        tags=list(TAGS),
-        datasets=[dataset] if dataset and dataset.count("/") == 1 else None,
-        license=license,
-        model_name=edit.name,
-        eval_results=_results(edit),
-    )
-    return str(card.to_yaml())
-
-
-def _results(edit: Edit) -> list[Any] | None:
-    """The test part alone: the calibration rows chose the edit, so that its accuracy on them flatters it."""
-    from huggingface_hub import EvalResult
-
-    measured = edit.results.test
-    if measured is None or edit.task is None:
-        return None
-    data = edit.task.dataset
-    return [
-        EvalResult(
-            task_type="fill-mask" if edit.base_model.architecture.endswith("ForMaskedLM") else "text-generation",
-            task_name=edit.task.name,
-            dataset_type=data.id or edit.task.name,
-            dataset_name=edit.task.name,
-            dataset_split=data.split,
-            dataset_revision=data.revision,
-            metric_type=_metric(edit),
-            metric_name=name,
-            metric_value=value,
-        )
-        for value, name in (
-            (measured.edited, f"{_metric(edit)} with the edit"),
-            (measured.baseline, f"{_metric(edit)} of the base model"),
-            (measured.majority_class, "share of the most frequent answer"),
-        )
-    ]
-
-
-def _metric(edit: Edit) -> str:
-    """The hub's name for lm-eval's ``acc``; other metrics have one name in both."""
-    name = edit.task.metric if edit.task else "acc"
-    return "accuracy" if name == "acc" else name
 
 
 def _body(edit: Edit, reference: str) -> Iterator[str]:
@@ -170,7 +115,7 @@ def _measured(edit: Edit) -> Iterator[str]:
         n = measured.n
         yield f"{heading}: {n:,} examples, intervals of 95 %."
         yield ""
-        yield f"| | {_text(_metric(edit))} | interval |"
+        yield f"| | {_text(metric_name(edit))} | interval |"
         yield "| --- | ---: | --- |"
         for accuracy, name in ((measured.baseline, "base model"), (measured.edited, "with the edit")):
             low, high = wilson_interval(round(accuracy * n), n)

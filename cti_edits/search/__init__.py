@@ -1,1 +1,31 @@
-"""The search for an edit: candidates, gradients, evaluation, and the order of things."""
+"""The search for an edit. `cti_edits.search(model, rows=…)` is `api.search`.
+
+- api.py: a search on a model and rows that a program has in memory.
+- runner.py: the order of the stages, and the result.
+- gradients.py, scores.py, candidates.py, evaluate.py, measure.py, record.py: the stages, in their order.
+- settings.py: what a search is asked to try; presets.py: the paper's systems as such settings; cost.py: their forward
+  passes.
+- examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
+- edited_weights.py: the weights of candidates, several from one decomposition.
+- outcome.py: what an evaluation gave, and which is better; choice.py: which candidate wins, and which need not be
+  evaluated to the end.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _CallableRoom(ModuleType):
+    """`cti_edits.search` is the name of this room, and of the function that users call."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """See `api.search`."""
+        from cti_edits.search.api import search
+
+        return search(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _CallableRoom

@@ -29,6 +29,9 @@ from cti_edits.search.evaluate import EvaluatedCandidates
 from cti_edits.search.settings import SearchSettings
 from cti_edits.version import __version__
 
+MAX_NAME = 100
+"""Characters of an edit's name, where it is made here."""
+
 MAX_ROWS = 80_000
 """So many rows are recorded one by one; a manifest has room for no more."""
 
@@ -169,3 +172,11 @@ def _asked(lm: EditedHFLM, calibration: CalibrationSet) -> Asked:
 
 def _together(hashes: Sequence[str]) -> str:
     return hashlib.sha256(",".join(hashes).encode()).hexdigest()
+
+
+def edit_name(model_type: str, task: str, preset: str | None) -> str:
+    """``gptj_fever``, named as the published edits are: with the preset's name, but for the best known one."""
+    short = task.removeprefix("cti_").removesuffix("_masked")
+    text = f"{model_type}_{short}" + (f".{preset}" if preset not in (None, "cl-100g-100e") else "")
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip("._-")
+    return kept[:MAX_NAME] or "edit"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import load
@@ -85,7 +85,6 @@ def test_factors_that_are_no_file(kind: str, tmp_path: Path) -> None:
     assert str(caught.value) == f"hostile: edits[0].factors: {file}: {why}"
 
 
-@settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_any_bytes_as_factors_are_blocks_or_a_refusal(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

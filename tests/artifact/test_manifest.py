@@ -1,4 +1,4 @@
-"""Reading, the digest and writing of manifests. What the schema alone rules is in test_schema.py."""
+"""Reading, the digest and writing of manifests. What the schema alone rules is in test_manifest_schema.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import (
@@ -32,9 +32,9 @@ from cti_edits.artifact.manifest import (
 )
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results
-from cti_edits.artifact.strict_json import MAX_DEPTH
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
+from tests.support.edits import full
 
 FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
 
@@ -46,11 +46,6 @@ DIGESTS = {
     "every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
     "asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
 }
-
-
-def full() -> dict[str, Any]:
-    """A fresh copy of the manifest that has every field but those of what was asked."""
-    return dict(json.loads((FIXTURES / "every_field.json").read_text(encoding="utf-8")))
 
 
 def refusal(content: bytes | str | dict[str, Any]) -> str:
@@ -129,101 +124,6 @@ def test_a_missing_schema_version_is_said_to_be_missing() -> None:
 
 def test_a_newer_version_is_named_before_its_unknown_keys() -> None:
     assert "upgrade cti-edits" in refusal({**full(), "schema_version": 2, "new_key": 1})
-
-
-# Strict JSON
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "not JSON: the file is empty"),
-        ("{}".encode("utf-16-le"), "not JSON: a NUL byte (byte 1), as UTF-16 has; save it as UTF-8"),
-        (b"{", "not JSON: "),
-        (b"{}x", "not JSON: Extra data (line 1, column 3)"),
-        (b"\xef\xbb\xbf{}", "starts with a byte order mark"),
-        (b'{"a": "\xff"}', "not UTF-8 text (byte 7)"),
-        (b'{"a": "\xed\xa0\x80"}', "not UTF-8 text (byte 7)"),
-        ("{}".encode("utf-16"), "not UTF-8 text (byte 0)"),
-        (b'{"a": 1, "a": 1}', 'the key "a" is given twice in one object'),
-        (b'{"x": {"\\u0061": 1, "a": 1}}', 'the key "a" is given twice in one object'),
-        (b'{"\\u001b": 1, "\\u001b": 1}', 'the key "\\\\x1b" is given twice in one object'),
-        (b'{"a": "\x01"}', "not JSON: Invalid control character at"),
-        (b"{'a': 1}", "not JSON: "),
-        (b'{"a": 1,}', "not JSON: "),
-        (b'{"a": 01}', "not JSON: "),
-        (b'{"a": +1}', "not JSON: "),
-        (b"/**/{}", "not JSON: "),
-    ],
-)
-def test_what_is_not_strict_json(content: bytes, expected: str) -> None:
-    assert refusal(content).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        ("NaN", "NaN is not a JSON number"),
-        ("Infinity", "Infinity is not a JSON number"),
-        ("-Infinity", "-Infinity is not a JSON number"),
-        ("1e400", "1e400 is too large a number"),
-        ("-1e400", "-1e400 is too large a number"),
-        ("9007199254740992", "9007199254740992 is too large an integer"),
-        ("-9007199254740992", "-9007199254740992 is too large an integer"),
-        ("1" * 5000, "111111111111111111111111111111111111111… is too large an integer"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("field", "path"),
-    [("edits[1].frobenius_norm", ("edits", 1, "frobenius_norm")), ("metadata.a[2].b", ("metadata", "a", 2, "b"))],
-)
-def test_a_number_that_is_none_is_refused_by_field(
-    number: str, expected: str, field: str, path: tuple[str | int, ...]
-) -> None:
-    document = full()
-    document["metadata"] = {"a": [1, 2, {"b": 3}]}
-    parent: Any = document
-    for part in path[:-1]:
-        parent = parent[part]
-    parent[path[-1]] = "HERE"
-    assert refusal(json.dumps(document).replace('"HERE"', number)).startswith(f"{field}: {expected}")
-
-
-@pytest.mark.parametrize("number", ["9007199254740991", "-9007199254740991", "1e308", "-0", "1e-400"])
-def test_a_number_at_the_limit_is_taken(number: str) -> None:
-    text = json.dumps({**full(), "metadata": {"a": "HERE"}}).replace('"HERE"', number)
-    assert parse(text.encode()).metadata["a"] == float(number)
-
-
-@pytest.mark.parametrize("escape", [r"\ud800", r"\uDFFF", r"\ud800\u0041", r"\udc00\ud800"])
-def test_half_of_a_surrogate_pair_is_refused_by_field(escape: str) -> None:
-    text = json.dumps({**full(), "description": "HERE"})
-    assert refusal(text.replace("HERE", escape)).startswith("description: has half of a surrogate pair")
-    text = json.dumps({**full(), "metadata": {"x": [{"HERE": 1}]}})
-    assert refusal(text.replace("HERE", escape)).startswith("metadata.x[0]: the key ")
-
-
-def test_a_whole_surrogate_pair_is_a_character() -> None:
-    text = json.dumps({**full(), "description": "HERE"}).replace("HERE", r"\ud83d\ude00 \\ud800")
-    assert parse(text.encode()).description == "😀 \\ud800"
-
-
-def nested(levels: int) -> str:
-    """The manifest with arrays in its metadata, ``levels`` deep in all, beside strings that hold brackets."""
-    document = {**full(), "description": '[[[{{{\\" ]' * 20, "metadata": {"\\": "HERE"}}
-    inner = levels - 2
-    return json.dumps(document).replace('"HERE"', "[" * inner + "]" * inner)
-
-
-def test_nesting_is_limited() -> None:
-    parse(nested(MAX_DEPTH).encode())
-    assert refusal(nested(MAX_DEPTH + 1)) == f"nested more than {MAX_DEPTH} levels deep"
-
-
-@pytest.mark.parametrize("opening", ['{"a":', "[", '[{"\\"]":', '["\\\\",'])
-def test_deep_nesting_never_reaches_the_parser(opening: str) -> None:
-    """It recurses: a hundred thousand levels would end in a RecursionError, or worse."""
-    assert refusal(opening * 100_000) == f"nested more than {MAX_DEPTH} levels deep"
 
 
 def test_size_is_limited_before_anything_is_parsed() -> None:
@@ -533,7 +433,6 @@ def reads_or_refuses(content: bytes) -> None:
     assert len(message) < 1000
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_an_edit_or_a_manifest_error(content: bytes) -> None:
     reads_or_refuses(content)
@@ -542,7 +441,6 @@ def test_any_bytes_are_an_edit_or_a_manifest_error(content: bytes) -> None:
 ODD = JSON | st.floats() | st.integers() | st.text(max_size=20)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
     document: Any = full()
@@ -558,7 +456,6 @@ def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st
     reads_or_refuses(json.dumps(document).encode())
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_a_manifest_with_bytes_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
     content = bytearray((FIXTURES / "two_matrices.json").read_bytes())
@@ -568,7 +465,6 @@ def test_a_manifest_with_bytes_replaced_is_an_edit_or_a_manifest_error(data: st.
     reads_or_refuses(bytes(content))
 
 
-@settings(deadline=None, max_examples=60)
 @given(edit=EDITS)
 def test_a_valid_edit_survives_writing_and_reading(edit: Edit, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "edit.json"
@@ -586,7 +482,6 @@ def shuffled(value: Any, order: random.Random) -> Any:
     return [shuffled(item, order) for item in value] if isinstance(value, list) else value
 
 
-@settings(deadline=None, max_examples=40)
 @given(EDITS, st.randoms(use_true_random=False), st.sampled_from([None, 0, 7, "\t"]), st.booleans())
 def test_the_digest_does_not_depend_on_order_blanks_or_escapes(
     edit: Edit, order: random.Random, indent: int | str | None, escapes: bool
@@ -609,7 +504,6 @@ def test_the_digest_does_not_depend_on_the_spelling_of_a_number(field: str, spel
     assert len({parse(text.replace('"HERE"', number).encode()).digest() for number in spellings}) == 1
 
 
-@settings(deadline=None, max_examples=40)
 @given(EDITS, EDITS)
 def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit, other: Edit) -> None:
     same = dataclasses.replace(edit, results=other.results, provenance=other.provenance, metadata=other.metadata)

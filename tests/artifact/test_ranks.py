@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import block_ranks, full_ranks, kept_parameters, row_block_sizes
@@ -15,7 +15,6 @@ from cti_edits.search.settings import RATES
 
 
 @given(rows=st.integers(1, 300), data=st.data())
-@settings(deadline=None, max_examples=60)
 def test_block_sizes_are_those_of_tensor_split(rows: int, data: st.DataObject) -> None:
     clusters = data.draw(st.integers(1, rows))
     expected = tuple(len(block) for block in torch.tensor_split(torch.zeros(rows, 1), clusters, dim=0))
@@ -49,7 +48,6 @@ def test_block_ranks_of_the_design_example() -> None:
 
 
 @given(rows=st.integers(1, 20_000), columns=st.integers(1, 20_000), clusters=st.integers(1, 16), data=st.data())
-@settings(deadline=None, max_examples=200)
 def test_block_ranks_equal_the_formula_in_exact_fractions(
     rows: int, columns: int, clusters: int, data: st.DataObject
 ) -> None:
@@ -71,7 +69,6 @@ def test_at_least_one_rank_is_kept() -> None:
 
 
 @given(rows=st.integers(1, 5000), columns=st.integers(1, 5000), clusters=st.integers(1, 20))
-@settings(deadline=None, max_examples=50)
 def test_rho_of_one_keeps_every_rank(rows: int, columns: int, clusters: int) -> None:
     clusters = min(clusters, rows)
     assert block_ranks((rows, columns), clusters, 1.0) == full_ranks((rows, columns), clusters)

@@ -119,6 +119,7 @@ def test_what_was_asked_may_be_left_out_in_whole_or_in_part(asked: dict[str, Any
     else:
         assert edit.search.asked is not None
         assert edit.search.asked.prompt == AskedPrompt(**asked.get("prompt", {}))
-    others = [read(asked=other) for other in (None, {}, {"prompt": {}}) if other != asked]
+    spellings: list[dict[str, Any] | None] = [None, {}, {"prompt": {}}]
+    others = [read(asked=other) for other in spellings if other != asked]
     assert edit.digest() not in [other.digest() for other in others]
     assert all(other != edit for other in others)

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from cti_edits.cli import app
 from cti_edits.linalg.spectrum_files import EntryKey
-from cti_edits.report.listing import size_text
 from tests.conftest import Run
 
 
@@ -110,11 +109,3 @@ def test_the_bare_command_says_what_there_is(run_python: Run) -> None:
     assert done.returncode == 2
     assert "clear" in done.stdout
     assert done.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (999_499, "999 kB"), (999_500, "1 MB"), (12_345_678_901, "12.3 GB")],
-)
-def test_sizes(size: int, text: str) -> None:
-    assert size_text(size) == text

@@ -1,4 +1,4 @@
-"""``cti-edits cost`` and ``cti-edits presets``."""
+"""``cti-edits cost``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cti_edits.cli import app, main
-from cti_edits.search.presets import PRESETS
 
 
 def output(*words: str) -> str:
@@ -84,15 +83,3 @@ def test_what_cannot_be_counted_is_refused_in_one_line(refused: Callable[..., st
     assert "--kind: expected causal or masked" in refused(*start, "--dataset-size", "3", "--kind", "both")
     unknown = refused("cost", "--preset", "cl-100g", "--layers", "2", "--dataset-size", "3")
     assert "did you mean cl-100g-se" in unknown
-
-
-def test_presets_are_listed_with_their_search_spaces() -> None:
-    lines = {line.split()[0]: line for line in output("presets").splitlines()[1:10]}
-    assert list(lines) == list(PRESETS)
-    assert re.search(
-        r"top 5 \(masked: top 7\) +100 drawn +2,4,8,16 \(masked: 1,2,4,8\) +100 drawn", lines["cl-100g-100e"]
-    )
-    assert re.search(r"all +none +1 +first 20 % +row-blocks$", lines["laser"])
-    assert re.search(r"top 5 +first 20 % +1 +first 20 %", lines["laser-grads-se"])
-    assert lines["optimal-clustering"].endswith("k-subspaces")
-    assert "0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005" in output("presets")

@@ -22,25 +22,25 @@ CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl
 SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,0.1", "--device", "cpu")
 
 
-def _search(run_python: Run, llama: Path, output: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run_python(
-        "-m",
-        "cti_edits",
-        "search",
-        "--task",
-        "capitals",
-        "--model",
-        str(llama),
-        "--output",
-        str(output),
-        *SMALL,
-        *words,
+def _search(run: Run, llama: Path, output: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(
+        "cti-edits", "search", "--task", "capitals", "--model", str(llama), "--output", str(output), *SMALL, *words
     )
 
 
-def test_it_writes_a_valid_edit_and_says_where(run_python: Run, llama: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def run_new_process(run_python: Run) -> Run:
+    """Runs the command as a shell does, with every import, and another seed of Python's hashes."""
+
+    def run(command: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return run_python("-m", command.replace("-", "_"), *words)
+
+    return run
+
+
+def test_it_writes_a_valid_edit_and_says_where(run_new_process: Run, llama: Path, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "edit.json"
-    done = _search(run_python, llama, output)
+    done = _search(run_new_process, llama, output)
     assert done.returncode == 0, done.stderr
     edit = load(output)
     assert edit.search is not None
@@ -56,10 +56,10 @@ def test_it_writes_a_valid_edit_and_says_where(run_python: Run, llama: Path, tmp
     assert not any("%|" in line for line in done.stderr.splitlines())
 
 
-def test_the_same_seed_gives_the_same_file(run_python: Run, llama: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_file(run_command: Run, run_new_process: Run, llama: Path, tmp_path: Path) -> None:
     documents = []
-    for name in ("a", "b"):
-        assert _search(run_python, llama, tmp_path / name / "edit.json", "--seed", "3").returncode == 0
+    for run, name in ((run_command, "a"), (run_new_process, "b")):
+        assert _search(run, llama, tmp_path / name / "edit.json", "--seed", "3").returncode == 0
         documents.append((tmp_path / name / "edit.json").read_text())
     first, second = ({**json.loads(text), "provenance": None} for text in documents)
     assert json.dumps(first) == json.dumps(second)

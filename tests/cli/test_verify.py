@@ -1,10 +1,7 @@
-"""``cti-edits verify``, ``pack``, ``unpack`` and what ``show`` measures, run as commands."""
+"""``cti-edits verify``."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
 import json
 import subprocess
 import sys
@@ -13,28 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
-from cti_edits.artifact.manifest import Edit, load
-from cti_edits.cli import main
 from cti_edits.models.apply import target_matrix
-from cti_edits.models.identity import checkpoint_of, identity_of
-from tests.support.edits import edit_of
+from tests.support.command import run_here
+from tests.support.edits import edit_of, recorded
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 PLACES = (("U_in", 1, 2, 0.2), ("W_o", 0, 1, 0.1))
-
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command in this process: importing torch anew for each would take most of the time."""
-    command, out, err = ["cti-edits", *map(str, words)], io.StringIO(), io.StringIO()
-    former, sys.argv = sys.argv, command
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = former
-    return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +24,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("gpt2"), "gpt2")
 
 
-def recorded(folder: Path) -> Edit:
-    """As a search records it."""
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    edit = edit_of(model, *PLACES, base_id=str(folder), name="tiny")
-    edits = []
-    for one in edit.edits:
-        parameter = target_matrix(model, one.matrix, one.layer).parameter
-        identity = identity_of(parameter, f"{one.module}.weight", checkpoint_of(model))
-        edits.append(dataclasses.replace(one, **vars(identity)))
-    return dataclasses.replace(edit, edits=tuple(edits))
-
-
 @pytest.fixture
 def edit(base: Path, tmp_path: Path) -> Path:
-    return recorded(base).write(tmp_path / "edit.json")
+    return recorded(base, *PLACES).write(tmp_path / "edit.json")
 
 
 def changed(path: Path, **values: Any) -> Path:
@@ -68,7 +38,7 @@ def changed(path: Path, **values: Any) -> Path:
 
 
 def verified(path: Path, *words: str | Path) -> tuple[int, list[str]]:
-    done = run("verify", path, *words)
+    done = run_here("verify", path, *words)
     assert done.stderr == ""
     assert all(line.isprintable() for line in done.stdout.splitlines())
     return done.returncode, done.stdout.splitlines()
@@ -177,7 +147,7 @@ def test_weights_that_cannot_be_read_leave_it_open(edit: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("model", ["no/such-model", "/no/such/folder"])
 def test_a_model_that_is_not_there_is_one_line_and_exit_code_2(model: str, edit: Path) -> None:
-    done = run("verify", edit, "--model", model)
+    done = run_here("verify", edit, "--model", model)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cti-edits: error: ")
     assert done.stderr.count("\n") == 1
@@ -203,74 +173,3 @@ def test_verify_loads_no_model(edit: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, "verify", edit], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "False False\n")
-
-
-def test_pack_verify_and_unpack(edit: Path) -> None:
-    recipe = load(edit)
-    done = run("pack", edit)
-    target = edit.with_name("tiny.safetensors")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        f"{target}: {target.stat().st_size:,} bytes",
-        f"{edit}: {edit.stat().st_size:,} bytes, digest {load(edit).digest()}",
-    ]
-    assert verified(edit) == (0, OK)
-    content = target.read_bytes()
-    target.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    code, lines = verified(edit)
-    assert code == 1
-    assert all("does not fit: tiny: edits[0].factors.sha256: " in line for line in lines)
-    target.write_bytes(content)
-    done = run("unpack", edit)
-    assert done.stdout.splitlines()[0] == f"{target}: deleted"
-    assert load(edit) == recipe
-    assert not target.exists()
-
-
-def test_a_folder_is_packed_and_unpacked_too(edit: Path, tmp_path: Path) -> None:
-    manifest = tmp_path / "alone" / "mine.json"
-    load(edit).write(manifest)
-    done = run("pack", manifest.parent)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].startswith(f"{manifest}: ")
-    assert manifest.with_name("tiny.safetensors").exists()
-    assert run("unpack", manifest.parent).returncode == 0
-    assert load(manifest) == load(edit)
-    assert not manifest.with_name("tiny.safetensors").exists()
-
-
-@pytest.mark.parametrize("command", ["pack", "unpack"])
-def test_an_edit_on_the_hub_is_to_be_pulled_before_it_is_packed(command: str) -> None:
-    done = run(command, "someone/edits/fever.json@v1")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "cti-edits: error: someone/edits/fever.json@v1 is on the hub, and this writes beside the manifest; "
-        "get it first: cti-edits pull someone/edits/fever.json@v1\n"
-    )
-
-
-def test_pack_refuses_in_one_line(edit: Path, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "other", "gpt2", tiny_model("gpt2", seed=1))
-    done = run("pack", edit, "--model", tmp_path / "other")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("cti-edits: error: tiny: transformer.h.1.mlp.c_fc: ")
-    assert done.stderr.count("\n") == 1
-
-
-def test_show_reports_the_model_and_measures_time_when_asked(edit: Path, base: Path) -> None:
-    done = run("show", edit, "--model", base, "--time")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    start = lines.index(f"model {base}")
-    numbers = sum(parameter.numel() for parameter in tiny_model("gpt2").parameters())
-    # 2 blocks of 24 x 32 at rank 4, and one of 32 x 32 at rank 3.
-    kept = numbers - (48 * 32 - 2 * 4 * (24 + 32)) - (32 * 32 - 3 * 64)
-    assert lines[start + 1].split(maxsplit=1)[1].endswith(f"% kept with factorize=true, {kept:,} of {numbers:,}")
-    assert lines[start + 2].split(maxsplit=1)[1] == f"{4 * kept:,} of {4 * numbers:,} bytes as stored"
-    start = next(number for number, line in enumerate(lines) if line.startswith("time on this CPU, "))
-    assert [line.split(": ")[1] for line in lines[start + 1 :]] == [
-        *["transformer.h.1.mlp.c_fc, random"] * 2,
-        *["transformer.h.0.attn.c_proj, random"] * 2,
-        *["the whole model"] * 2,
-    ]
-    assert [line.split(" ms")[0].split()[:2] for line in lines[start + 1 :]] == [["1", "token"], ["64", "tokens"]] * 3

@@ -135,10 +135,10 @@ def test_arguments_of_generation_are_told_before_they_are_used(tmp_path: Path, l
     assert lines() == [f"test: gen_kwargs: the search asked with {recorded}, this run asks with {changed}"]
 
 
-def test_the_command_shows_the_line_once(llama: Path, tmp_path: Path, run_python: Run) -> None:
+def test_the_command_shows_the_line_once(llama: Path, tmp_path: Path, run_command: Run) -> None:
     searched(llama).write(tmp_path / "edit.json")
-    done = run_python(
-        "-m", "lm_eval", "--model", "cti", "--model_args", "edit=edit.json,max_length=100", "--tasks", "cti_capitals",
+    done = run_command(
+        "lm_eval", "--model", "cti", "--model_args", "edit=edit.json,max_length=100", "--tasks", "cti_capitals",
         "--include_path", str(folder("tasks")), "--limit", "1", "--device", "cpu",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,6 @@ from cti_edits.harness.benchmark_rows import (
     read_jsonl,
     split_rows,
 )
-from cti_edits.harness.splits import validation_count
 from tests.support.benchmark_files import (
     BIOS,
     COUNTERFACT,
@@ -248,11 +247,6 @@ def test_a_hub_that_cannot_be_reached_is_one_line_in_the_command(tmp_path: Path)
     assert said.startswith("cti-edits: error: cannot load the data set 'EleutherAI/fever' from the hub (")
     assert said.endswith("with its rows in a local folder, set CTI_EDITS_DATA to that folder")
     assert "Traceback" not in ran.stderr
-
-
-@pytest.mark.parametrize(("rows", "cut"), [(0, 0), (4, 0), (5, 1), (9, 1), (10, 2), (13086, 2617), (65757, 13151)])
-def test_the_validation_part_is_the_first_fifth_rounded_down(rows: int, cut: int) -> None:
-    assert validation_count(rows) == cut
 
 
 def test_a_validation_part_without_rows_still_has_columns() -> None:

@@ -254,48 +254,16 @@ def test_a_wrong_edit_is_one_line_and_exit_code_2_in_the_command(
     assert WRONG[what] in line
 
 
-def test_the_whole_command_ends_in_one_line(llama: Path, tmp_path: Path, run_python: Run) -> None:
+def test_the_whole_command_ends_in_one_line(llama: Path, tmp_path: Path, run_command: Run) -> None:
     path = _damaged(llama, tmp_path, "layer")["edit"]
-    done = run_python(
-        "-m", "lm_eval", "--model", "cti", "--model_args", f"edit={path}", "--tasks", "cti_capitals",
+    done = run_command(
+        "lm_eval", "--model", "cti", "--model_args", f"edit={path}", "--tasks", "cti_capitals",
         "--include_path", str(folder("tasks")),
     )  # fmt: skip
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("cti-edits: error: ")
     assert WRONG["layer"] in done.stderr.splitlines()[-1]
-
-
-def test_eval_is_lm_eval_with_our_tasks(llama: Path, run_python: Run, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "mine.yaml").write_text(
-        (folder("tasks") / "capitals" / "cti_capitals.yaml").read_text().replace("cti_capitals", "mine")
-    )
-    (tmp_path / "mine" / "rows.py").write_text((folder("tasks") / "capitals" / "rows.py").read_text())
-    (tmp_path / "mine" / "capitals.jsonl").write_bytes((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes())
-    done = run_python(
-        "-m", "cti_edits", "eval", "--model_args", f"pretrained={llama}", "--tasks", "cti_capitals,mine",
-        "--limit", "3", "--device", "cpu", "--include_path", str(tmp_path / "mine"),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "|cti_capitals|" in done.stdout
-    assert "|mine " in done.stdout
-    assert done.stdout.startswith("cti (")
-
-
-def test_eval_keeps_the_include_path_of_a_config(llama: Path, run_python: Run, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for name in ("rows.py", "capitals.jsonl"):
-        (mine / name).write_bytes((folder("tasks") / "capitals" / name).read_bytes())
-    yaml = (folder("tasks") / "capitals" / "cti_capitals.yaml").read_text()
-    (mine / "mine.yaml").write_text(yaml.replace("cti_capitals", "mine"))
-    config = {"tasks": ["mine"], "include_path": str(mine), "limit": 2, "model_args": {"pretrained": str(llama)}}
-    (tmp_path / "run.yaml").write_text(json.dumps(config))
-    done = run_python("-m", "cti_edits", "eval", "--config", "run.yaml", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    assert "|mine " in done.stdout
-    assert "cti ({" in done.stdout
 
 
 def test_load_base_names_what_is_wrong(llama: Path) -> None:

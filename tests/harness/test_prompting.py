@@ -134,19 +134,6 @@ def test_a_task_whose_file_says_none_keeps_none(tmp_path: Path) -> None:
     assert draw(task, 2, 0, Prompting(num_fewshot=3)).gold == draw(task, 2, 0).gold
 
 
-@pytest.mark.parametrize("split", ["fewshot_split: validation\n", ""])
-def test_no_row_is_an_example_in_its_own_prompt(split: str, tmp_path: Path) -> None:
-    """Not even where the task's file leaves open where examples come from: lm-eval then takes the validation rows."""
-    more = "validation_split: validation\n" + split + CHOICE.replace("fewshot_split: shots\n", "")
-    name = write_task(tmp_path, "own", more=more)
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
-    calibration = draw(load_task(name, str(tmp_path)), 10, 0, Prompting(num_fewshot=9))
-    for gold in calibration.gold:
-        texts = [line for line in gold.context.replace("says", "\n").splitlines() if "validation:" in line]
-        assert len(texts) == len(set(texts)) == 10
-
-
 def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     with pytest.raises(EditError, match="num_fewshot: expected 0 or more, got -1"):
         Prompting(num_fewshot=-1)

@@ -44,14 +44,14 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("command", "part"), [("lm_eval", "model"), ("search", "model"), ("search", "tokenizer")])
-def test_commands_never_ask_on_the_terminal(command: str, part: str, run_python: Run, tmp_path: Path) -> None:
+def test_commands_never_ask_on_the_terminal(command: str, part: str, run_command: Run, tmp_path: Path) -> None:
     base, ran = save_custom_code(tmp_path / "base", part)
     words = {
-        "lm_eval": ("-m", "lm_eval", "--model", "cti", "--model_args", f"pretrained={base}", "--tasks", "cti_capitals",
+        "lm_eval": ("lm_eval", "--model", "cti", "--model_args", f"pretrained={base}", "--tasks", "cti_capitals",
                     "--include_path", str(folder("tasks"))),
-        "search": ("-m", "cti_edits", "search", "--task", "capitals", "--samples", "4", "--model", str(base)),
+        "search": ("cti-edits", "search", "--task", "capitals", "--samples", "4", "--model", str(base)),
     }[command]  # fmt: skip
-    done = run_python(*words)
+    done = run_command(*words)
     assert done.returncode == 2
     assert "[y/N]" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

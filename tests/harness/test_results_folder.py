@@ -69,14 +69,14 @@ def test_base_runs_and_other_models_keep_lm_eval_s_names(llama: Path, tmp_path: 
         assert folders(tmp_path / model) == [str(llama).replace("/", "__")]
 
 
-@pytest.mark.parametrize("words", [("-m", "lm_eval", "--model", "cti"), ("-m", "cti_edits", "eval")])
+@pytest.mark.parametrize("words", [("lm_eval", "--model", "cti"), ("cti-edits", "eval")])
 def test_the_commands_name_results_after_the_edit(
-    words: tuple[str, ...], llama: Path, run_python: Run, tmp_path: Path
+    words: tuple[str, ...], llama: Path, run_command: Run, tmp_path: Path
 ) -> None:
     edit = an_edit(str(llama))
     edit.write(tmp_path / "edit.json")
-    ours = () if "cti_edits" in words else ("--include_path", str(folder("tasks")))
-    done = run_python(
+    ours = () if "cti-edits" in words else ("--include_path", str(folder("tasks")))
+    done = run_command(
         *words, "--model_args", "edit=edit.json", "--tasks", "cti_capitals", "--limit", "1", "--device", "cpu",
         "--output_path", "out", "--log_samples", *ours,
     )  # fmt: skip

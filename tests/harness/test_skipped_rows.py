@@ -243,9 +243,9 @@ def test_a_way_around_the_filter_is_noticed(tasks: Path, edit: str) -> None:
         plain(lm=lm, task_dict=loaded, bootstrap_iters=0)
 
 
-def test_the_command_leaves_them_out_and_says_so(tasks: Path, edit: str, run_python: Run, tmp_path: Path) -> None:
-    done = run_python(
-        "-m", "lm_eval", "--model", "cti", "--tasks", TASK, "--include_path", str(tasks), "--device", "cpu",
+def test_the_command_leaves_them_out_and_says_so(tasks: Path, edit: str, run_command: Run, tmp_path: Path) -> None:
+    done = run_command(
+        "lm_eval", "--model", "cti", "--tasks", TASK, "--include_path", str(tasks), "--device", "cpu",
         "--model_args", f"edit={edit},skip_calibration=true", "--output_path", "out", "--log_samples",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

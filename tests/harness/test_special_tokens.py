@@ -78,15 +78,15 @@ def test_a_prefix_token_that_is_given_stands_for_the_empty_prompt(bare: str) -> 
 
 
 @pytest.mark.parametrize("command", ["lm_eval", "search"])
-def test_commands_say_it_in_one_line(command: str, bare: str, run_python: Run, tmp_path: Path) -> None:
+def test_commands_say_it_in_one_line(command: str, bare: str, run_command: Run, tmp_path: Path) -> None:
     name = write_task(tmp_path, "no_prompt", more="validation_split: validation\n" + EMPTY_PROMPT)
     words = {
-        "lm_eval": ("-m", "lm_eval", "--model", "cti", "--model_args", f"pretrained={bare}", "--tasks", name,
+        "lm_eval": ("lm_eval", "--model", "cti", "--model_args", f"pretrained={bare}", "--tasks", name,
                     "--include_path", str(tmp_path)),
-        "search": ("-m", "cti_edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", bare,
+        "search": ("cti-edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", bare,
                    "--samples", "4", "--top-q", "1", "--output", "edit.json"),
     }[command]  # fmt: skip
-    done = run_python(*words)
+    done = run_command(*words)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
@@ -95,7 +95,7 @@ def test_commands_say_it_in_one_line(command: str, bare: str, run_python: Run, t
 
 
 @pytest.mark.parametrize("more", ["", GENERATION])
-def test_a_search_without_special_tokens(more: str, bare: str, run_python: Run, tmp_path: Path) -> None:
+def test_a_search_without_special_tokens(more: str, bare: str, run_command: Run, tmp_path: Path) -> None:
     choice = 'doc_to_choice: ["moo", "woof"]\ndoc_to_target: gold\n'
     name = write_task(
         tmp_path, "plain", "generate_until" if more else "multiple_choice",
@@ -103,8 +103,8 @@ def test_a_search_without_special_tokens(more: str, bare: str, run_python: Run, 
     )  # fmt: skip
     with (tmp_path / "plain_rows.py").open("a") as file:
         file.write('\ndef long(doc, results):\n    return {"acc": float(len(results[0]) % 2)}\n')
-    done = run_python(
-        "-m", "cti_edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", bare,
+    done = run_command(
+        "cti-edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", bare,
         "--samples", "4", "--top-q", "1", "--clusters", "1", "--rates", "0.5", "--output", "edit.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

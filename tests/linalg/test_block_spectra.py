@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from cti_edits.artifact.ranks import full_ranks
 from cti_edits.errors import EditError
@@ -214,7 +214,6 @@ def test_the_squares_say_tie_until_singular_values_are_there() -> None:
 
 
 @given(weights_and_ranks(DTYPES))
-@settings(deadline=None, max_examples=200)
 def test_any_weight(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, ranks = case
     spectra = block_spectra(weight, len(ranks))

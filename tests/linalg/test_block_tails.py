@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.errors import EditError
@@ -206,7 +206,6 @@ def weights_and_clusters(draw: st.DrawFn) -> tuple[torch.Tensor, tuple[int, ...]
 
 
 @given(weights_and_clusters(), st.integers(1, 25))
-@settings(deadline=None, max_examples=200)
 def test_any_weight(case: tuple[torch.Tensor, tuple[int, ...]], count: int) -> None:
     weight, clusters = case
     tails = block_tails(weight, clusters, count)
@@ -215,7 +214,6 @@ def test_any_weight(case: tuple[torch.Tensor, tuple[int, ...]], count: int) -> N
 
 
 @given(weights_and_clusters())
-@settings(deadline=None, max_examples=200)
 def test_gradients_of_any_weight_without_ties(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, clusters = case
     values = torch.linalg.svdvals(weight.double())

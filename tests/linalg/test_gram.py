@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.errors import EditError
@@ -200,7 +200,6 @@ def test_the_block_is_left_alone() -> None:
 
 
 @given(weights_and_ranks(NARROW))
-@settings(deadline=None, max_examples=300)
 def test_truncation_is_the_exact_one(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, ranks = case
     edited = truncate(weight, ranks)
@@ -236,7 +235,6 @@ def check_grams(weight: torch.Tensor, clusters: tuple[int, ...]) -> None:
     dtype=st.sampled_from([*NARROW, torch.float64]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=200)
 def test_grams_of_all_row_blocks(rows: int, columns: int, clusters: list[int], dtype: torch.dtype, seed: int) -> None:
     """Tall blocks, wide ones, both for one K, and boundaries that do not nest."""
     check_grams(random_block(rows, columns, dtype, seed), tuple(min(count, rows) for count in clusters))

@@ -299,7 +299,7 @@ def test_few_of_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
     spread=st.integers(0, 6),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_accepted_vectors_truncate_exactly(
     rows: int, columns: int, rank: int, dtype: torch.dtype, spread: int, seed: int
 ) -> None:

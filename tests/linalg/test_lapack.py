@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.errors import EditError
@@ -16,7 +16,6 @@ from cti_edits.linalg import lapack
 from cti_edits.linalg.lapack import MAX_SIZE, some_eigenpairs, takes_32_bit_integers
 
 
-@settings(deadline=None)
 @given(
     size=st.integers(1, 60),
     places=st.tuples(st.integers(0, 59), st.integers(0, 59)),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -171,7 +171,6 @@ def weights_and_ranks(draw: st.DrawFn) -> tuple[torch.Tensor, tuple[int, ...]]:
 
 
 @given(weights_and_ranks(), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=100)
 def test_eckart_young(case: tuple[torch.Tensor, tuple[int, ...]], seed: int) -> None:
     weight, ranks = case
     edited = truncate(weight, ranks).numpy()

@@ -190,7 +190,7 @@ def test_a_damaged_file_is_made_anew_with_one_warning(
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_flipped_bit_is_noticed_or_harmless(tmp_path: Path, place: float, bit: int) -> None:
     """Harmless: in the blanks that fill the header up, or in the name of a field that nobody reads."""
     weight = random_block(6, 4, torch.float32)

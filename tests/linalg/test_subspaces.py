@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import parse
@@ -61,7 +61,6 @@ def test_each_block_is_truncated_by_itself() -> None:
     rho=st.floats(0.01, 1.0),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=40, deadline=None)
 def test_it_loses_no_more_than_consecutive_blocks(
     rows: int, columns: int, clusters: int, rho: float, seed: int
 ) -> None:

@@ -16,11 +16,11 @@ import torch
 import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
-from cti_edits.errors import BaseMismatchError, CheckpointError
+from cti_edits.errors import CheckpointError
 from cti_edits.models import checkpoint as checkpoint_module
-from cti_edits.models.apply import applied, apply, target_matrix
+from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
-from cti_edits.models.identity import DTYPE_NAMES, checkpoint_of, identity_of, tensor_sha256
+from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 from tests.support.edits import matrix_edit
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
@@ -150,91 +150,6 @@ def test_a_base_model_s_checkpoint_verifies_in_a_model_with_a_head(tmp_path: Pat
     assert apply(edit, loaded(tmp_path, torch.bfloat16)).verified
 
 
-@pytest.mark.parametrize("shards", [False, True])
-@pytest.mark.parametrize("as_loaded", DTYPES)
-@pytest.mark.parametrize("made_in", ["float32", "bfloat16"])
-@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16])
-def test_a_recorded_edit_verifies_in_whatever_dtype_its_checkpoint_is_loaded(
-    stored: torch.dtype, made_in: str, as_loaded: torch.dtype, shards: bool, tmp_path: Path
-) -> None:
-    folder = saved(tmp_path, dtype=stored, **({"max_shard_size": "10KB"} if shards else {}))
-    edit = recorded(folder, ("U_in", 1), ("W_o", 0), made_in=made_in)
-    found = open_checkpoint(str(folder)).find(NAME)
-    assert found is not None
-    assert (edit.edits[0].sha256, edit.edits[0].tensor) == (found.sha256(), NAME)
-    assert edit.edits[0].dtype == found.dtype == DTYPE_NAMES[stored]
-    assert edit.edits[0].frobenius_norm == pytest.approx(found.frobenius_norm(), rel=1e-11)
-    assert apply(edit, loaded(folder, as_loaded)).verified
-
-
-def test_another_checkpoint_does_not_verify_in_a_narrower_dtype(tmp_path: Path) -> None:
-    """Its cast is the very same tensor in memory, as bfloat16 does not hold the difference."""
-    edit = recorded(saved(tmp_path / "one"), ("U_in", 1))
-    model = tiny_model("llama")
-    with torch.no_grad():
-        model.get_parameter(NAME)[0, 0] *= 1 + 2**-20
-    model.save_pretrained(tmp_path / "other")
-    other = loaded(tmp_path / "other", torch.bfloat16)
-    assert torch.equal(other.get_parameter(NAME), loaded(tmp_path / "one", torch.bfloat16).get_parameter(NAME))
-    stored = open_checkpoint(str(tmp_path / "other")).find(NAME)
-    assert stored is not None
-    with pytest.raises(BaseMismatchError, match=f"expected {edit.edits[0].sha256}, found {stored.sha256()}"):
-        apply(edit, other)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_a_weight_that_was_changed_after_loading_does_not_verify(dtype: torch.dtype, tmp_path: Path) -> None:
-    edit = recorded(saved(tmp_path), ("U_in", 1))
-    model = loaded(tmp_path, dtype)
-    with torch.no_grad():
-        model.get_parameter(NAME)[3, 4] *= 1.25
-    with pytest.raises(BaseMismatchError, match="it was changed" if dtype != torch.float32 else "is not the tensor"):
-        apply(edit, model)
-
-
-def test_a_checkpoint_that_is_gone_leaves_what_memory_holds(tmp_path: Path) -> None:
-    edit = recorded(saved(tmp_path / "gone"), ("U_in", 1))
-    models = {dtype: loaded(tmp_path / "gone", dtype) for dtype in DTYPES}
-    shutil.rmtree(tmp_path / "gone")
-    for dtype in (torch.float32, torch.float64):
-        with applied(edit, models[dtype]) as in_force:
-            assert in_force.verified
-    for dtype in (torch.float16, torch.bfloat16):
-        with pytest.raises(BaseMismatchError, match=f"loaded as {str(dtype)[6:]}, the edit was made for dtype=float32"):
-            apply(edit, models[dtype])
-
-
-def test_a_model_from_pickled_weights_or_from_python_is_identified_by_its_memory(tmp_path: Path) -> None:
-    model = tiny_model("llama").half()
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    model.config.save_pretrained(tmp_path)
-    model.config._name_or_path = str(tmp_path)
-    checkpoint = checkpoint_of(model)
-    assert checkpoint is not None
-    with pytest.raises(CheckpointError, match=r"has neither model\.safetensors nor model\.safetensors\.index\.json"):
-        checkpoint.find(NAME)
-    parameter = model.get_parameter(NAME)
-    for place in (checkpoint, None):
-        identity = identity_of(parameter, NAME, place)
-        assert (identity.sha256, identity.dtype, identity.tensor) == (tensor_sha256(parameter), "F16", None)
-
-
-def test_a_checkpoint_that_the_model_is_not_from_is_not_recorded(tmp_path: Path) -> None:
-    saved(tmp_path)
-    model = tiny_model("llama", seed=1)
-    model.config._name_or_path = str(tmp_path)
-    parameter = model.get_parameter(NAME)
-    assert identity_of(parameter, NAME, checkpoint_of(model)).sha256 == tensor_sha256(parameter)
-
-
-@pytest.mark.parametrize("name", ["", "no/such-model", "not an id", "/no/such/folder", "nul\0byte", 7])
-def test_a_model_from_nowhere_has_no_checkpoint(name: Any) -> None:
-    model = tiny_model("llama")
-    model.config._name_or_path = name
-    assert checkpoint_of(model) is None
-    assert checkpoint_of(torch.nn.Linear(2, 2)) is None
-
-
 # The hub's cache
 
 
@@ -251,16 +166,6 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
         return name
 
     return put
-
-
-def test_a_model_from_the_hub_is_known_by_its_commit(cached: Callable[..., str], tmp_path: Path) -> None:
-    name = cached(saved(tmp_path / "one"))
-    model = loaded(Path(name), torch.bfloat16)
-    checkpoint = checkpoint_of(model, revision="main")
-    assert checkpoint is not None
-    assert (checkpoint.place, checkpoint.commit) == (name, COMMIT)
-    identity = identity_of(model.get_parameter(NAME), NAME, checkpoint)
-    assert (identity.sha256, identity.dtype) == (tensor_sha256(tiny_model("llama").get_parameter(NAME)), "F32")
 
 
 def test_an_edit_of_one_commit_is_compared_with_that_commit(cached: Callable[..., str], tmp_path: Path) -> None:

@@ -3,10 +3,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +22,9 @@ from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.export import export
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.models.packing import pack
-from tests.conftest import heed_interrupts
 from tests.support.edits import edit_of
 from tests.support.tiny_models import EVERY, save_checkpoint, tiny_model
 
-COMMAND = [sys.executable, "-c", "from cti_edits.cli import main; main()"]
 SHARD = "30KB"
 
 
@@ -222,31 +218,6 @@ def test_the_files_beside_the_weights_are_copies_and_no_pickle_or_code_comes_alo
     assert (target / "config.json").read_text()
 
 
-def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.save_pretrained(tmp_path / "source")
-    edit = edit_of(model, ("U_in", 1, 2, 0.25), base_id="a/b: `c`\u202e", name="mine")
-    export(edit, tmp_path / "source", tmp_path / "target")
-    text = (tmp_path / "target" / "README.md").read_text()
-    import yaml
-
-    front = yaml.safe_load(text.split("---\n")[1])
-    # The hub takes an id there and nothing else, such as the path of a folder.
-    assert front == {"library_name": "transformers", "tags": ["cti-edits"]}
-    assert "the edit `mine` applied by cti-edits" in text
-    assert edit.digest() in text
-    assert "| `model.layers.1.mlp.gate_proj.weight` | 2 | 0.25 |" in text
-    assert "The base was verified" in text
-    assert "`a/b: 'c'\\u202e`" in text
-
-
-def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.save_pretrained(tmp_path / "source")
-    export(edit_of(model, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
-    assert '\nbase_model: "owner/base"\n' in (tmp_path / "target" / "README.md").read_text()
-
-
 def test_an_empty_edit_gives_the_base(tmp_path: Path, sharded: Path) -> None:
     edit = edit_of(tiny_model("gpt2"))
     export(edit, sharded, tmp_path / "target")
@@ -388,30 +359,6 @@ def test_a_target_that_is_in_the_way(tmp_path: Path, sharded: Path) -> None:
     assert stored(tmp_path / "empty") == stored(tmp_path / "a" / "b")
 
 
-# The command
-
-
-def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Path) -> None:
-    file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, "export", str(file), *words], capture_output=True, text=True, timeout=120, check=False
-        )
-
-    done = run("--out", str(tmp_path / "target"))
-    assert (done.returncode, done.stderr) == (0, "")
-    count = len(list(sharded.glob("*.safetensors")))
-    assert done.stdout == f"{tmp_path}/target: safetensors files {count}, edited tensors 1, verified\n"
-    assert json.loads((tmp_path / "target" / "config.json").read_text())["model_type"] == "gpt2"
-    for words, expected in (
-        (["--out", str(tmp_path / "target")], f"{tmp_path}/target: expected a folder that is not there yet"),
-    ):
-        done = run(*words)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-        assert done.stderr.startswith(f"cti-edits: error: {expected}")
-
-
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -423,38 +370,6 @@ def test_a_base_model_that_is_not_there(model: str, expected: str) -> None:
     with pytest.raises(EditError) as caught:
         checkpoint_folder(model, HUB_FILES)
     assert str(caught.value).startswith(expected)
-
-
-SLOW = """
-import sys, time
-import cti_edits.models.export
-from cti_edits.cli import main
-copy = cti_edits.models.export.shutil.copyfile
-def slow(*words):
-    copy(*words)
-    print(flush=True)
-    time.sleep(0.05)
-cti_edits.models.export.shutil.copyfile = slow
-main()
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_an_export_that_is_killed_leaves_no_target(how: signal.Signals, tmp_path: Path, sharded: Path) -> None:
-    file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
-    words = [sys.executable, "-c", SLOW, "export", str(file), "--out", str(tmp_path / "out" / "target")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert not (tmp_path / "out" / "target").exists()
-        assert next((tmp_path / "out").iterdir(), None)
-        time.sleep(0.02)
-        process.send_signal(how)
-        process.wait(60)
-    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
-    left = [path.name for path in (tmp_path / "out").iterdir()]
-    # Nobody can clean up after SIGKILL; what it leaves is a hidden folder under another name.
-    assert left == [] if how != signal.SIGKILL else [name[:11] for name in left] == [".cti-edits-"]
 
 
 MEMORY = """

@@ -24,6 +24,7 @@ from cti_edits.paper.__main__ import main
 from cti_edits.paper.published import DATASETS, PAPER, edits, paper_tables
 from cti_edits.paths import folder
 from tests.support.benchmark_files import needs_rows
+from tests.support.edits import edit_of
 
 SHIPPED = folder("edits")
 GPTJ = sorted(edit.name for edit in edits() if edit.name.startswith("gptj_"))
@@ -109,13 +110,16 @@ def test_shares_are_written_as_the_decimals_that_they_are() -> None:
             assert len(share) <= len("0.131"), f"{path.name}: {share}"
 
 
-# RoBERTa: a full-size random roberta-base, every edit applied and taken back.
+# RoBERTa: a random roberta-base, full-size but for its vocabulary, every edit applied and taken back.
 
 
 @pytest.fixture(scope="module")
 def roberta() -> Any:
     config = transformers.RobertaConfig(
-        vocab_size=50265,
+        vocab_size=8,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
         hidden_size=768,
         intermediate_size=3072,
         num_hidden_layers=12,
@@ -228,11 +232,42 @@ def test_every_gptj_edit_shares_a_computation_or_has_its_own() -> None:
     assert len(COMPUTATIONS) == 16
 
 
-@pytest.mark.parametrize("computation", COMPUTATIONS, ids=lambda one: "{}-K{}-{}".format(*one))
+def parameters(full_width: bool) -> list[Any]:
+    """The computations, one a test; at full width most take long, and the default run has three that do not."""
+    quick = {("U_out", 4, 0.1), ("U_out", 8, 0.005), ("U_in", 16, 0.005)}
+    return [
+        pytest.param(
+            computation,
+            id="{}-K{}-{}".format(*computation),
+            marks=[pytest.mark.thorough] if full_width and computation not in quick else [],
+        )
+        for computation in COMPUTATIONS
+    ]
+
+
+@pytest.mark.parametrize("computation", parameters(full_width=True))
 def test_gptj_edits_apply_at_full_width(computation: tuple[str, int, float], gptj_with: Any) -> None:
     """The first edit of each computation; the others differ in the layer alone, which `test_gptj_edits_fit` checks."""
     edit = shipped(COMPUTATIONS[computation][0])
-    model = gptj_with(edit)
+    check_application(edit, gptj_with(edit))
+
+
+@pytest.fixture(scope="module")
+def narrow_gptj() -> Any:
+    """GPT-J with an eighth of its width, of one block."""
+    config = transformers.GPTJConfig(n_embd=512, n_inner=2048, n_layer=1, n_head=4, vocab_size=8)
+    torch.manual_seed(0)
+    return transformers.GPTJForCausalLM(config).half().eval()
+
+
+@pytest.mark.parametrize("computation", parameters(full_width=False))
+def test_gptj_edits_apply_at_an_eighth_of_the_width(computation: tuple[str, int, float], narrow_gptj: Any) -> None:
+    matrix, clusters, rho = computation
+    check_application(edit_of(narrow_gptj, (matrix, 0, clusters, rho)), narrow_gptj)
+
+
+def check_application(edit: Edit, model: Any) -> None:
+    """The edit makes its first and last row blocks' best approximations, and takes them back."""
     (target,) = bind(edit, model)
     original = target.weight.clone()
     in_force = apply(edit, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,56 +10,22 @@ import pytest
 import torch
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, load_task
-from cti_edits.harness.edited_model import ScoredTokens
-from cti_edits.harness.evaluation import Evaluation
-from cti_edits.harness.questions import Question, UnsupportedError
+from cti_edits.harness.calibration import draw, load_task
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import target_matrix
-from cti_edits.progress import Silent
 from cti_edits.replay import layout, replay_evaluator
-from cti_edits.replay.batches import read_batches
-from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.decoding import decode
 from cti_edits.replay.memory import BatchSize
-from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.session import EvaluatorName, Session, replaced_weight
+from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
-from tests.support.small_searches import choices, edited_weights, failing, lm_of, written
+from tests.support.evaluators import assert_same, compare
+from tests.support.small_searches import choices, lm_of, written
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import CAUSAL, EVERY, MASKED, byte_tokenizer, tiny_model
 
 LAYER_ORDERS = ((0, 1, 2), (2, 0, 1), (1,))
-
-
-def assert_same(ours: Evaluation | None, theirs: Evaluation) -> None:
-    assert ours is not None
-    assert ours.correct == theirs.correct
-    assert ours.predicted == theirs.predicted
-    assert ours.accuracy == theirs.accuracy
-    assert ours.nll == pytest.approx(theirs.nll, rel=2e-5, abs=1e-5)
-
-
-def compare(lm: Any, calibration: CalibrationSet, evaluator: Any = None, layers: tuple[int, ...] = (0, 1, 2)) -> None:
-    """Unedited, then with each matrix edited, and unedited again; what is measured is not all the same."""
-    reference = ReferenceEvaluator(lm, calibration)
-    evaluator = evaluator or ReplayEvaluator(lm, calibration)
-    unedited = reference.evaluate()
-    assert_same(evaluator.evaluate(), unedited)
-    losses = {unedited.nll}
-    for target, edited in edited_weights(lm.model, layers):
-        with replaced_weight(target, edited):
-            theirs = reference.evaluate()
-            assert_same(evaluator.evaluate(target.layer), theirs)
-            # Once to learn what the edit does not reach, and once with that.
-            assert_same(evaluator.evaluate(target.layer, target.matrix), theirs)
-            assert_same(evaluator.evaluate(target.layer, target.matrix), theirs)
-            losses.add(theirs.nll)
-    assert len(losses) == 1 + 2 * len(layers)
-    assert_same(evaluator.evaluate(), unedited)
-    assert_same(evaluator.evaluate(2), unedited)
 
 
 @pytest.mark.parametrize("model_type", EVERY)
@@ -174,7 +141,7 @@ def test_drafts_that_break_somewhere(
 def test_texts_are_continued_batch_by_batch_where_much_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = lm_of("gpt2")
     calibration = written(tmp_path, "{max_gen_toks: 5, until: []}")
-    monkeypatch.setattr(layout, "ROW_TOKENS", 30)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=30))
     evaluator = ReplayEvaluator(lm, calibration)
     assert len(evaluator._layout.batches) > 3
     groups: list[int] = []
@@ -214,218 +181,7 @@ def test_half_precision_on_a_cpu(model_type: str, dtype: str, tmp_path: Path) ->
     assert ours.nll == pytest.approx(theirs.nll, rel=2e-2)
 
 
-# Models that packing is not for.
-
-
-class Noted(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, what: str) -> None:
-        self.notes.append(what)
-
-
-@pytest.mark.parametrize("model_type", ["mistral", "qwen2"])
-def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type: str, tmp_path: Path) -> None:
-    window = {
-        "sliding_window": 6,
-        **({"use_sliding_window": True, "max_window_layers": 0} if model_type == "qwen2" else {}),
-    }
-    lm = lm_of(model_type, tiny_model(model_type, **window))
-    calibration = choices(tmp_path)
-    with pytest.raises(UnsupportedError, match="gives other logits when sequences are packed"):
-        ReplayEvaluator(lm, calibration)
-    progress = Noted()
-    assert isinstance(Session(lm, progress=progress).evaluator(calibration), ReferenceEvaluator)
-    (note,) = progress.notes
-    assert note.startswith(
-        f"the reference evaluator takes over, which is slower: {type(lm.model).__name__} gives other"
-    )
-    result = run_search(lm, calibration, SMALL, "tiny", "tiny")
-    assert result.unedited.nll == ReferenceEvaluator(lm, calibration).evaluate().nll
-
-
-def test_the_longest_sequence_is_compared_even_where_another_row_holds_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Short sequences fill a row; the one that is beyond the window has another."""
-    monkeypatch.setattr(layout, "ROW_TOKENS", 130)
-    more = """validation_split: validation
-doc_to_text: "{{text}}"
-doc_to_choice: !function ROWS.some
-doc_to_target: gold
-"""
-    name = write_task(tmp_path, "uneven", more=more)
-    with (tmp_path / "uneven_rows.py").open("a") as file:
-        file.write("\ndef some(doc):\n    return ['b' * 120 if 'ewe' in doc['text'] else doc['text'][::-1], 'c']\n")
-    calibration = draw(load_task(name, str(tmp_path)), 10, seed=0)
-    with pytest.raises(UnsupportedError):
-        ReplayEvaluator(lm_of("mistral", tiny_model("mistral", sliding_window=100)), calibration)
-    compare(lm_of("mistral", tiny_model("mistral", sliding_window=400)), calibration, layers=(1,))
-
-
-def test_a_model_that_ignores_masks_is_found_out(tmp_path: Path) -> None:
-    lm = lm_of("gptj")
-    plain = lm.model.forward
-
-    def careless(**named: Any) -> Any:
-        named["attention_mask"] = None
-        return plain(**named)
-
-    lm.model.forward = careless
-    with pytest.raises(UnsupportedError, match="GPTJForCausalLM gives other logits"):
-        ReplayEvaluator(lm, choices(tmp_path))
-
-
-@pytest.mark.parametrize("attention", ["flash_attention_2", "flex_attention"])
-def test_attention_that_takes_no_masks(attention: str) -> None:
-    lm = lm_of("llama")
-    replay = BlockReplay(lm)
-    lm.model.config._attn_implementation_internal = attention
-    with pytest.raises(UnsupportedError, match=f"^attention by {attention} does not take the masks of packed rows"):
-        check_packing(lm, replay, [], [])
-
-
-def test_rounding_in_half_precision_is_no_wrong_packing() -> None:
-    """Some of many logits about 20 are off by more than a quarter; a window of its own shows all the same."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = [tuple(torch.randint(5, 4999, (40,), generator=generator).tolist()) for _ in range(4)]
-    asked = [Question(i, (ScoredTokens(one, tuple(range(40)), one),), None, 0) for i, one in enumerate(drawn)]
-    batches = read_batches(asked, True, BatchSize(1))
-    size = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12, "head_dim": 128, "vocab_size": 5000}
-    for window in (None, 10):
-        model = tiny_model("mistral", spread=0.03, sliding_window=window, **size)
-        with torch.no_grad():
-            model.lm_head.weight.mul_(10)
-        lm = lm_of("mistral", model.to(torch.bfloat16), dtype="bfloat16")
-        replay = BlockReplay(lm)
-        if window is None:
-            check_packing(lm, replay, asked, batches)
-        else:
-            with pytest.raises(UnsupportedError):
-                check_packing(lm, replay, asked, batches)
-
-
-def test_mixed_precision_is_compared_with_mixed_precision(tmp_path: Path) -> None:
-    lm = lm_of("gptj", tiny_model("gptj", spread=0.1), mixed_precision_dtype="bfloat16")
-    calibration = choices(tmp_path)
-    ours = ReplayEvaluator(lm, calibration).evaluate()
-    assert ours is not None
-    assert ours.nll == pytest.approx(ReferenceEvaluator(lm, calibration).evaluate().nll, rel=2e-2)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("{max_gen_toks: 3, do_sample: true, temperature: 0.7}", "more than greedy"),
-        ("{num_beams: 3}", "more than greedy"),
-    ],
-)
-def test_other_generations_get_the_reference_evaluator(arguments: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=said):
-        ReplayEvaluator(lm_of("gptj"), written(tmp_path, arguments))
-
-
-# Exhausted memory.
-
 SMALL = SearchSettings(samples=7, top_q=2, clusters=(1, 2), rates=(0.3, 0.1))
-
-
-@pytest.mark.parametrize("task", ["choices", "written"])
-@pytest.mark.parametrize("when", range(1, 26, 4))
-def test_memory_that_is_exhausted_once(task: str, when: int, tmp_path: Path) -> None:
-    """At whichever pass it happens, what is measured is the same."""
-    lm = lm_of("gptj")
-    calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
-    reference = ReferenceEvaluator(lm, calibration)
-    expected = [reference.evaluate()]
-    weights = [pair for pair in edited_weights(lm.model) if pair[0].matrix == "U_out"]
-    for target, edited in weights:
-        with replaced_weight(target, edited):
-            expected.append(reference.evaluate())
-    calls: list[int] = []
-
-    def fails(tokens: Any) -> bool:
-        calls.append(tokens.numel())
-        return len(calls) == when and tokens.numel() > 1
-
-    lm.model.forward = failing(lm.model.forward, fails)
-    evaluator = ReplayEvaluator(lm, calibration)
-    assert_same(evaluator.evaluate(), expected[0])
-    for (target, edited), theirs in zip(weights, expected[1:], strict=True):
-        with replaced_weight(target, edited):
-            assert_same(evaluator.evaluate(target.layer), theirs)
-
-
-@pytest.mark.parametrize("task", ["choices", "written"])
-def test_memory_for_few_tokens(task: str, tmp_path: Path) -> None:
-    lm = lm_of("gptj")
-    calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
-    theirs = ReferenceEvaluator(lm, calibration).evaluate()
-    lm.model.forward = failing(lm.model.forward, lambda tokens: tokens.numel() > 36)
-    evaluator = ReplayEvaluator(lm, calibration)
-    assert_same(evaluator.evaluate(), theirs)
-    assert all(batch.packed.tokens.numel() <= 36 for batch in evaluator._layout.batches)
-
-
-@pytest.mark.parametrize("task", ["choices", "written"])
-@pytest.mark.parametrize("later", [False, True])
-def test_memory_that_does_not_hold_one_example(task: str, later: bool, tmp_path: Path) -> None:
-    lm = lm_of("gptj")
-    calibration = choices(tmp_path) if task == "choices" else written(tmp_path, "{max_gen_toks: 3, until: []}")
-    plain = lm.model.forward
-    exhausted = failing(plain, lambda tokens: tokens.numel() > 1)
-    message = r"^the memory of cpu does not hold one example of \d+ tokens beside the model; a narrower dtype, another"
-    if not later:
-        lm.model.forward = exhausted
-        with pytest.raises(EditError, match=message):
-            ReplayEvaluator(lm, calibration)
-        return
-    evaluator = ReplayEvaluator(lm, calibration)
-    theirs = evaluator.evaluate()
-    assert theirs is not None
-    lm.model.forward = exhausted
-    with pytest.raises(EditError, match=message):
-        evaluator.evaluate(1)
-    # And with memory again, all goes on.
-    lm.model.forward = plain
-    assert_same(evaluator.evaluate(1), theirs)
-
-
-def test_an_interrupt_leaves_nothing_half_carried(tmp_path: Path) -> None:
-    lm = lm_of("gptj")
-    calibration = written(tmp_path, "{max_gen_toks: 3, until: []}")
-    evaluator = ReplayEvaluator(lm, calibration)
-    theirs = evaluator.evaluate()
-    assert theirs is not None
-    evaluator._layout._size = BatchSize(1, 20)
-    evaluator._layout.pack_anew()
-    assert len(evaluator._layout.batches) > 2
-    plain, calls = lm.model.forward, []
-
-    def interrupted(*arguments: Any, **named: Any) -> Any:
-        calls.append(0)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return plain(*arguments, **named)
-
-    lm.model.forward = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        evaluator.evaluate(2)
-    lm.model.forward = plain
-    compare(lm, calibration, evaluator, layers=(2, 1))
-
-
-def test_an_error_that_is_not_of_memory_is_not_swallowed(tmp_path: Path) -> None:
-    lm = lm_of("gptj")
-    evaluator = ReplayEvaluator(lm, choices(tmp_path))
-
-    def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("a kernel is missing")
-
-    lm.model.forward = broken
-    with pytest.raises(RuntimeError, match="a kernel is missing"):
-        evaluator.evaluate()
 
 
 def test_texts_are_continued_a_few_at_a_time_where_memory_is_short(
@@ -517,7 +273,7 @@ def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_fi
 ) -> None:
     """Rows of a batch round alike; which models came before, and where they stopped, must not show."""
     lm = lm_of("gpt2")
-    monkeypatch.setattr(layout, "ROW_TOKENS", 30)
+    monkeypatch.setattr(layout, "BatchSize", functools.partial(BatchSize, row_tokens=30))
     evaluator = ReplayEvaluator(lm, written(tmp_path, "{max_gen_toks: 5, until: []}"))
     assert len(evaluator._layout.batches) > 3
     size = max(batch.packed.tokens.numel() for batch in evaluator._layout.batches)

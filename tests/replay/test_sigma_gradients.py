@@ -110,7 +110,7 @@ def test_in_half_precision(dtype: torch.dtype) -> None:
 
 def test_padding_contributes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever token stands there: its embedding is huge, and the result has the same bits."""
-    monkeypatch.setattr(module, "ROW_TOKENS", 20)
+    monkeypatch.setattr(module, "BatchSize", functools.partial(BatchSize, row_tokens=20))
     found = []
     for value in (1.0, 1e6):
         lm = lm_of("gptj")
@@ -150,7 +150,7 @@ def small(model_type: str = "gptj") -> tuple[Any, list[TargetMatrix], list[list[
 
 @pytest.mark.parametrize("limit", [130, 90])
 def test_rows_are_halved_and_then_shortened(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROW_TOKENS", 128)
+    monkeypatch.setattr(module, "BatchSize", functools.partial(BatchSize, row_tokens=128))
     lm, targets, directions, expected = small()
     sizes: list[int] = []
 

@@ -9,28 +9,7 @@ import pytest
 from cti_edits.cli.compare import compare
 from cti_edits.harness.comparison import PairedRuns
 from cti_edits.report.comparison import short_verdict
-from tests.conftest import Run
-from tests.support.eval_runs import EDIT, write_run
-
-NO_DIFFERENCE = "no difference is shown: the interval holds zero."
-
-
-def test_two_runs(tmp_path: Path, run_python: Run) -> None:
-    base = write_run(tmp_path / "base", [1, 0, 0, 0])
-    edited = write_run(tmp_path / "edited", [1, 1, 0, 0], edit=EDIT)
-    done = run_python("-m", "cti_edits", "compare", str(base), str(edited), COLUMNS="20")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "cti_fever: 4 examples, the same in both runs",
-        "                      accuracy   95 % interval",
-        "base model              25.0 %   4.6 to 69.9 %",
-        "with the edit           50.0 %  15.0 to 85.0 %",
-        "most frequent answer    75.0 %",
-        f"difference +25.0 points, 95 % interval -32.0 to +65.5, exact McNemar p = 1: {NO_DIFFERENCE}",
-        "edit: n\\x1b[31m, digest d",
-    ]
-    wrong = run_python("-m", "cti_edits", "compare", str(base), str(tmp_path / "nowhere"))
-    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+from tests.support.eval_runs import write_run
 
 
 def test_several_runs_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,30 +35,6 @@ def test_several_runs_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [line.split("  ")[0] for line in lines[2:6]] == ["base model", "one", "two", "most frequent answer"]
     assert lines[3].endswith("0.0312  0.0312  better")
     assert "Holm p is corrected for their number" in lines[6]
-
-
-def test_the_command_says_that_no_edit_is_named(tmp_path: Path, run_python: Run) -> None:
-    base = write_run(tmp_path / "base", [1, 0])
-    done = run_python("-m", "cti_edits", "compare", str(base), str(base))
-    assert done.returncode == 0, done.stderr
-    assert "edit: none is named by the results of the second run. That is so for an edited checkpoint" in done.stdout
-
-
-def test_a_difference_is_refused_with_the_flag_that_allows_it(tmp_path: Path, run_python: Run) -> None:
-    base = write_run(tmp_path / "base", [1, 0], results={"n-shot": {"cti_fever": 0}})
-    other = write_run(tmp_path / "other", [1, 1], edit=EDIT, results={"n-shot": {"cti_fever": 2}})
-    words = ("-m", "cti_edits", "compare", str(base), str(other))
-    done = run_python(*words)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert "num_fewshot: 0 and 2; run both alike, or compare all the same with --allow-different num_fewshot" in (
-        done.stderr
-    )
-    allowed = run_python(*words, "--allow-different", "num_fewshot")
-    assert allowed.returncode == 0, allowed.stderr
-    assert "asked differently (with the edit): num_fewshot: 0 and 2; this is not about the edit alone" in allowed.stdout
-    mistyped = run_python(*words, "--allow-different", "num_fewshots")
-    assert mistyped.returncode == 2
-    assert "no field is called 'num_fewshots'; did you mean num_fewshot" in mistyped.stderr
 
 
 def test_calibration_rows_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

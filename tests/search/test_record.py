@@ -113,14 +113,14 @@ doc_to_target: gold
 """
 
 
-def test_the_command_asks_as_it_is_told(run_python: Run, llama: Path, tmp_path: Path) -> None:
+def test_the_command_asks_as_it_is_told(run_command: Run, llama: Path, tmp_path: Path) -> None:
     name = write_task(tmp_path, "shots", more="validation_split: validation\nfewshot_split: test\n" + CHOICE)
     path = tmp_path / f"{name}.yaml"
     path.write_text(path.read_text().replace("num_fewshot: 0\n", "", 1))
-    words = ["-m", "cti_edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", str(llama)]
+    words = ["cti-edits", "search", "--task", name, "--include-path", str(tmp_path), "--model", str(llama)]
     words += ["--samples", "4", "--top-q", "1", "--clusters", "1", "--rates", "0.5", "--device", "cpu"]
     asking = ["--num_fewshot", "1", "--system-instruction", "Be brief.", "--metric", "acc", "--batch-size", "2"]
-    done = run_python(*words, *asking, "--model_args", '{"max_length": 60}', "--output", str(tmp_path / "a.json"))
+    done = run_command(*words, *asking, "--model_args", '{"max_length": 60}', "--output", str(tmp_path / "a.json"))
     assert done.returncode == 0, done.stderr
     edit = load(tmp_path / "a.json")
     asked = asked_by(edit)

@@ -272,11 +272,6 @@ def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm:
     assert (measured.accuracy, measured.nll) == (best.accuracy, best.nll)
 
 
-def test_a_drawn_sample_is_drawn_once(tasks: str) -> None:
-    chosen = examples(load_task("two_parts", tasks), preset("cl-100g-100e", samples=5))
-    assert chosen.gradients is chosen.evaluations
-
-
 def test_a_preset_as_it_is_is_recorded(lm: Any, tasks: str) -> None:
     result = searched(lm, load_task("two_parts", tasks), preset("laser", seed=4))
     assert result.edit.search is not None

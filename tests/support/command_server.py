@@ -1,8 +1,8 @@
 """Runs ``cti-edits`` and ``lm_eval`` for a shell without the seconds that importing torch and lm_eval takes each time.
 
-A server process imports them once; each command is a fork of it, with the arguments, the folder and the streams of
-the small script that stands for the command on the PATH. lm-eval's own tasks are not there: it reads the 13,000 files
-of them at each start, which takes 20 seconds.
+A server process imports them once; each command is a fork of it, with the arguments, the folder, the environment and
+the streams of the small script that stands for the command on the PATH. lm-eval's own tasks are not there: it reads the
+13,000 files of them at each start, which takes 20 seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -20,14 +21,13 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tests.conftest import ROOT
-
+ROOT = Path(__file__).parents[2]
 COMMANDS = ("cti-edits", "lm_eval", "run-python-file")
 _SCRIPT = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    asked = json.dumps([{command!r}, os.getcwd(), sys.argv[1:]]).encode()
+    asked = json.dumps([{command!r}, os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
     socket.send_fds(server, [asked], [0, 1, 2])
     sys.exit(int(server.recv(16) or 70))
 """
@@ -38,7 +38,7 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
     """A folder for the PATH that has the commands, for as long as this is open.
 
     Args:
-        environment: of the server, and so of every command.
+        environment: of the server; a command has that of its shell, but what an import reads is the server's.
         more: words that are put after those of a command, by its first words: "cti-edits search".
     """
     with tempfile.TemporaryDirectory() as name:
@@ -52,6 +52,8 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
             [sys.executable, "-m", __name__, address, json.dumps({key: list(words) for key, words in more.items()})],
             cwd=ROOT,
             env=dict(environment),
+            # The server ends with the process that holds the other end.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
@@ -65,7 +67,7 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
 
 
 def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
-    """Answer until killed."""
+    """Answer until killed, or until what started it ends."""
     import lm_eval.__main__
     import lm_eval.models
     import lm_eval.tasks
@@ -75,17 +77,19 @@ def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
     import cti_edits.harness.lm
     import cti_edits.harness.masked_lm
     import cti_edits.search.runner  # noqa: F401
+    from tests.support import environment_report
 
     for name in ("LlamaForCausalLM", "GPTJForCausalLM", "RobertaForMaskedLM", "AutoTokenizer", "AutoModel"):
         getattr(transformers, name)
 
     leave_out(Path(lm_eval.tasks.__file__).parent)
+    environment_report.ask_now()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
         print("ready", flush=True)
-        while True:
+        while listening in select.select([listening, sys.stdin], [], [])[0]:
             connection, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
@@ -105,7 +109,9 @@ def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> Non
     """In the fork: run what is asked, say its exit code, and end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
-    command, folder, words = json.loads(asked)
+    command, folder, words, environment = json.loads(asked)
+    os.environ.clear()
+    os.environ.update(environment)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     # The server's own knew another kind of file behind the number.

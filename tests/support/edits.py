@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
-from cti_edits.models.identity import tensor_sha256
+from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
+
+EDIT_1 = Path(__file__).parents[1] / "data" / "edit-1"
+"""The fixtures of version 1 of the manifest."""
+
+
+def full() -> dict[str, Any]:
+    """A fresh copy of the manifest that has every field but those of what was asked."""
+    return dict(json.loads((EDIT_1 / "every_field.json").read_text(encoding="utf-8")))
+
 
 SEARCH = SearchRecord(
     preset=None,
@@ -57,3 +70,32 @@ def edit_of(model: Any, *places: tuple[str, int, int, float], base_id: str = "te
         base_model=BaseModel(base_id, None, type(model).__name__, str(model.dtype).removeprefix("torch.")),
         edits=tuple(matrix_edit(model, *place) for place in places),
     )
+
+
+BASE = BaseModel("tests/tiny", "abc", "LlamaForCausalLM", "float32")
+"""The base of `edit`'s edits."""
+
+
+def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> MatrixEdit:
+    """A matrix edit of no model: what is done with manifests alone needs none."""
+    shape, clusters, rho = (48, 32), 2, 0.25
+    ranks = block_ranks(shape, clusters, rho)
+    made = MatrixEdit(matrix, layer, f"model.layers.{layer}.{matrix}", shape, rho, clusters, ranks)
+    return dataclasses.replace(made, **changes)
+
+
+def edit(name: str, *entries: MatrixEdit, **changes: Any) -> Edit:
+    """An edit of no model."""
+    return dataclasses.replace(Edit(name=name, description="d", base_model=BASE, edits=entries), **changes)
+
+
+def recorded(folder: Path, *places: tuple[str, int, int, float]) -> Edit:
+    """An edit of the checkpoint in ``folder``, as a search records one: with hash, norm, dtype and name."""
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    edit = edit_of(model, *places, base_id=str(folder), name="tiny")
+    edits = []
+    for one in edit.edits:
+        parameter = target_matrix(model, one.matrix, one.layer).parameter
+        identity = identity_of(parameter, f"{one.module}.weight", checkpoint_of(model))
+        edits.append(dataclasses.replace(one, **vars(identity)))
+    return dataclasses.replace(edit, edits=tuple(edits))

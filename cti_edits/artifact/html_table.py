@@ -1,0 +1,50 @@
+"""An edit as an HTML table, which notebooks show in the place of a long line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cti_edits.artifact.manifest import Edit
+
+HEADINGS = ("matrix", "layer", "K", "ρ", "ranks kept", "shape")
+
+
+def edit_table(edit: Edit) -> str:
+    """The edit's name, base model and digest, a row for each matrix edit, and what was measured."""
+    rows = [
+        (one.matrix, one.layer, one.clusters, f"{one.rho:g}", sum(one.block_ranks), f"{one.shape[0]} × {one.shape[1]}")
+        for one in edit.edits
+    ]
+    caption = f"<b>{_text(edit.name)}</b>, an edit of {_text(edit.base_model.id)}, digest {edit.digest()[:12]}"
+    below = "".join(f"<p>{_text(line)}</p>" for line in _measured(edit))
+    if not rows:
+        return f"<p>{caption}; it changes no matrix</p>{below}"
+    body = "".join(_row(row) for row in rows)
+    return (
+        f"<table><caption>{caption}</caption><thead>{_row(HEADINGS, 'th')}</thead><tbody>{body}</tbody></table>{below}"
+    )
+
+
+def _measured(edit: Edit) -> Iterator[str]:
+    """A line for each pair of accuracies, the held-out ones first."""
+    results = edit.results
+    for measured, rows in ((results.test, "test rows"), (results.calibration, "the rows that chose it")):
+        if measured is not None:
+            yield (
+                f"{100 * measured.baseline:.1f} → {100 * measured.edited:.1f} % on {rows} (n = {measured.n}); "
+                f"always the most frequent answer: {100 * measured.majority_class:.1f} %"
+            )
+    reported = results.reported
+    if reported is not None:
+        yield f"{100 * reported.baseline:.1f} → {100 * reported.edited:.1f} % as reported, not measured here"
+
+
+def _row(cells: Sequence[object], tag: str = "td") -> str:
+    return "<tr>" + "".join(f"<{tag}>{_text(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _text(value: object) -> str:
+    return escape(str(value))

@@ -1,0 +1,163 @@
+"""A search from Python, on a model that is loaded already and on rows of one's own."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cti_edits.errors import EditError, printable
+from cti_edits.harness.calibration import final_part, load_task
+from cti_edits.harness.lm import EditedLM, check_matrices
+from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows, rows_task, without_drawn
+from cti_edits.harness.prompting import Prompting
+from cti_edits.progress import Bars, Progress, Silent
+from cti_edits.replay.session import EvaluatorName
+from cti_edits.search.examples import examples
+from cti_edits.search.presets import find_preset, with_overrides
+from cti_edits.search.record import edit_name
+from cti_edits.search.runner import SearchResult, run_search
+from cti_edits.search.settings import SearchSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Rows = Sequence[Mapping[str, Any]] | str | Path
+"""Rows in memory, or a JSON Lines file of them."""
+
+
+def search(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    rows: Rows | None = None,
+    test_rows: Rows | None = None,
+    task: str | None = None,
+    include_path: str | None = None,
+    preset: str | None = None,
+    metric: str | None = None,
+    prompting: Prompting | None = None,
+    name: str | None = None,
+    base_model: str | None = None,
+    final: bool = False,
+    final_limit: int | None = None,
+    evaluator: EvaluatorName = "replay",
+    exact_stop: bool = True,
+    batch_size: int | None = None,
+    progress: bool | Progress = True,
+    **settings: Any,
+) -> SearchResult:
+    """Search an edit that makes ``model`` better at some rows.
+
+    >>> result = cti_edits.search(model, tokenizer, rows=rows, samples=50)               # doctest: +SKIP
+    >>> result.edit.write("edits/mine.json")                                             # doctest: +SKIP
+
+    Args:
+        model: a loaded language model of transformers, causal or masked. It has its own weights when this returns or
+            raises.
+        tokenizer: its tokenizer; loaded from where the model is from if None.
+        rows: ``{"prompt", "answer"}`` each, or ``{"prompt", "choices", "gold"}`` with the index of the right choice; a
+            list, or a JSON Lines file. `SearchSettings.samples` of them are drawn, all if there are fewer.
+        test_rows: more of them, for `final`; the rows that were not drawn if None.
+        task: an lm-eval task in the place of ``rows``; "fever" is short for "cti_fever".
+        include_path: a folder with more lm-eval tasks.
+        preset: one of the paper's systems; see `presets.PRESETS`.
+        metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such.
+        prompting: few-shot examples, chat template and system instruction; none if None.
+        name: the edit's; made of the model's type and the task's name if None.
+        base_model: the base model's hub id for the manifest; where ``model`` is from if None.
+        final: measure the edit that is found once, on the test part.
+        final_limit: with ``final``, on the first so many test rows only.
+        evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
+        exact_stop: stop a candidate that provably cannot win any more.
+        batch_size: rows of 256 tokens in one pass; by the kind of device if None.
+        progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
+        settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
+            ``samples``, ``seed``.
+
+    Returns:
+        The result; its ``edit`` is what to write, apply or share.
+
+    Raises:
+        EditError: an argument is wrong, a row is broken (the message names it and the field), the model is of an
+            unknown kind, or a loss, weight or score is not finite.
+    """
+    if (rows is None) == (task is None):
+        raise EditError(f"rows, task: expected one of the two, got {'both' if rows is not None else 'neither'}")
+    if final_limit is not None and not final:
+        raise EditError("final_limit: only together with final")
+    was_training = model.training
+    lm = EditedLM.for_checkpoint(
+        pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
+    )
+    try:
+        chosen_settings = _settings(preset, lm.kind, settings)
+        model_type = str(model.config.model_type)
+        check_matrices(model_type, chosen_settings.matrices)
+        prompting = (prompting or Prompting()).with_model(lm)
+        if rows is not None:
+            loaded, chosen_settings, measurable = _rows_task(rows, test_rows, chosen_settings)
+        else:
+            if test_rows is not None:
+                raise EditError("test_rows: only together with rows")
+            loaded, measurable = load_task(str(task), include_path, lm.kind), True
+        chosen = examples(loaded, chosen_settings, prompting, metric)
+        if final and not measurable:
+            raise EditError(
+                "final: every row was drawn, so that none is left to measure on; give test_rows, or more rows"
+            )
+        result = run_search(
+            lm,
+            chosen.evaluations,
+            chosen_settings,
+            name=name or edit_name(model_type, loaded.config.task, chosen_settings.preset),
+            base_id=base_model or model.config._name_or_path or type(model).__name__,
+            progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
+            gradient_examples=chosen.gradients,
+            test=final_part(loaded, final_limit, prompting, metric) if final else None,
+            evaluator=evaluator,
+            exact_stop=exact_stop,
+            batch_rows=batch_size,
+        )
+    finally:
+        model.train(was_training)
+    return result
+
+
+def _settings(preset: str | None, kind: Any, overrides: Mapping[str, Any]) -> SearchSettings:
+    known = {field.name for field in dataclasses.fields(SearchSettings)} - {"preset"}
+    if unknown := sorted(set(overrides) - known):
+        raise EditError(f"{printable(unknown[0])}: no such setting; expected one of {', '.join(sorted(known))}")
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
+    return with_overrides(SearchSettings() if preset is None else find_preset(preset).settings(kind), lists)
+
+
+def _rows_task(rows: Rows, test_rows: Rows | None, settings: SearchSettings) -> tuple[Any, SearchSettings, bool]:
+    """The task of rows of one's own, the settings with no more samples than rows, and whether there is a test part."""
+    own = _own(rows, "rows")
+    settings = dataclasses.replace(settings, samples=min(settings.samples, len(own.rows)))
+    test = None
+    if test_rows is not None:
+        test = _own(test_rows, "test_rows")
+    elif settings.evaluated_on == "sample" and settings.gradients_on == "sample":
+        test = without_drawn(own, settings.samples, settings.seed)
+    name = Path(own.source.id).stem if own.source else "rows"
+    return rows_task(name, own, test), settings, test is not None
+
+
+def _own(rows: Rows, name: str) -> OwnRows:
+    return read_own_rows(Path(rows)) if isinstance(rows, str | Path) else own_rows(rows, name)
+
+
+def _tokenizer(model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    place = model.config._name_or_path
+    try:
+        return AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError, TypeError):
+        raise EditError(
+            f"tokenizer: expected the model's tokenizer; there is none in {printable(place) or 'memory'}"
+        ) from None

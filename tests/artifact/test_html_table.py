@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import dataclasses
+from html.parser import HTMLParser
+
+import pytest
+
+import cti_edits
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.records import Measurement, Results
+from cti_edits.paths import folder
+
+
+class Cells(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
+        else:
+            self.texts.append(data)
+
+
+def parsed(edit: Edit) -> Cells:
+    cells = Cells()
+    cells.feed(edit._repr_html_())
+    assert not cells.open
+    return cells
+
+
+@pytest.fixture(scope="module")
+def published() -> Edit:
+    return cti_edits.load(folder("edits") / "gptj_fever.json")
+
+
+def test_a_notebook_shows_the_matrices_and_what_was_reported(published: Edit) -> None:
+    cells = parsed(published)
+    (one,) = published.edits
+    assert cells.rows[0] == ["matrix", "layer", "K", "ρ", "ranks kept", "shape"]
+    shape = f"{one.shape[0]} × {one.shape[1]}"
+    assert cells.rows[1:] == [
+        [one.matrix, str(one.layer), str(one.clusters), f"{one.rho:g}", str(sum(one.block_ranks)), shape]
+    ]
+    text = "".join(cells.texts)
+    assert published.name in text
+    assert published.digest()[:12] in text
+    assert "% as reported, not measured here" in text
+
+
+def test_the_held_out_figure_comes_first(published: Edit) -> None:
+    figures = Measurement(n=100, baseline=0.5, edited=0.6, majority_class=0.55)
+    both = Results(calibration=figures, test=dataclasses.replace(figures, n=400, edited=0.52))
+    text = "".join(parsed(dataclasses.replace(published, results=both)).texts)
+    assert "50.0 → 52.0 % on test rows (n = 400); always the most frequent answer: 55.0 %" in text
+    assert text.index("test rows") < text.index("the rows that chose it")
+
+
+def test_text_from_a_stranger_is_text(published: Edit) -> None:
+    hostile = dataclasses.replace(published, name="<script>alert(1)</script>&")
+    assert "<script>" not in hostile._repr_html_()
+    assert "<script>alert(1)</script>&" in "".join(parsed(hostile).texts)
+
+
+def test_an_empty_edit_says_so(published: Edit) -> None:
+    cells = parsed(dataclasses.replace(published, edits=()))
+    assert not cells.rows
+    assert "changes no matrix" in "".join(cells.texts)

@@ -1,0 +1,69 @@
+"""``cti-edits export``, run as a command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import heed_interrupts
+from tests.support.command import run
+from tests.support.edits import edit_of
+from tests.support.tiny_models import tiny_model
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharded")
+    tiny_model("gpt2").save_pretrained(folder, max_shard_size="30KB")
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    return folder
+
+
+def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Path) -> None:
+    file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
+    done = run("export", file, "--out", str(tmp_path / "target"))
+    assert (done.returncode, done.stderr) == (0, "")
+    count = len(list(sharded.glob("*.safetensors")))
+    assert done.stdout == f"{tmp_path}/target: safetensors files {count}, edited tensors 1, verified\n"
+    assert json.loads((tmp_path / "target" / "config.json").read_text())["model_type"] == "gpt2"
+    done = run("export", file, "--out", tmp_path / "target")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"cti-edits: error: {tmp_path}/target: expected a folder that is not there yet")
+
+
+SLOW = """
+import sys, time
+import cti_edits.models.export
+from cti_edits.cli import main
+copy = cti_edits.models.export.shutil.copyfile
+def slow(*words):
+    copy(*words)
+    print(flush=True)
+    time.sleep(0.05)
+cti_edits.models.export.shutil.copyfile = slow
+main()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_export_that_is_killed_leaves_no_target(how: signal.Signals, tmp_path: Path, sharded: Path) -> None:
+    file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
+    words = [sys.executable, "-c", SLOW, "export", str(file), "--out", str(tmp_path / "out" / "target")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert not (tmp_path / "out" / "target").exists()
+        assert next((tmp_path / "out").iterdir(), None)
+        time.sleep(0.02)
+        process.send_signal(how)
+        process.wait(60)
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    left = [path.name for path in (tmp_path / "out").iterdir()]
+    # Nobody can clean up after SIGKILL; what it leaves is a hidden folder under another name.
+    assert left == [] if how != signal.SIGKILL else [name[:11] for name in left] == [".cti-edits-"]

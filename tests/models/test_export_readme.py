@@ -1,0 +1,34 @@
+"""The README.md of an exported checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cti_edits.models.export import export
+from tests.support.edits import edit_of
+from tests.support.tiny_models import tiny_model
+
+
+def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.save_pretrained(tmp_path / "source")
+    edit = edit_of(model, ("U_in", 1, 2, 0.25), base_id="a/b: `c`\u202e", name="mine")
+    export(edit, tmp_path / "source", tmp_path / "target")
+    text = (tmp_path / "target" / "README.md").read_text()
+    import yaml
+
+    front = yaml.safe_load(text.split("---\n")[1])
+    # The hub takes an id there and nothing else, such as the path of a folder.
+    assert front == {"library_name": "transformers", "tags": ["cti-edits"]}
+    assert "the edit `mine` applied by cti-edits" in text
+    assert edit.digest() in text
+    assert "| `model.layers.1.mlp.gate_proj.weight` | 2 | 0.25 |" in text
+    assert "The base was verified" in text
+    assert "`a/b: 'c'\\u202e`" in text
+
+
+def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.save_pretrained(tmp_path / "source")
+    export(edit_of(model, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
+    assert '\nbase_model: "owner/base"\n' in (tmp_path / "target" / "README.md").read_text()

@@ -1,0 +1,69 @@
+"""The weights of candidates, against those that applying the edit of each alone would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks
+from cti_edits.errors import EditError
+from cti_edits.linalg.lowrank import truncate
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.linalg.subspaces import k_subspaces
+from cti_edits.models.apply import TargetMatrix, target_matrices
+from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.edited_weights import EditedWeights, shape_of
+from cti_edits.search.settings import Partition
+from tests.support.tiny_models import INNER, WIDTH, tiny_model
+
+RATES = (0.6, 0.2)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def targets() -> dict[MatrixId, TargetMatrix]:
+    return {MatrixId(one.layer, one.matrix): one for one in target_matrices(tiny_model("gpt2"), ("U_in", "U_out"))}
+
+
+@pytest.mark.parametrize("partition", ["row-blocks", "k-subspaces"])
+@pytest.mark.parametrize("clusters", [1, 3])
+@pytest.mark.parametrize("matrix", ["U_in", "U_out"])
+def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition: Partition) -> None:
+    there = targets()
+    name = MatrixId(1, matrix)
+    weight = there[name].weight
+    former = weight.clone()
+    weights = EditedWeights(there, SpectrumCache(), partition, seed=3)
+    members = [Candidate(name, clusters, rho) for rho in RATES]
+    found = list(weights.of((name, clusters, members)))
+    assert [candidate for candidate, _, _ in found] == members
+    for candidate, rows, edited in found:
+        expected = ROW_BLOCKS if partition == ROW_BLOCKS else k_subspaces(weight, clusters, candidate.rho, 3)
+        assert rows == expected
+        ranks = block_ranks(shape_of(there[name]), clusters, candidate.rho, rows)
+        assert weights.ranks(candidate, rows) == ranks
+        assert edited.dtype == weight.dtype
+        torch.testing.assert_close(edited, truncate(weight, ranks, partition=rows), rtol=1e-5, atol=1e-6)
+        assert not torch.equal(edited, weight)
+    assert torch.equal(weight, former)
+
+
+def test_a_weight_that_is_not_finite_is_named_and_not_decomposed() -> None:
+    there = targets()
+    name = MatrixId(2, "U_in")
+    with torch.no_grad():
+        there[name].weight[0, 0] = float("nan")
+    with pytest.raises(EditError, match=r"^transformer\.h\.2\.mlp\.c_fc: the weight holds NaN or infinite values$"):
+        next(EditedWeights(there, SpectrumCache()).of((name, 1, [Candidate(name, 1, 0.5)])))
+
+
+def test_a_shape_has_output_features_as_rows() -> None:
+    assert {one.matrix: shape_of(one) for one in targets().values()} == {
+        "U_in": (INNER, WIDTH),
+        "U_out": (WIDTH, INNER),
+    }
