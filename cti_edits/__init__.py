@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from cti_edits.api import compare, compose, export, verify
     from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit, load, parse
+    from cti_edits.artifact.records import Measurement, Results
     from cti_edits.errors import (
         BaseMismatchError,
         CheckpointError,
@@ -41,6 +42,8 @@ _HOMES = {
     "MatrixEdit": "artifact.manifest",
     "load": "artifact.manifest",
     "parse": "artifact.manifest",
+    "Measurement": "artifact.records",
+    "Results": "artifact.records",
     "compare": "api",
     "compose": "api",
     "export": "api",
@@ -59,6 +62,8 @@ __all__ = [
     "FitError",
     "ManifestError",
     "MatrixEdit",
+    "Measurement",
+    "Results",
     "SearchResult",
     "WriteError",
     "applied",

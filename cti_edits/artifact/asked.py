@@ -118,16 +118,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of which model on which rows."""
+    """What was asked of which model on which rows.
+
+    Attributes:
+        model: the model.
+        prompt: how examples become what it is given.
+        task: the task.
+        empty_parts: those of the three that a manifest names and says nothing of. It may, and its digest tells.
+    """
 
     model: AskedModel = field(default_factory=AskedModel)
     prompt: AskedPrompt = field(default_factory=AskedPrompt)
     task: AskedTask = field(default_factory=AskedTask)
+    empty_parts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, dict[str, Value]]:
-        """Plain JSON values; fields that are None, and parts without any, are left out."""
+        """Plain JSON values; fields that are None are left out, and parts without any but for ``empty_parts``."""
         found = {part: _present(getattr(self, part)) for part in PARTS}
-        return {part: values for part, values in found.items() if values}
+        return {part: values for part, values in found.items() if values or part in self.empty_parts}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Mapping[str, Any]]) -> Asked:
@@ -140,7 +148,7 @@ class Asked:
             part: kind(**{one.name: document.get(part, {}).get(one.name) for one in fields(kind)})
             for part, kind in PARTS.items()
         }
-        return cls(**parts)
+        return cls(**parts, empty_parts=tuple(part for part in PARTS if document.get(part) == {}))
 
     def sha256(self) -> str:
         """Hash of the canonical JSON (RFC 8785): equal if and only if all fields are."""

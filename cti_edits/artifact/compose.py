@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cti_edits.artifact.manifest import BaseModel, Edit, Factors, load
+from cti_edits.artifact.records import Provenance
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.files import write_atomically
 from cti_edits.version import __version__
@@ -60,7 +61,7 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
             sorted((one for source in sources for one in source.edit.edits), key=lambda one: (one.layer, one.matrix))
         ),
         task=tasks[0] if all(task == tasks[0] for task in tasks) else None,
-        provenance={"created": None, "tool": f"cti-edits {__version__}", "source": None, "versions": {}},
+        provenance=Provenance(created=None, tool=f"cti-edits {__version__}", source=None, versions={}),
         metadata={"composed_from": [{"name": part, "digest": digest} for part, digest in parts]},
         method=first.edit.method,
         factor_paths=dict(_factor_paths(sources)),

@@ -10,12 +10,6 @@ if TYPE_CHECKING:
     from cti_edits.artifact.manifest import Edit
 
 HEADINGS = ("matrix", "layer", "K", "ρ", "ranks kept", "shape")
-PARTS = (
-    ("test", "on test rows"),
-    ("calibration", "on the rows that chose it"),
-    ("reported", "as reported, not measured here"),
-)
-"""Which figures are shown, the held-out ones first."""
 
 
 def edit_table(edit: Edit) -> str:
@@ -35,15 +29,17 @@ def edit_table(edit: Edit) -> str:
 
 
 def _measured(edit: Edit) -> Iterator[str]:
-    for part, words in PARTS:
-        figures = edit.results.get(part)
-        if figures:
-            majority = figures.get("majority_class")
+    """A line for each pair of accuracies, the held-out ones first."""
+    results = edit.results
+    for measured, rows in ((results.test, "test rows"), (results.calibration, "the rows that chose it")):
+        if measured is not None:
             yield (
-                f"{100 * figures['baseline']:.1f} → {100 * figures['edited']:.1f} % {words}"
-                + (f" (n = {figures['n']})" if figures.get("n") else "")
-                + (f"; always the most frequent answer: {100 * majority:.1f} %" if majority is not None else "")
+                f"{100 * measured.baseline:.1f} → {100 * measured.edited:.1f} % on {rows} (n = {measured.n}); "
+                f"always the most frequent answer: {100 * measured.majority_class:.1f} %"
             )
+    reported = results.reported
+    if reported is not None:
+        yield f"{100 * reported.baseline:.1f} → {100 * reported.edited:.1f} % as reported, not measured here"
 
 
 def _row(cells: Sequence[object], tag: str = "td") -> str:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from cti_edits.artifact.manifest_schema import SCHEMA_VERSION, first_error, shown_value
 from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks
+from cti_edits.artifact.records import NO_RESULTS, Provenance, Record, Results, SearchRecord, TaskRecord
 from cti_edits.artifact.strict_json import NotStrictError, json_type, plain, strict_json
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, ManifestError, printable
 from cti_edits.files import write_atomically
@@ -125,12 +126,10 @@ class Edit:
     description: str
     base_model: BaseModel
     edits: tuple[MatrixEdit, ...]
-    task: Mapping[str, Any] | None = None
-    search: Mapping[str, Any] | None = None
-    results: Mapping[str, Any] = field(default_factory=lambda: {"calibration": None, "test": None})
-    provenance: Mapping[str, Any] = field(
-        default_factory=lambda: {"created": None, "tool": "cti-edits", "source": None, "versions": {}}
-    )
+    task: TaskRecord | None = None
+    search: SearchRecord | None = None
+    results: Results = NO_RESULTS
+    provenance: Provenance = field(default_factory=lambda: Provenance(None, "cti-edits", None, {}))
     metadata: Mapping[str, Any] = field(default_factory=dict)
     method: str = "block-svd"
     schema_version: int = SCHEMA_VERSION
@@ -151,8 +150,10 @@ class Edit:
         return self._to_json(self.name)
 
     def _to_json(self, source: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        values = {key: getattr(self, key) for key in KEYS if key not in without}
+        values = {key: one.to_json() if isinstance(one, Record) else one for key, one in values.items()}
         try:
-            document: dict[str, Any] = plain({key: getattr(self, key) for key in KEYS if key not in without})
+            document: dict[str, Any] = plain(values)
         except NotStrictError as error:
             raise ManifestError(f"{printable(source, MAX_SHOWN_PATH)}: {error}") from None
         for entry in document["edits"]:
@@ -300,8 +301,17 @@ def _to_edit(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> Edi
             "tied_blocks": None if tied is None else tuple(tied),
         }
         edits.append(MatrixEdit(**{**entry, **parts}))
-    for part in ("calibration", "test"):
-        interval = (document["results"][part] or {}).get("ci95")
+    task, search, results = document["task"], document["search"], Results.from_json(document["results"])
+    for part, measured in (("calibration", results.calibration), ("test", results.test)):
+        interval = None if measured is None else measured.ci95
         if interval is not None and interval[0] > interval[1]:
-            refuse(f"results.{part}.ci95: expected the lower end first, got {interval}")
-    return Edit(**{**document, "base_model": BaseModel(**document["base_model"]), "edits": tuple(edits)})
+            refuse(f"results.{part}.ci95: expected the lower end first, got {list(interval)}")
+    records: dict[str, Any] = {
+        "base_model": BaseModel(**document["base_model"]),
+        "edits": tuple(edits),
+        "task": None if task is None else TaskRecord.from_json(task),
+        "search": None if search is None else SearchRecord.from_json(search),
+        "results": results,
+        "provenance": Provenance(**document["provenance"]),
+    }
+    return Edit(**{**document, **records})

@@ -53,7 +53,7 @@ def list_edits(
 def _row(name: str, edit: Edit) -> tuple[str, ...]:
     return (
         name,
-        str(edit.task["name"]) if edit.task else "",
+        edit.task.name if edit.task else "",
         edit.base_model.id,
         *_what(edit),
         edit.digest()[:12],
@@ -73,8 +73,11 @@ def _what(edit: Edit) -> tuple[str, str, str, str]:
 
 def _accuracy(edit: Edit) -> str:
     """Whether the accuracies were measured, on which rows, or only reported."""
-    for part, how in (("test", "measured, test"), ("calibration", "measured, calibration"), ("reported", "reported")):
-        found = edit.results.get(part)
+    for found, how in (
+        (edit.results.test, "measured, test"),
+        (edit.results.calibration, "measured, calibration"),
+        (edit.results.reported, "reported"),
+    ):
         if found is not None:
-            return f"{100 * found['baseline']:.1f} → {100 * found['edited']:.1f} % ({how})"
+            return f"{100 * found.baseline:.1f} → {100 * found.edited:.1f} % ({how})"
     return "neither measured nor reported"

@@ -95,8 +95,8 @@ def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool)
 
 def asked_by_search(edit: Edit) -> Asked | None:
     """What the edit's search recorded that it asked; None where it recorded nothing."""
-    document = (edit.search or {}).get("asked")
-    return Asked.from_json(document) if document else None
+    asked = None if edit.search is None else edit.search.asked
+    return None if asked == Asked() else asked
 
 
 def _warn(edit: Edit, differences: Iterable[Difference]) -> None:

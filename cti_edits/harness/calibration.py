@@ -14,6 +14,7 @@ from typing import Any
 
 from lm_eval.utils import hash_string
 
+from cti_edits.artifact.records import DatasetRecord
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import Source, first_line
 from cti_edits.harness.fewshot import leave_out_own_rows
@@ -46,7 +47,7 @@ class CalibrationSet:
     Attributes:
         task: the lm-eval task, turned so that its evaluation rows are those of the part.
         name: the task's name.
-        dataset: id, revision and split of the rows, for the manifest.
+        dataset: where the rows are from, for the manifest.
         doc_ids: the rows, ascending, as indices into the task's evaluation rows.
         gold: the gold answers, in the order of ``doc_ids``.
         gold_index: which of an example's requests is the gold one.
@@ -62,7 +63,7 @@ class CalibrationSet:
 
     task: Any
     name: str
-    dataset: dict[str, str | None]
+    dataset: DatasetRecord
     doc_ids: tuple[int, ...]
     gold: tuple[GoldRequest, ...]
     gold_index: tuple[int, ...]
@@ -198,7 +199,7 @@ def final_part(
     return dataclasses.replace(
         drawn,
         task=view,
-        dataset={**drawn.dataset, "split": split},
+        dataset=dataclasses.replace(drawn.dataset, split=split),
         doc_ids=doc_ids,
         **vars(examples),
     )
@@ -242,7 +243,7 @@ def draw(
     return CalibrationSet(
         task=view,
         name=name,
-        dataset={**_dataset(task), "split": split},
+        dataset=_dataset(task, split),
         doc_ids=doc_ids,
         own_validation=own_validation,
         prompting=prompting,
@@ -256,12 +257,12 @@ def drawn_rows(rows: int, samples: int, seed: int) -> tuple[int, ...]:
     return tuple(sorted(random.Random(seed).sample(range(rows), samples)))
 
 
-def _dataset(task: Any) -> dict[str, str | None]:
-    """Id and revision of a task's rows: what their loader says, else what the task's file asks for."""
+def _dataset(task: Any, split: str | None) -> DatasetRecord:
+    """Where a task's rows are from: what their loader says, else what the task's file asks for."""
     source = getattr(task.dataset, "source", None)
     if isinstance(source, Source):
-        return {"id": source.id, "revision": source.revision}
-    return {"id": task.config.dataset_path, "revision": (task.config.dataset_kwargs or {}).get("revision")}
+        return DatasetRecord(source.id, source.revision, split)
+    return DatasetRecord(task.config.dataset_path, (task.config.dataset_kwargs or {}).get("revision"), split)
 
 
 def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:

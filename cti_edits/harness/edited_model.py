@@ -232,7 +232,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         if self._given is not None and self.edit is not None and self.applied_edit is not None:
             info["edit"] = {
                 **self._given.to_json(),
-                **({"metric": self.edit.task["metric"]} if self.edit.task else {}),
+                **({"metric": self.edit.task.metric} if self.edit.task else {}),
                 "base_model": self.edit.base_model.id,
                 "base_model_revision": self.edit.base_model.revision,
                 "applied_to": self.pretrained if isinstance(self.pretrained, str) else type(self.model).__name__,
@@ -240,7 +240,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 "factorize": self.factorize,
                 "factorized": list(self.applied_edit.factorized),
             }
-            recorded = [(part.search or {}).get("row_hashes", "") for part in self._parts]
+            recorded = [part.search.row_hashes or "" for part in self._parts if part.search is not None]
             if row_hashes := joined(frozenset().union(*map(split, recorded))):
                 info["edit"]["row_hashes"] = row_hashes
         return info

@@ -68,8 +68,8 @@ def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
     """
     hashes: set[str] = set()
     for edit in edits:
-        found = (edit.search or {}).get("row_hashes")
-        if not isinstance(found, str):
+        found = None if edit.search is None else edit.search.row_hashes
+        if found is None:
             parts = edit.metadata.get("composed_from")
             raise EditError(
                 f"skip_calibration: {printable(edit.path or edit.name)} does not say on which rows it was searched: "

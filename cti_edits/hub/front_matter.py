@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from cti_edits.artifact.manifest import Edit
@@ -21,7 +20,7 @@ def front_matter(edit: Edit, license: str | None) -> str:  # noqa: A002 (the hub
     """
     from huggingface_hub import ModelCardData
 
-    rows_id = dataset(edit).get("id")
+    rows_id = edit.task.dataset.id if edit.task else None
     card = ModelCardData(
         base_model=edit.base_model.id,
         base_model_relation=RELATION,
@@ -39,37 +38,31 @@ def _results(edit: Edit) -> list[Any] | None:
     """The test part alone: the calibration rows chose the edit, so that its accuracy on them flatters it."""
     from huggingface_hub import EvalResult
 
-    measured = edit.results.get("test")
+    measured = edit.results.test
     if measured is None or edit.task is None:
         return None
-    data = dataset(edit)
+    data = edit.task.dataset
     return [
         EvalResult(
             task_type="fill-mask" if edit.base_model.architecture.endswith("ForMaskedLM") else "text-generation",
-            task_name=edit.task["name"],
-            dataset_type=data.get("id") or edit.task["name"],
-            dataset_name=edit.task["name"],
-            dataset_split=data.get("split"),
-            dataset_revision=data.get("revision"),
+            task_name=edit.task.name,
+            dataset_type=data.id or edit.task.name,
+            dataset_name=edit.task.name,
+            dataset_split=data.split,
+            dataset_revision=data.revision,
             metric_type=metric_name(edit),
             metric_name=name,
-            metric_value=measured[key],
+            metric_value=value,
         )
-        for key, name in (
-            ("edited", f"{metric_name(edit)} with the edit"),
-            ("baseline", f"{metric_name(edit)} of the base model"),
-            ("majority_class", "share of the most frequent answer"),
+        for value, name in (
+            (measured.edited, f"{metric_name(edit)} with the edit"),
+            (measured.baseline, f"{metric_name(edit)} of the base model"),
+            (measured.majority_class, "share of the most frequent answer"),
         )
     ]
 
 
-def dataset(edit: Edit) -> Mapping[str, Any]:
-    """Id, revision and split of the rows that the edit was searched on; empty if it was not."""
-    found: Mapping[str, Any] = edit.task["dataset"] if edit.task else {}
-    return found
-
-
 def metric_name(edit: Edit) -> str:
     """The hub's name for lm-eval's ``acc``; other metrics have one name in both."""
-    name = edit.task["metric"] if edit.task else "acc"
-    return "accuracy" if name == "acc" else str(name)
+    name = edit.task.metric if edit.task else "acc"
+    return "accuracy" if name == "acc" else name

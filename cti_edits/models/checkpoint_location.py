@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
-from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
 
 
@@ -28,5 +27,5 @@ def checkpoint_location(arguments: Mapping[str, Any]) -> CheckpointLocation:
 
 def edit_subfolder(edit: Edit) -> str | None:
     """The subfolder that an edit's base was loaded from when it was searched; None if it does not say."""
-    asked = (edit.search or {}).get("asked")
-    return Asked.from_json(asked).model.subfolder if asked else None
+    asked = None if edit.search is None else edit.search.asked
+    return None if asked is None else asked.model.subfolder

@@ -15,6 +15,7 @@ from typing import Any
 
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.records import DatasetRecord, Provenance, Reported, Results, TaskRecord
 from cti_edits.models.architectures import family_of
 
 PAPER = "arXiv:2510.20800"
@@ -100,25 +101,14 @@ def _edit(model: PaperModel, task: str, preset: str) -> Edit:
         ),
         base_model=model.base,
         edits=matrix_edits,
-        task={
-            "name": task_name(task, family.kind),
-            "dataset": {"id": dataset, "revision": revision, "split": None},
-            "metric": "acc",
-        },
+        task=TaskRecord(task_name(task, family.kind), DatasetRecord(dataset, revision, split=None), metric="acc"),
         # The paper gives neither its seeds nor its samples, and a search that cannot be repeated is not recorded.
         search=None,
-        results={
-            "calibration": None,
-            "test": None,
-            "reported": {"source": f"{PAPER} table {accuracy_table}", "baseline": baseline, "edited": edited},
-        },
+        results=Results(
+            calibration=None, test=None, reported=Reported(f"{PAPER} table {accuracy_table}", baseline, edited)
+        ),
         # Without a date and a version, so that the same table gives the same bytes.
-        provenance={
-            "created": None,
-            "tool": "cti-edits",
-            "source": f"{PAPER} table {parameter_table}",
-            "versions": {},
-        },
+        provenance=Provenance(created=None, tool="cti-edits", source=f"{PAPER} table {parameter_table}", versions={}),
         metadata={"preset": preset},
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
+from cti_edits.artifact.records import Measurement
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
 VALUES_AT = 15
@@ -45,17 +45,17 @@ def manifest_lines(edit: Edit) -> Iterator[Line]:
         yield from _matrix_lines(one, base.dtype)
     yield "", ""
     yield from _origin_lines(edit)
-    for part in ("calibration", "test"):
-        if edit.results[part] is not None:
+    for part, measured in (("calibration", edit.results.calibration), ("test", edit.results.test)):
+        if measured is not None:
             yield "", ""
-            yield from measurement_lines(part, edit.results[part])
-    reported = edit.results.get("reported")
+            yield from measurement_lines(part, measured)
+    reported = edit.results.reported
     if reported is not None:
         yield "", ""
         yield "reported, not measured here", ""
-        yield "  source", reported["source"]
-        for key in ("baseline", "edited"):
-            yield f"  {_ROWS[key]}", f"{100 * reported[key]:.1f} % (no interval: the number of rows is not given)"
+        yield "  source", reported.source
+        for name, accuracy in ((BASE, reported.baseline), (EDITED, reported.edited)):
+            yield f"  {name}", f"{100 * accuracy:.1f} % (no interval: the number of rows is not given)"
         yield "  majority", "share of the most frequent answer not given"
 
 
@@ -136,42 +136,42 @@ def _ranks(ranks: tuple[int, ...]) -> str:
 
 def _origin_lines(edit: Edit) -> Iterator[Line]:
     if edit.task is not None:
-        data = edit.task["dataset"]
-        yield "task", f"{edit.task['name']}, metric {edit.task['metric']}"
-        given = [f"{key} {data[key]}" for key in ("revision", "split") if data[key]]
-        yield "  dataset", ", ".join([data["id"] or "no id", *given])
+        data = edit.task.dataset
+        yield "task", f"{edit.task.name}, metric {edit.task.metric}"
+        given = [f"{key} {value}" for key, value in (("revision", data.revision), ("split", data.split)) if value]
+        yield "  dataset", ", ".join([data.id or "no id", *given])
     if edit.search is not None:
         found = edit.search
-        preset = f", preset {found['preset']}" if found["preset"] else ""
-        rows = found.get("evaluated_on", found["samples"])
-        yield "search", f"{found['candidates']} candidates on {rows} examples, seed {found['seed']}{preset}"
+        preset = f", preset {found.preset}" if found.preset else ""
+        rows = found.samples if found.evaluated_on is None else found.evaluated_on
+        yield "search", f"{found.candidates} candidates on {rows} examples, seed {found.seed}{preset}"
     made = edit.provenance
-    yield "made by", f"{made['tool']}, {made['created'] or 'time not given'}"
-    if made["source"]:
-        yield "source", made["source"]
-    if made["versions"]:
-        yield "versions", ", ".join(f"{package} {version}" for package, version in made["versions"].items())
+    yield "made by", f"{made.tool}, {made.created or 'time not given'}"
+    if made.source:
+        yield "source", made.source
+    if made.versions:
+        yield "versions", ", ".join(f"{package} {version}" for package, version in made.versions.items())
 
 
-_ROWS = {"baseline": "base model", "edited": "edited"}
+BASE, EDITED = "base model", "edited"
 
 
-def measurement_lines(part: str, measured: Mapping[str, Any]) -> Iterator[Line]:
+def measurement_lines(part: str, measured: Measurement) -> Iterator[Line]:
     """A measurement of a manifest: both accuracies with intervals, the majority class, the difference."""
     from cti_edits.stats import wilson_interval
 
-    n = measured["n"]
+    n = measured.n
     yield f"{part}: {n} examples; intervals are of 95 %", ""
-    for key, name in _ROWS.items():
-        low, high = wilson_interval(round(measured[key] * n), n)
-        yield f"  {name}", f"{100 * measured[key]:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
-    yield "  majority", f"{100 * measured['majority_class']:.1f} % by always giving the most frequent answer"
-    difference = f"{100 * (measured['edited'] - measured['baseline']):+.1f} points"
-    if "ci95" in measured:
-        difference += " ({:+.1f} to {:+.1f})".format(*(100 * end for end in measured["ci95"]))
-    if "p_value" in measured:
-        difference += f", exact McNemar p = {measured['p_value']:.3g}"
+    for name, accuracy in ((BASE, measured.baseline), (EDITED, measured.edited)):
+        low, high = wilson_interval(round(accuracy * n), n)
+        yield f"  {name}", f"{100 * accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+    yield "  majority", f"{100 * measured.majority_class:.1f} % by always giving the most frequent answer"
+    difference = f"{100 * (measured.edited - measured.baseline):+.1f} points"
+    if measured.ci95 is not None:
+        difference += " ({:+.1f} to {:+.1f})".format(*(100 * end for end in measured.ci95))
+    if measured.p_value is not None:
+        difference += f", exact McNemar p = {measured.p_value:.3g}"
     yield "  difference", difference
-    for key, name in _ROWS.items():
-        if f"{key}_nll" in measured:
-            yield f"  NLL {name.removesuffix(' model')}", f"{measured[f'{key}_nll']:.4f}"
+    for name, nll in ((BASE, measured.baseline_nll), (EDITED, measured.edited_nll)):
+        if nll is not None:
+            yield f"  NLL {name.removesuffix(' model')}", f"{nll:.4f}"

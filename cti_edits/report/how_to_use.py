@@ -32,7 +32,7 @@ def how_to_use(edit: Edit, reference: str) -> Iterator[str]:
         yield ""
         yield f"    pip install {shell_word(requirement)}"
     yield ""
-    task = edit.task["name"] if edit.task else "TASK"
+    task = edit.task.name if edit.task else "TASK"
     ours = edit.task is not None and is_ours(task)
     yield (
         f"    lm_eval --model cti --model_args {shell_word(f'edit={reference}')} --tasks {shell_word(task)}"

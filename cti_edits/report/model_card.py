@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
+from cti_edits.artifact.records import Measurement
 from cti_edits.errors import printable
 from cti_edits.hub.front_matter import front_matter, metric_name
 from cti_edits.report.how_to_use import how_to_use
@@ -106,45 +106,43 @@ def _range(ranks: Sequence[int]) -> str:
 def _measured(edit: Edit) -> Iterator[str]:
     yield "## Results"
     yield ""
-    headings = {
-        "test": "On the test part, which the search did not see",
-        "calibration": "On the rows that chose the edit, so that these figures flatter it",
-    }
-    for part, heading in headings.items():
-        measured = edit.results.get(part)
+    for measured, heading in (
+        (edit.results.test, "On the test part, which the search did not see"),
+        (edit.results.calibration, "On the rows that chose the edit, so that these figures flatter it"),
+    ):
         if measured is None:
             continue
-        n = measured["n"]
+        n = measured.n
         yield f"{heading}: {n:,} examples, intervals of 95 %."
         yield ""
         yield f"| | {_text(metric_name(edit))} | interval |"
         yield "| --- | ---: | --- |"
-        for key, name in (("baseline", "base model"), ("edited", "with the edit")):
-            low, high = wilson_interval(round(measured[key] * n), n)
-            yield f"| {name} | {100 * measured[key]:.1f} % | {100 * low:.1f} to {100 * high:.1f} % |"
-        yield f"| most frequent answer | {100 * measured['majority_class']:.1f} % | |"
+        for accuracy, name in ((measured.baseline, "base model"), (measured.edited, "with the edit")):
+            low, high = wilson_interval(round(accuracy * n), n)
+            yield f"| {name} | {100 * accuracy:.1f} % | {100 * low:.1f} to {100 * high:.1f} % |"
+        yield f"| most frequent answer | {100 * measured.majority_class:.1f} % | |"
         yield ""
         yield _difference(measured)
         yield ""
-    if edit.results.get("test") is None:
+    if edit.results.test is None:
         yield "It was **not measured** on rows that the search did not see."
         yield ""
-    reported = edit.results.get("reported")
+    reported = edit.results.reported
     if reported is not None:
         yield (
-            f"Reported by {_text(reported['source'])} and not measured here: {100 * reported['baseline']:.1f} % "
-            f"without, {100 * reported['edited']:.1f} % with the edit."
+            f"Reported by {_text(reported.source)} and not measured here: {100 * reported.baseline:.1f} % "
+            f"without, {100 * reported.edited:.1f} % with the edit."
         )
         yield ""
 
 
-def _difference(measured: Mapping[str, Any]) -> str:
-    text = f"Difference {100 * (measured['edited'] - measured['baseline']):+.1f} points"
-    interval = measured.get("ci95")
+def _difference(measured: Measurement) -> str:
+    text = f"Difference {100 * (measured.edited - measured.baseline):+.1f} points"
+    interval = measured.ci95
     if interval is not None:
         text += f", interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-    if "p_value" in measured:
-        text += f", exact McNemar p = {measured['p_value']:.3g}"
+    if measured.p_value is not None:
+        text += f", exact McNemar p = {measured.p_value:.3g}"
     if interval is not None and interval[0] <= 0 <= interval[1]:
         text += ": these examples do not tell the edit from no edit"
     return text + "."

@@ -31,7 +31,7 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         right=HEADINGS[1:-1],
     )
     print("* the best of all that were tried")
-    test = result.edit.results["test"]
+    test = result.edit.results.test
     tried = len(result.outcomes) + len(result.stopped)
     stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
     print(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.records import Measurement
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.models.apply import applied
 from cti_edits.progress import Progress
@@ -13,7 +12,7 @@ from cti_edits.search.evaluate import completed
 from cti_edits.stats import mcnemar_p_value, paired_interval
 
 
-def measure(session: Session, test: CalibrationSet, edit: Edit, progress: Progress) -> dict[str, Any]:
+def measure(session: Session, test: CalibrationSet, edit: Edit, progress: Progress) -> Measurement:
     """The unedited and the edited model on the test rows, for the manifest's ``results.test``."""
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
         evaluator = session.evaluator(test)
@@ -25,13 +24,13 @@ def measure(session: Session, test: CalibrationSet, edit: Edit, progress: Progre
                 # From the start: asked once, what enters the edited block would only take memory.
                 edited = completed(evaluator.evaluate())
             advance(1)
-    return {
-        "n": len(test.doc_ids),
-        "baseline": baseline.accuracy,
-        "edited": edited.accuracy,
-        "majority_class": test.majority_class,
-        "baseline_nll": baseline.nll,
-        "edited_nll": edited.nll,
-        "ci95": list(paired_interval(baseline.correct, edited.correct)),
-        "p_value": mcnemar_p_value(baseline.correct, edited.correct),
-    }
+    return Measurement(
+        n=len(test.doc_ids),
+        baseline=baseline.accuracy,
+        edited=edited.accuracy,
+        majority_class=test.majority_class,
+        baseline_nll=baseline.nll,
+        edited_nll=edited.nll,
+        ci95=paired_interval(baseline.correct, edited.correct),
+        p_value=mcnemar_p_value(baseline.correct, edited.correct),
+    )

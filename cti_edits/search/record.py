@@ -7,11 +7,11 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from cti_edits.artifact.asked import Asked, AskedTask
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.records import Measurement, Provenance, Results, SearchRecord, TaskRecord
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
@@ -68,41 +68,42 @@ def record(
             dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
         ),
         edits=edits,
-        task={"name": calibration.name, "dataset": calibration.dataset, "metric": str(calibration.metric)},
-        search={
-            "preset": settings.preset,
-            "seed": settings.seed,
-            "samples": len(drawn.doc_ids),
-            "sample_ids_sha256": drawn.ids_sha256,
-            "evaluated_on": len(calibration.doc_ids),
-            "top_q": settings.top_q,
-            "clusters": list(settings.clusters),
-            "rates": list(settings.rates),
-            "matrices": list(settings.matrices),
-            "candidates": len(evaluated.outcomes) + len(evaluated.stopped),
-            **_asked(lm, calibration, drawn),
-        },
-        results={
-            "calibration": {
-                "n": len(calibration.doc_ids),
-                "baseline": unedited.accuracy,
-                "edited": best.accuracy,
-                "majority_class": calibration.majority_class,
-                "baseline_nll": unedited.nll,
-                "edited_nll": best.nll,
-            },
-            "test": None,
-        },
-        provenance={
-            "created": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "tool": f"cti-edits {__version__}",
-            "source": None,
-            "versions": {
+        task=TaskRecord(calibration.name, calibration.dataset, str(calibration.metric)),
+        search=SearchRecord(
+            preset=settings.preset,
+            seed=settings.seed,
+            samples=len(drawn.doc_ids),
+            sample_ids_sha256=drawn.ids_sha256,
+            evaluated_on=len(calibration.doc_ids),
+            top_q=settings.top_q,
+            clusters=settings.clusters,
+            rates=settings.rates,
+            matrices=settings.matrices,
+            candidates=len(evaluated.outcomes) + len(evaluated.stopped),
+            row_hashes=_row_hashes(calibration, drawn),
+            asked=_asked(lm, calibration),
+        ),
+        results=Results(
+            calibration=Measurement(
+                n=len(calibration.doc_ids),
+                baseline=unedited.accuracy,
+                edited=best.accuracy,
+                majority_class=calibration.majority_class,
+                baseline_nll=unedited.nll,
+                edited_nll=best.nll,
+            ),
+            test=None,
+        ),
+        provenance=Provenance(
+            created=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            tool=f"cti-edits {__version__}",
+            source=None,
+            versions={
                 "python": platform.python_version(),
                 **{package: version(package) for package in ("lm_eval", "torch", "transformers")},
             },
-            **({} if evaluated.batch_tokens is None else {"batch_tokens": evaluated.batch_tokens}),
-        },
+            batch_tokens=evaluated.batch_tokens,
+        ),
     )
 
 
@@ -139,18 +140,23 @@ def matrix_edit(
     )
 
 
-def _asked(lm: EditedHFLM, calibration: CalibrationSet, drawn: CalibrationSet) -> dict[str, Any]:
-    """The manifest's ``search.asked`` and ``search.row_hashes``.
+def _row_hashes(calibration: CalibrationSet, drawn: CalibrationSet) -> str | None:
+    """The manifest's ``search.row_hashes``, None for more than `MAX_ROWS` rows.
 
     Args:
-        lm: the model.
         calibration: the rows that every candidate was evaluated on.
         drawn: the rows that the gradients were taken on; often the same.
     """
+    seen = frozenset((*calibration.row_hashes, *drawn.row_hashes))
+    return joined(seen) if len(seen) <= MAX_ROWS else None
+
+
+def _asked(lm: EditedHFLM, calibration: CalibrationSet) -> Asked:
+    """The manifest's ``search.asked``: what every candidate was asked on the rows of ``calibration``."""
     model = lm.asked()
     task = calibration.task
     version = getattr(task, "VERSION", None)
-    asked = Asked(
+    return Asked(
         model.model,
         calibration.prompting.asked(task, model.prompt),
         AskedTask(
@@ -162,9 +168,6 @@ def _asked(lm: EditedHFLM, calibration: CalibrationSet, drawn: CalibrationSet) -
             prompts_sha256=_together(calibration.prompt_hashes),
         ),
     )
-    seen = frozenset((*calibration.row_hashes, *drawn.row_hashes))
-    rows = {"row_hashes": joined(seen)} if len(seen) <= MAX_ROWS else {}
-    return {**rows, "asked": asked.to_json()}
 
 
 def _together(hashes: Sequence[str]) -> str:

@@ -100,5 +100,6 @@ def run_search(
         )
         edit = record(lm, calibration, scored, settings, name, base_id, targets, evaluated)
         if test is not None:
-            edit = dataclasses.replace(edit, results={**edit.results, "test": measure(session, test, edit, progress)})
+            measured = measure(session, test, edit, progress)
+            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
     return SearchResult(evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit)

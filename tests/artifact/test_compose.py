@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.compose import Source, compose, compose_files
 from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit, load
+from cti_edits.artifact.records import DatasetRecord, Measurement, Results, TaskRecord
 from cti_edits.errors import EditError
 from cti_edits.models.apply import apply
 from tests.support.edits import BASE, edit, edit_of, entry
 from tests.support.tiny_models import tiny_model
 
-TASK = {"name": "cti_fever", "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}
+TASK = TaskRecord("cti_fever", DatasetRecord(id=None, revision=None, split=None), "acc")
 
 
 def sources(*edits: Edit) -> list[Source]:
@@ -44,7 +45,7 @@ def test_the_order_of_the_edits_changes_no_byte(places: list[tuple[str, int]], d
 
 
 def test_a_composition_says_from_what_it_is_made_and_claims_no_measurement() -> None:
-    measured = {"calibration": None, "test": {"n": 10, "baseline": 0.1, "edited": 0.9, "majority_class": 0.5}}
+    measured = Results(None, Measurement(n=10, baseline=0.1, edited=0.9, majority_class=0.5))
     one, two = (
         edit("one", entry(), task=TASK, results=measured),
         edit("two", entry(layer=1), task=TASK, results=measured),
@@ -55,7 +56,7 @@ def test_a_composition_says_from_what_it_is_made_and_claims_no_measurement() -> 
         "composed_from": [{"name": "one", "digest": one.digest()}, {"name": "two", "digest": two.digest()}]
     }
     assert made.description == f"Composition of one ({one.digest()[:12]}), two ({two.digest()[:12]})"
-    assert (made.search, made.results) == (None, {"calibration": None, "test": None})
+    assert (made.search, made.results) == (None, Results(calibration=None, test=None))
     assert compose(sources(one, dataclasses.replace(two, task=None))).task is None
     assert compose(sources(one, two), "mine").name == "mine"
 

@@ -7,6 +7,7 @@ import pytest
 
 import cti_edits
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.records import Measurement, Results
 from cti_edits.paths import folder
 
 
@@ -59,8 +60,8 @@ def test_a_notebook_shows_the_matrices_and_what_was_reported(published: Edit) ->
 
 
 def test_the_held_out_figure_comes_first(published: Edit) -> None:
-    figures = {"n": 100, "baseline": 0.5, "edited": 0.6, "majority_class": 0.55}
-    both = {"calibration": figures, "test": {**figures, "n": 400, "edited": 0.52}}
+    figures = Measurement(n=100, baseline=0.5, edited=0.6, majority_class=0.55)
+    both = Results(calibration=figures, test=dataclasses.replace(figures, n=400, edited=0.52))
     text = "".join(parsed(dataclasses.replace(published, results=both)).texts)
     assert "50.0 → 52.0 % on test rows (n = 400); always the most frequent answer: 55.0 %" in text
     assert text.index("test rows") < text.index("the rows that chose it")

@@ -31,6 +31,7 @@ from cti_edits.artifact.manifest import (
     parse,
 )
 from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.records import Measurement, Provenance, Results
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
 from tests.support.edits import full
@@ -385,14 +386,16 @@ def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
     return tuple(made)
 
 
-MEASUREMENT = st.fixed_dictionaries(
-    {"n": st.integers(1, 10**9), "baseline": SHARE, "edited": SHARE, "majority_class": SHARE},
-    optional={
-        "baseline_nll": st.floats(0, allow_infinity=False),
-        "edited_nll": st.floats(0, allow_infinity=False),
-        "ci95": st.lists(st.floats(-1, 1), min_size=2, max_size=2).map(sorted),
-        "p_value": SHARE,
-    },
+MEASUREMENT = st.builds(
+    Measurement,
+    st.integers(1, 10**9),
+    SHARE,
+    SHARE,
+    SHARE,
+    baseline_nll=st.none() | st.floats(0, allow_infinity=False),
+    edited_nll=st.none() | st.floats(0, allow_infinity=False),
+    ci95=st.none() | st.tuples(st.floats(-1, 0), st.floats(0, 1)),
+    p_value=st.none() | SHARE,
 )
 EDITS = st.builds(
     Edit,
@@ -406,14 +409,13 @@ EDITS = st.builds(
         st.sampled_from(["float32", "float16", "bfloat16", "float64", None]),
     ),
     edits=matrix_edits(),
-    results=st.fixed_dictionaries({"calibration": st.none() | MEASUREMENT, "test": st.none() | MEASUREMENT}),
-    provenance=st.fixed_dictionaries(
-        {
-            "created": st.none() | st.just("2026-01-31T23:59:59Z"),
-            "tool": LINE,
-            "source": st.none() | LINE,
-            "versions": st.dictionaries(TEXT, LINE, max_size=3),
-        }
+    results=st.builds(Results, st.none() | MEASUREMENT, st.none() | MEASUREMENT),
+    provenance=st.builds(
+        Provenance,
+        st.none() | st.just("2026-01-31T23:59:59Z"),
+        LINE,
+        st.none() | LINE,
+        st.dictionaries(TEXT, LINE, max_size=3),
     ),
     metadata=st.dictionaries(TEXT, JSON, max_size=4),
 )

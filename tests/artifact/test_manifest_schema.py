@@ -14,7 +14,8 @@ import jsonschema
 import pytest
 import rfc8785
 
-from cti_edits.artifact import manifest, strict_json
+from cti_edits.artifact import manifest, records, strict_json
+from cti_edits.artifact.asked import PARTS
 from cti_edits.artifact.manifest_schema import SCHEMA_VERSION
 from cti_edits.errors import ManifestError
 from cti_edits.paths import folder
@@ -123,6 +124,7 @@ def test_every_choice_is_null_or_one_other_kind() -> None:
 
 def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None:
     properties, matrix_edit = SCHEMA["properties"], SCHEMA["$defs"]["matrix_edit"]["properties"]
+    task, results, question = properties["task"]["anyOf"][1], properties["results"], SCHEMA["$defs"]["asked"]
     assert list(manifest.KEYS) == list(properties)
     # Where it was read from is no field of a manifest.
     assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path", "factor_paths"} == set(properties)
@@ -130,6 +132,15 @@ def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None
         (manifest.BaseModel, properties["base_model"]["properties"]),
         (manifest.MatrixEdit, matrix_edit),
         (manifest.Factors, matrix_edit["factors"]["anyOf"][1]["properties"]),
+        (records.TaskRecord, task["properties"]),
+        (records.DatasetRecord, task["properties"]["dataset"]["properties"]),
+        # As the fixtures have them, which are written again byte by byte.
+        (records.SearchRecord, FULL["search"]),
+        (records.Results, results["properties"]),
+        (records.Measurement, SCHEMA["$defs"]["measurement"]["properties"]),
+        (records.Reported, results["properties"]["reported"]["properties"]),
+        (records.Provenance, properties["provenance"]["properties"]),
+        *((kind, question["properties"][part]["properties"]) for part, kind in PARTS.items()),
     ):
         assert [field.name for field in dataclasses.fields(kind)] == list(rule)
 

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cti_edits.artifact.manifest import load
+from cti_edits.artifact.records import Measurement, Results
 from cti_edits.cli import app
 from cti_edits.paths import folder
 
@@ -54,16 +55,16 @@ def test_columns_stand_under_their_headings() -> None:
 
 def test_a_folder_is_listed_after_the_shipped_ones(tmp_path: Path) -> None:
     edit = load(SHIPPED / "gptj_fever.json")
-    measured = {"n": 10, "baseline": 0.5, "edited": 0.6, "majority_class": 0.5}
-    dataclasses.replace(
-        edit, name="mine", results={"calibration": measured, "test": None}, edits=(edit.edits[0],)
-    ).write(tmp_path / "mine.json")
+    measured = Measurement(n=10, baseline=0.5, edited=0.6, majority_class=0.5)
+    dataclasses.replace(edit, name="mine", results=Results(measured, None), edits=(edit.edits[0],)).write(
+        tmp_path / "mine.json"
+    )
     other = dataclasses.replace(edit.edits[0], layer=7, module="transformer.h.7.mlp.fc_out")
     dataclasses.replace(
         edit,
         name="two",
         task=None,
-        results={"calibration": measured, "test": {**measured, "edited": 0.4}},
+        results=Results(measured, dataclasses.replace(measured, edited=0.4)),
         edits=(*edit.edits, other),
     ).write(tmp_path / "two.json")
     code, out, _ = listed(str(tmp_path))

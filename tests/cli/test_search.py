@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cti_edits.artifact.manifest import load
+from cti_edits.artifact.records import DatasetRecord, TaskRecord
 from cti_edits.paths import folder
 from tests.conftest import Run, heed_interrupts
 from tests.support.refusals import refused_line
@@ -43,12 +44,9 @@ def test_it_writes_a_valid_edit_and_says_where(run_new_process: Run, llama: Path
     assert done.returncode == 0, done.stderr
     edit = load(output)
     assert edit.search is not None
-    assert edit.search["candidates"] == 4
-    assert edit.task == {
-        "name": "cti_capitals",
-        "dataset": {"id": "capitals.jsonl", "revision": f"sha256:{CAPITALS_SHA256}", "split": "validation"},
-        "metric": "acc",
-    }
+    assert edit.search.candidates == 4
+    dataset = DatasetRecord("capitals.jsonl", f"sha256:{CAPITALS_SHA256}", "validation")
+    assert edit.task == TaskRecord("cti_capitals", dataset, "acc")
     assert done.stdout.splitlines()[-1] == f"wrote {output}"
     assert "unedited" in done.stdout
     # Not a terminal: a quiet line a phase, no bar.

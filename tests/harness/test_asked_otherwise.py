@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.harness.lm import EditedLM
 from cti_edits.paths import folder
 from tests.conftest import Run
-from tests.support.edits import edit_of
+from tests.support.edits import SEARCH, edit_of
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
@@ -41,7 +40,7 @@ def searched(base: Path, **prompt: Any) -> Edit:
     """An edit whose search recorded what a plain model is asked with, and ``prompt``."""
     asked = EditedLM(pretrained=str(base), device="cpu").asked()
     recorded = Asked(asked.model, replace(asked.prompt, **prompt), AskedTask(task="picks"))
-    return replace(edit_of(tiny_model("llama"), base_id=str(base)), search={"asked": recorded.to_json()})
+    return replace(edit_of(tiny_model("llama"), base_id=str(base)), search=replace(SEARCH, asked=recorded))
 
 
 def test_a_run_that_asks_as_the_search_did_gives_no_warning(llama: Path, lines: Lines) -> None:
@@ -137,10 +136,7 @@ def test_arguments_of_generation_are_told_before_they_are_used(tmp_path: Path, l
 
 
 def test_the_command_shows_the_line_once(llama: Path, tmp_path: Path, run_command: Run) -> None:
-    edit = searched(llama)
-    asked = (edit.search or {})["asked"]
-    search = json.loads((Path(__file__).parents[1] / "data" / "edit-1" / "asked.json").read_text())["search"]
-    replace(edit, search={**search, "asked": asked}).write(tmp_path / "edit.json")
+    searched(llama).write(tmp_path / "edit.json")
     done = run_command(
         "lm_eval", "--model", "cti", "--model_args", "edit=edit.json,max_length=100", "--tasks", "cti_capitals",
         "--include_path", str(folder("tasks")), "--limit", "1", "--device", "cpu",

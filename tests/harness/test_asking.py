@@ -13,7 +13,7 @@ from cti_edits.harness.asking import canonical
 from cti_edits.harness.lm import EditedLM
 from cti_edits.models.weights_hash import weights_sha256
 from tests.conftest import Run
-from tests.support.edits import edit_of
+from tests.support.edits import SEARCH, edit_of
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
 
@@ -103,7 +103,7 @@ def test_the_results_hold_the_hashes_of_the_rows_that_the_search_saw(llama: Path
     from dataclasses import replace
 
     edit = edit_of(tiny_model("llama"), base_id=str(llama))
-    searched = replace(edit, search={"row_hashes": "0123456789ab"})
+    searched = replace(edit, search=replace(SEARCH, row_hashes="0123456789ab"))
     assert EditedLM(edit=searched, device="cpu").get_model_info()["edit"]["row_hashes"] == "0123456789ab"
     assert "row_hashes" not in EditedLM(edit=edit, device="cpu").get_model_info()["edit"]
 

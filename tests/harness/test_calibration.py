@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cti_edits.artifact.records import DatasetRecord
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import GoldRequest, draw, load_task
 from tests.support.benchmark_files import WIKIDATA, write_jsonl, write_local
@@ -68,14 +69,14 @@ def test_each_gold_answer_is_that_of_its_row() -> None:
 @pytest.mark.usefixtures("many")
 def test_the_manifest_names_the_data_that_was_read(data: Path) -> None:
     digest = hashlib.sha256((data / "fever.jsonl").read_bytes()).hexdigest()
-    expected = {"id": "EleutherAI/fever", "revision": f"sha256:{digest}", "split": "validation"}
+    expected = DatasetRecord("EleutherAI/fever", f"sha256:{digest}", "validation")
     assert draw(load_task("fever"), 4, 0).dataset == expected
 
 
 def test_the_manifest_names_what_a_task_asks_the_hub_for(tmp_path: Path) -> None:
     more = CHOICE + VALIDATION + "dataset_path: some/where\ndataset_kwargs: {revision: abc}\n"
     found = draw(small(tmp_path, "asked", more=more), 2, 0).dataset
-    assert found == {"id": "some/where", "revision": "abc", "split": "validation"}
+    assert found == DatasetRecord("some/where", "abc", "validation")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_task_with_one_set_of_rows_lends_its_first_fifth(tmp_path: Path) -> No
     assert calibration.doc_ids == (0, 1)
     assert [gold.context for gold in calibration.gold] == ["test: the cat says", "test: a dog says"]
     assert not calibration.own_validation
-    assert calibration.dataset["split"] == "test[:20%]"
+    assert calibration.dataset.split == "test[:20%]"
     with pytest.raises(EditError, match="expected at most 2, the rows of its validation part, got 3"):
         draw(small(tmp_path, "single"), 3, 0)
 

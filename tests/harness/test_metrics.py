@@ -90,7 +90,8 @@ def test_the_manifest_records_the_metric(tmp_path: Path) -> None:
         edit = run_search(lm_of("gptj"), calibration, settings, "tiny", "tiny").edit
         assert edit.task is not None
         assert edit.search is not None
-        found[name] = edit.task["metric"], edit.search["asked"]["task"]["metric"], edit.digest()
+        assert edit.search.asked is not None
+        found[name] = edit.task.metric, edit.search.asked.task.metric, edit.digest()
     assert found["acc"][:2] == ("acc", "acc")
     assert found["acc_norm"][:2] == ("acc_norm", "acc_norm")
     assert found["acc"][2] != found["acc_norm"][2]

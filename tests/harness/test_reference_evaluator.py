@@ -218,7 +218,7 @@ def test_a_search_on_a_generation_task_ends_in_a_manifest(
     assert len({outcome.nll for outcome in (result.unedited, *result.outcomes)}) == 3
     assert isinstance(result.edit, Edit)
     assert result.edit.task is not None
-    assert result.edit.task["name"] == "cti_counterfact"
-    assert result.edit.task["dataset"]["revision"].startswith("sha256:")
+    assert result.edit.task.name == "cti_counterfact"
+    assert (result.edit.task.dataset.revision or "").startswith("sha256:")
     assert all(torch.equal(before[name], tensor) for name, tensor in lm.model.state_dict().items())
     result.edit.write(tmp_path / "tiny.json")

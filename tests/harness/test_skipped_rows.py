@@ -12,7 +12,7 @@ from cti_edits.errors import EditError
 from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.row_hashes import doc_hash
 from tests.conftest import Run
-from tests.support.edits import edit_of
+from tests.support.edits import SEARCH, edit_of
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import tiny_model
 
@@ -55,11 +55,8 @@ def rows(tasks: Path, name: str = TASK) -> list[Any]:
 
 def searched_on(found: list[Any], llama: Path, numbers: tuple[int, ...] = SEARCHED, **changes: Any) -> Edit:
     """An edit whose manifest says that it was searched on these rows."""
-    search = {
-        "preset": None, "seed": 0, "samples": len(numbers), "sample_ids_sha256": "0" * 64, "evaluated_on": len(numbers),
-        "top_q": 1, "clusters": [1], "rates": [0.5], "matrices": ["U_in"], "candidates": 1,
-        "row_hashes": "".join(sorted(doc_hash(found[number])[:12] for number in numbers)),
-    }  # fmt: skip
+    hashes = "".join(sorted(doc_hash(found[number])[:12] for number in numbers))
+    search = dataclasses.replace(SEARCH, samples=len(numbers), row_hashes=hashes)
     edit = edit_of(tiny_model("llama"), ("U_in", 1, 4, 0.2), base_id=str(llama))
     return dataclasses.replace(edit, search=search, **changes)
 

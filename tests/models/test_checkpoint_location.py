@@ -29,7 +29,7 @@ from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.checkpoint_location import CheckpointLocation, checkpoint_location
 from cti_edits.models.identity import checkpoint_of, identity_of
-from tests.support.edits import matrix_edit
+from tests.support.edits import SEARCH, matrix_edit
 from tests.support.tiny_models import INNER, LAYERS, VOCABULARY, WIDTH, save_checkpoint, tiny_model
 
 NAME = "model.layers.1.mlp.gate_proj.weight"
@@ -109,8 +109,9 @@ def test_an_edit_that_was_searched_in_a_subfolder_says_so_itself(
     from_hub: bool, folder: Path, hub: Callable[[Path], str], tmp_path: Path
 ) -> None:
     place = hub(folder) if from_hub else str(folder)
-    asked = Asked(model=AskedModel(pretrained=place, subfolder="a/inner")).to_json()
-    edit = dataclasses.replace(recorded(place, subfolder="a/inner"), search={"asked": asked})
+    asked = Asked(model=AskedModel(pretrained=place, subfolder="a/inner"))
+    search = dataclasses.replace(SEARCH, asked=asked)
+    edit = dataclasses.replace(recorded(place, subfolder="a/inner"), search=search)
     assert apply(edit, loaded(place, subfolder="a/inner")).verified
     with pytest.raises(BaseMismatchError):
         apply(edit, loaded(place, subfolder="b"), subfolder="b")

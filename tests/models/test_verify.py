@@ -13,7 +13,7 @@ from cti_edits.errors import CheckpointError, FitError
 from cti_edits.models.base_match import Verdict
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.verify import TensorCheck, base_checkpoint, exit_code, stored_matrix, verify
-from tests.support.edits import edit_of, entry, recorded
+from tests.support.edits import SEARCH, edit_of, entry, recorded
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 
@@ -77,8 +77,8 @@ def test_a_checkpoint_that_does_not_say_what_it_is(edit: Edit, base: Path, tmp_p
 
 def test_the_edit_s_own_subfolder_holds_for_its_own_base_alone(base: Path, tmp_path: Path) -> None:
     place = str(base.parent)
-    asked = Asked(model=AskedModel(pretrained=place, subfolder="inner")).to_json()
-    edit = dataclasses.replace(edit_of(tiny_model("gpt2"), base_id=place), search={"asked": asked})
+    search = dataclasses.replace(SEARCH, asked=Asked(model=AskedModel(pretrained=place, subfolder="inner")))
+    edit = dataclasses.replace(edit_of(tiny_model("gpt2"), base_id=place), search=search)
     assert base_checkpoint(edit, None, None).config["model_type"] == "gpt2"
     assert base_checkpoint(edit, place, None).config["model_type"] == "gpt2"
     assert base_checkpoint(edit, place, None, subfolder="").config == {}

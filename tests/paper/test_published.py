@@ -89,17 +89,19 @@ def test_each_says_where_it_comes_from(name: str) -> None:
 
     found = [{"matrix": m.matrix, "layer": m.layer, "rho": m.rho, "clusters": m.clusters} for m in edit.edits]
     assert found == ([] if printed is None else [printed])
-    assert edit.provenance["source"] == f"{PAPER} {source}"
-    assert edit.results["reported"]["source"] == f"{PAPER} {reported_in}"
-    assert edit.results["reported"]["baseline"] == pytest.approx(baseline / 100, abs=1e-12)
-    assert edit.results["reported"]["edited"] == pytest.approx(percent / 100, abs=1e-12)
-    assert edit.results["calibration"] is None
-    assert edit.results["test"] is None
+    assert edit.provenance.source == f"{PAPER} {source}"
+    reported = edit.results.reported
+    assert reported is not None
+    assert reported.source == f"{PAPER} {reported_in}"
+    assert reported.baseline == pytest.approx(baseline / 100, abs=1e-12)
+    assert reported.edited == pytest.approx(percent / 100, abs=1e-12)
+    assert edit.results.calibration is None
+    assert edit.results.test is None
     assert edit.search is None
     assert edit.metadata["preset"] == preset
     assert edit.task is not None
     masked = model == "roberta" and task != "epistemic_reasoning"
-    assert edit.task["name"] == f"cti_{task}" + ("_masked" if masked else "")
+    assert edit.task.name == f"cti_{task}" + ("_masked" if masked else "")
 
 
 def test_shares_are_written_as_the_decimals_that_they_are() -> None:

@@ -232,7 +232,7 @@ def test_a_search_with_either_evaluator_gives_one_manifest(model_type: str, task
         assert other.digest() == first.digest()
         assert other.edits == first.edits
         for part in ("calibration", "test"):
-            ours, theirs = dict(other.results[part]), dict(first.results[part])
+            ours, theirs = other.results.to_json()[part], first.results.to_json()[part]
             assert ours.pop("ci95", None) == theirs.pop("ci95", None)
             assert ours == pytest.approx(theirs, abs=2e-5)
 

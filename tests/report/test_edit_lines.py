@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cti_edits.artifact.manifest import Edit, load
+from cti_edits.artifact.records import Measurement
 from cti_edits.report.edit_lines import manifest_lines, measurement_lines, model_lines, wrapped
 from tests.support.edits import EDIT_1, edit, edit_of, entry, full
 from tests.support.tiny_models import save_checkpoint, tiny_model
@@ -100,7 +101,7 @@ def test_a_heading_has_no_value() -> None:
 
 
 def test_a_difference_without_interval_is_shown_without() -> None:
-    measured = {"n": 10, "baseline": 0.5, "edited": 0.6, "majority_class": 0.5}
+    measured = Measurement(n=10, baseline=0.5, edited=0.6, majority_class=0.5)
     lines = dict(measurement_lines("test", measured))
     assert lines["  difference"] == "+10.0 points"
     assert list(lines) == ["test: 10 examples; intervals are of 95 %", "  base model", "  edited", "  majority",

@@ -13,6 +13,7 @@ import yaml
 
 from cti_edits import __version__
 from cti_edits.artifact.manifest import Edit, load
+from cti_edits.artifact.records import DatasetRecord, TaskRecord
 from cti_edits.paths import folder
 from cti_edits.report.how_to_use import how_to_use, is_ours, public_requirement
 from tests.conftest import ROOT, Run
@@ -23,9 +24,7 @@ GIT = {"vcs": "git", "commit_id": COMMIT, "requested_revision": "main"}
 
 
 def of_task(name: str) -> Edit:
-    return dataclasses.replace(
-        TWO, task={"name": name, "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}
-    )
+    return dataclasses.replace(TWO, task=TaskRecord(name, DatasetRecord(id=None, revision=None, split=None), "acc"))
 
 
 def command(edit: Edit) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cti_edits.artifact.manifest import BaseModel, Edit, load
+from cti_edits.artifact.records import DatasetRecord, Reported, Results, TaskRecord
 from cti_edits.report.model_card import model_card
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
@@ -24,7 +25,7 @@ def body(edit: Edit) -> str:
 
 
 def test_the_front_matter() -> None:
-    task = {"name": "cti_fever", "dataset": {"id": "o/data", "revision": "abc", "split": "test"}, "metric": "acc"}
+    task = TaskRecord("cti_fever", DatasetRecord("o/data", "abc", "test"), "acc")
     front = front_matter(model_card(dataclasses.replace(TWO, task=task), "owner/name", "apache-2.0"))
     (index,) = front.pop("model-index")
     assert front == {
@@ -39,19 +40,20 @@ def test_the_front_matter() -> None:
     assert index == {"name": TWO.name}
     assert result["task"] == {"type": "text-generation", "name": "cti_fever"}
     assert result["dataset"] == {"name": "cti_fever", "type": "o/data", "split": "test", "revision": "abc"}
-    test = TWO.results["test"]
+    test = TWO.results.test
+    assert test is not None
     assert [(one["type"], one["value"]) for one in result["metrics"]] == [
-        ("accuracy", test["edited"]), ("accuracy", test["baseline"]), ("accuracy", test["majority_class"])
+        ("accuracy", test.edited), ("accuracy", test.baseline), ("accuracy", test.majority_class)
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", [{"task": None}, {"results": {"calibration": TWO.results["test"], "test": None}}])
+@pytest.mark.parametrize("changes", [{"task": None}, {"results": Results(calibration=TWO.results.test, test=None)}])
 def test_what_was_not_measured_on_new_rows_is_not_in_the_index(changes: dict[str, Any]) -> None:
     assert "model-index" not in front_matter(model_card(dataclasses.replace(TWO, **changes), "owner/name"))
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    task = {"name": "x", "dataset": {"id": "a-local-file.json", "revision": None, "split": None}, "metric": "acc"}
+    task = TaskRecord("x", DatasetRecord("a-local-file.json", revision=None, split=None), "acc")
     front = front_matter(model_card(dataclasses.replace(TWO, task=task), "owner/name"))
     assert "license" not in front
     assert "datasets" not in front
@@ -62,7 +64,7 @@ def test_the_body_says_what_it_does_and_how_to_use_it() -> None:
     assert f"`{TWO.digest()}`" in text
     assert "| `model.layers.0.mlp.gate_proj` | U_in | 0 | 50 × 32 | 4 | 0.25 | 3 of 12 to 13 | 33.4 % |" in text
     assert TWO.task is not None
-    assert f"    lm_eval --model cti --model_args edit=owner/name --tasks {TWO.task['name']} " in text
+    assert f"    lm_eval --model cti --model_args edit=owner/name --tasks {TWO.task.name} " in text
 
 
 def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
@@ -78,7 +80,7 @@ def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
     )
     assert "On the test part, which the search did not see: 10,000 examples" in text
     assert "not measured here: " in text
-    without = body(dataclasses.replace(TWO, results={"calibration": None, "test": None}))
+    without = body(dataclasses.replace(TWO, results=Results(calibration=None, test=None)))
     assert "**not measured** on rows that the search did not see" in without
 
 
@@ -112,7 +114,8 @@ def test_rows_that_are_assigned_by_subspaces_are_called_so() -> None:
 
 
 def test_another_metric_is_called_by_its_name() -> None:
-    edit = dataclasses.replace(TWO, task={**(TWO.task or {}), "metric": "exact_match"})
+    assert TWO.task is not None
+    edit = dataclasses.replace(TWO, task=dataclasses.replace(TWO.task, metric="exact_match"))
     assert "| | exact\\_match | interval |" in body(edit)
     (index,) = front_matter(model_card(edit, "owner/name"))["model-index"]
     assert index["results"][0]["metrics"][0]["type"] == "exact_match"
@@ -130,7 +133,7 @@ def test_text_of_the_manifest_is_text_in_the_card() -> None:
         TWO,
         description=hostile,
         base_model=BaseModel("a: b # `c`", "v`1", "Model", None),
-        results={**TWO.results, "reported": {"source": "<b> | x", "baseline": 0.1, "edited": 0.2}},
+        results=dataclasses.replace(TWO.results, reported=Reported("<b> | x", 0.1, 0.2)),
     )
     card = model_card(edit, "owner/name")
     assert front_matter(card)["base_model"] == "a: b # `c`"

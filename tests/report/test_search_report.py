@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cti_edits.artifact.manifest import load
+from cti_edits.artifact.records import DatasetRecord
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
@@ -41,7 +42,7 @@ def report(
     calibration = CalibrationSet(
         None,
         "[red]cti\x07",
-        {},
+        DatasetRecord(id=None, revision=None, split=None),
         tuple(range(N)),
         (),
         gold,

@@ -44,7 +44,7 @@ def test_a_search_on_rows_of_ones_own(model_type: str, rows: list[dict[str, Any]
     edit = result.edit
     assert edit.task is not None
     assert edit.search is not None
-    assert (edit.search["samples"], edit.search["candidates"]) == (len(rows), 8)
+    assert (edit.search.samples, edit.search.candidates) == (len(rows), 8)
     assert edit.name == f"{model_type}_rows"
     assert len(result.unedited.correct) == len(rows)
     assert model.training
@@ -68,17 +68,24 @@ def test_a_masked_model_fills_the_mask() -> None:
     assert result.edit.base_model.architecture == "RobertaForMaskedLM"
 
 
+def measured_rows(result: cti_edits.SearchResult) -> tuple[int, int]:
+    """How many calibration rows and test rows the figures are from."""
+    results = result.edit.results
+    assert results.calibration is not None
+    assert results.test is not None
+    return results.calibration.n, results.test.n
+
+
 def test_rows_that_were_not_drawn_are_the_test_part() -> None:
     result = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, final=True)
-    assert result.edit.results["calibration"]["n"] == 8
-    assert result.edit.results["test"]["n"] == len(ANSWERS) - 8
+    assert measured_rows(result) == (8, len(ANSWERS) - 8)
     limited = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, final=True, final_limit=5)
-    assert limited.edit.results["test"]["n"] == 5
+    assert measured_rows(limited) == (8, 5)
 
 
 def test_test_rows_of_ones_own() -> None:
     result = search(tiny_model("gptj"), rows=ANSWERS[:6], test_rows=ANSWERS[6:], final=True)
-    assert (result.edit.results["calibration"]["n"], result.edit.results["test"]["n"]) == (6, 14)
+    assert measured_rows(result) == (6, 14)
 
 
 def test_rows_from_a_file_are_recorded_by_their_hash(tmp_path: Path) -> None:
@@ -87,9 +94,8 @@ def test_rows_from_a_file_are_recorded_by_their_hash(tmp_path: Path) -> None:
     edit = search(tiny_model("gptj"), rows=file).edit
     assert edit.name == "gptj_animals"
     assert edit.task is not None
-    dataset = edit.task["dataset"]
-    assert dataset["id"] == "animals.jsonl"
-    assert dataset["revision"].startswith("sha256:")
+    assert edit.task.dataset.id == "animals.jsonl"
+    assert (edit.task.dataset.revision or "").startswith("sha256:")
     assert edit.digest() != search(tiny_model("gptj"), rows=ANSWERS).edit.digest()
 
 
@@ -103,7 +109,7 @@ def test_a_preset_and_its_overrides() -> None:
         tiny_model("gptj"), rows=ANSWERS[:4], preset="laser-100g-100e", top_q=1, clusters=[1], rates=[0.3]
     ).edit
     assert edit.search is not None
-    assert (edit.search["preset"], edit.search["candidates"]) == (None, 1)
+    assert (edit.search.preset, edit.search.candidates) == (None, 1)
 
 
 @pytest.mark.parametrize(

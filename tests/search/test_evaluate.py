@@ -48,12 +48,12 @@ def test_the_size_is_by_the_kind_of_device_alone() -> None:
 @pytest.mark.parametrize(("rows", "tokens"), [(None, ROW_TOKENS), (3, 3 * ROW_TOKENS)])
 def test_the_manifest_records_the_size(rows: int | None, tokens: int, tmp_path: Path) -> None:
     recorded = search(tmp_path, rows).edit.provenance
-    assert recorded["batch_tokens"] == tokens
+    assert recorded.batch_tokens == tokens
 
 
 def test_the_reference_evaluator_has_no_such_size(tmp_path: Path) -> None:
     recorded = search(tmp_path, evaluator="reference").edit.provenance
-    assert "batch_tokens" not in recorded
+    assert recorded.batch_tokens is None
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def test_where_the_memory_is_exhausted_on_the_way_all_are_evaluated_at_the_small
     with memory_exhausted_once(monkeypatch, at_call=4) as measured:
         shrunk = search(tmp_path, 2, notes)
     recorded = shrunk.edit.provenance
-    assert recorded["batch_tokens"] == ROW_TOKENS
+    assert recorded.batch_tokens == ROW_TOKENS
     (line,) = [line for line in notes.lines if "starts again" in line]
     assert f"batches have {ROW_TOKENS} tokens now, they had {2 * ROW_TOKENS}" in line
     # Four before, and then the unedited model and every candidate.

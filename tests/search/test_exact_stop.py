@@ -40,7 +40,7 @@ def test_the_winner_is_the_same(task: str, seed: int, tmp_path: Path) -> None:
     assert set(exact.outcomes) <= set(every.outcomes)
     assert exact.edit.search is not None
     assert every.edit.search is not None
-    assert exact.edit.search["candidates"] == every.edit.search["candidates"]
+    assert exact.edit.search.candidates == every.edit.search.candidates
     assert exact.stopped
 
 

@@ -40,12 +40,12 @@ def test_both_models_on_the_same_rows(evaluator: EvaluatorName, test_part: Calib
         edited = reference.evaluate()
     assert base.correct != edited.correct, "the edit changes no answer, so this test shows nothing"
     found = measure(Session(lm, evaluator), test_part, edit, Silent())
-    assert (found["n"], found["baseline"], found["edited"]) == (10, base.accuracy, edited.accuracy)
-    assert found["baseline_nll"] == pytest.approx(base.nll, abs=1e-5)
-    assert found["edited_nll"] == pytest.approx(edited.nll, abs=1e-5)
-    assert found["ci95"] == list(paired_interval(base.correct, edited.correct))
-    assert found["p_value"] == mcnemar_p_value(base.correct, edited.correct)
-    assert found["majority_class"] == test_part.majority_class
+    assert (found.n, found.baseline, found.edited) == (10, base.accuracy, edited.accuracy)
+    assert found.baseline_nll == pytest.approx(base.nll, abs=1e-5)
+    assert found.edited_nll == pytest.approx(edited.nll, abs=1e-5)
+    assert found.ci95 == paired_interval(base.correct, edited.correct)
+    assert found.p_value == mcnemar_p_value(base.correct, edited.correct)
+    assert found.majority_class == test_part.majority_class
     assert all(torch.equal(tensor, former[name]) for name, tensor in lm.model.state_dict().items())
 
 
@@ -55,8 +55,8 @@ def test_an_empty_edit_is_evaluated_once(test_part: CalibrationSet) -> None:
     lm.model.register_forward_pre_hook(lambda *_: calls.append(0))
     session = Session(lm)
     found = measure(session, test_part, edit_of(lm.model), Silent())
-    assert (found["baseline"], found["baseline_nll"]) == (found["edited"], found["edited_nll"])
-    assert found["p_value"] == 1.0
+    assert (found.baseline, found.baseline_nll) == (found.edited, found.edited_nll)
+    assert found.p_value == 1.0
     once = len(calls)
     calls.clear()
     measure(session, test_part, edit_of(lm.model, *PLACES), Silent())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.harness.calibration import draw, load_task
 from cti_edits.harness.prompting import Prompting
@@ -40,6 +41,12 @@ def searched(task: Any, prompting: Prompting | None = None, **arguments: Any) ->
     return run_search(lm_of("gptj", **arguments), calibration, SETTINGS, "tiny", "tiny").edit
 
 
+def asked_by(edit: Edit) -> Asked:
+    assert edit.search is not None
+    assert edit.search.asked is not None
+    return edit.search.asked
+
+
 def from_file(folder: Path, rows: list[dict[str, Any]]) -> Any:
     path = folder / f"rows{len(list(folder.iterdir()))}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -56,9 +63,9 @@ def test_rows_that_changed_under_the_same_numbers(tmp_path: Path) -> None:
     again = searched(from_file(tmp_path, ROWS))
     assert first.search is not None
     assert second.search is not None
-    assert first.search["sample_ids_sha256"] == second.search["sample_ids_sha256"]
-    assert first.search["asked"]["task"]["rows_sha256"] != second.search["asked"]["task"]["rows_sha256"]
-    assert first.search["row_hashes"] != second.search["row_hashes"]
+    assert first.search.sample_ids_sha256 == second.search.sample_ids_sha256
+    assert asked_by(first).task.rows_sha256 != asked_by(second).task.rows_sha256
+    assert first.search.row_hashes != second.search.row_hashes
     assert first.digest() != second.digest()
     assert first.digest() == again.digest()
 
@@ -77,9 +84,8 @@ def test_searches_that_were_asked_differently(
 ) -> None:
     task = from_file(tmp_path, ROWS)
     plain, other = searched(task), searched(task, prompting, **arguments)
-    assert plain.search is not None
-    assert other.search is not None
-    assert plain.search["asked"]["prompt"].get(field) != other.search["asked"]["prompt"][field]
+    found = {one.field: one for one in asked_by(plain).differences(asked_by(other))}
+    assert found[field].second is not None
     assert plain.digest() != other.digest()
 
 
@@ -93,7 +99,8 @@ def test_all_rows_that_the_search_saw_are_recorded(tmp_path: Path) -> None:
         lm_of("gptj"), chosen.evaluations, settings, "tiny", "tiny", gradient_examples=chosen.gradients
     ).edit
     assert edit.search is not None
-    hashes = edit.search["row_hashes"]
+    hashes = edit.search.row_hashes
+    assert hashes is not None
     found = [hashes[start : start + 12] for start in range(0, len(hashes), 12)]
     assert found == sorted({digest[:12] for digest in chosen.evaluations.row_hashes})
     assert len(found) == 10
@@ -116,17 +123,16 @@ def test_the_command_asks_as_it_is_told(run_command: Run, llama: Path, tmp_path:
     done = run_command(*words, *asking, "--model_args", '{"max_length": 60}', "--output", str(tmp_path / "a.json"))
     assert done.returncode == 0, done.stderr
     edit = load(tmp_path / "a.json")
-    assert edit.search is not None
-    asked = edit.search["asked"]
-    assert asked["prompt"]["num_fewshot"] == 1
-    assert asked["prompt"]["system_instruction"] == "Be brief."
-    assert asked["prompt"]["max_length"] == 60
-    assert asked["prompt"]["fewshot_seed"] == 1234
-    assert asked["task"]["task"] == name
-    assert asked["model"]["pretrained"] == str(llama)
-    assert edit.provenance["batch_tokens"] == 512
+    asked = asked_by(edit)
+    assert asked.prompt.num_fewshot == 1
+    assert asked.prompt.system_instruction == "Be brief."
+    assert asked.prompt.max_length == 60
+    assert asked.prompt.fewshot_seed == 1234
+    assert asked.task.task == name
+    assert asked.model.pretrained == str(llama)
+    assert edit.provenance.batch_tokens == 512
     # Nothing of where and how fast it ran.
-    assert "device" not in json.dumps(edit.search)
+    assert "device" not in json.dumps(edit.to_json()["search"])
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,9 @@ def test_the_capitals_search_ends_in_a_manifest(lm: Any, tmp_path: Path) -> None
     read = load(result.edit.write(tmp_path / "tiny.json"))
     assert read == result.edit
     assert read.search is not None
-    assert (read.search["samples"], read.search["evaluated_on"], read.search["candidates"]) == (8, 8, 8)
-    assert (read.search["top_q"], read.search["preset"], read.search["seed"]) == (2, None, 0)
-    assert read.results["test"] is None
+    assert (read.search.samples, read.search.evaluated_on, read.search.candidates) == (8, 8, 8)
+    assert (read.search.top_q, read.search.preset, read.search.seed) == (2, None, 0)
+    assert read.results.test is None
     if best.candidate is not None:
         (one,) = read.edits
         assert (one.matrix, one.layer) == (best.candidate.target.matrix, best.candidate.target.layer)
@@ -168,7 +168,7 @@ def test_one_seed_gives_one_manifest(lm: Any, tasks: str) -> None:
     other = searched(lm, task, dataclasses.replace(settings, seed=6))
     assert other.edit.search is not None
     assert first.edit.search is not None
-    assert other.edit.search["sample_ids_sha256"] != first.edit.search["sample_ids_sha256"]
+    assert other.edit.search.sample_ids_sha256 != first.edit.search.sample_ids_sha256
 
 
 def test_the_edit_is_empty_where_nothing_beats_the_base(lm: Any, tasks: str) -> None:
@@ -176,9 +176,10 @@ def test_the_edit_is_empty_where_nothing_beats_the_base(lm: Any, tasks: str) -> 
     result = searched(lm, load_task("two_parts", tasks), settings, final=True)
     assert result.best is result.unedited
     assert result.edit.edits == ()
-    test = result.edit.results["test"]
-    assert test["baseline"] == test["edited"]
-    assert test["p_value"] == 1.0
+    test = result.edit.results.test
+    assert test is not None
+    assert test.baseline == test.edited
+    assert test.p_value == 1.0
 
 
 def test_top_q_are_the_matrices_with_the_most_negative_scores(lm: Any, tasks: str) -> None:
@@ -230,9 +231,9 @@ def test_presets_on_the_whole_validation_part(
     assert len(result.outcomes) == matrices * len(clusters)
     assert len(result.unedited.correct) == evaluated_rows
     assert result.edit.search is not None
-    assert result.edit.search["samples"] == gradient_rows
-    assert result.edit.search["evaluated_on"] == evaluated_rows
-    assert result.edit.search["top_q"] == (None if matrices == len(EVERY) else matrices)
+    assert result.edit.search.samples == gradient_rows
+    assert result.edit.search.evaluated_on == evaluated_rows
+    assert result.edit.search.top_q == (None if matrices == len(EVERY) else matrices)
 
 
 def test_gradients_on_a_sample_and_evaluations_on_the_whole_part(lm: Any, tasks: str) -> None:
@@ -244,9 +245,9 @@ def test_gradients_on_a_sample_and_evaluations_on_the_whole_part(lm: Any, tasks:
     assert set(chosen.gradients.doc_ids) < set(chosen.evaluations.doc_ids)
     result = searched(lm, task, settings)
     assert result.edit.search is not None
-    assert result.edit.search["samples"] == 5
-    assert result.edit.search["sample_ids_sha256"] == chosen.gradients.ids_sha256
-    assert result.edit.search["evaluated_on"] == 20
+    assert result.edit.search.samples == 5
+    assert result.edit.search.sample_ids_sha256 == chosen.gradients.ids_sha256
+    assert result.edit.search.evaluated_on == 20
     # seven are wanted, and there are six
     assert len(result.outcomes) == 6
 
@@ -274,7 +275,7 @@ def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm:
 def test_a_preset_as_it_is_is_recorded(lm: Any, tasks: str) -> None:
     result = searched(lm, load_task("two_parts", tasks), preset("laser", seed=4))
     assert result.edit.search is not None
-    assert result.edit.search["preset"] == "laser"
+    assert result.edit.search.preset == "laser"
     assert len(result.outcomes) + len(result.stopped) == 6 * 9
 
 
@@ -287,21 +288,23 @@ def test_final_measures_the_test_part(lm: Any, tasks: str, name: str, start: int
     settings = SearchSettings(samples=6, top_q=6, clusters=(1,), rates=(0.1, 0.05), seed=2)
     result = searched(lm, task, settings, final=True, limit=limit)
     assert result.edit.edits
-    test = result.edit.results["test"]
+    test = result.edit.results.test
+    assert test is not None
     rows = list(task.dataset["test"])[start:][:limit]
     baseline = right_answers(lm, rows)
     with applied(result.edit, lm.model):
         edited = right_answers(lm, rows)
-    assert test["n"] == len(rows)
-    assert test["baseline"] == pytest.approx(sum(baseline) / len(rows))
-    assert test["edited"] == pytest.approx(sum(edited) / len(rows))
+    assert test.n == len(rows)
+    assert test.baseline == pytest.approx(sum(baseline) / len(rows))
+    assert test.edited == pytest.approx(sum(edited) / len(rows))
     zeros = sum(row["gold"] == 0 for row in rows)
-    assert test["majority_class"] == pytest.approx(max(zeros, len(rows) - zeros) / len(rows))
+    assert test.majority_class == pytest.approx(max(zeros, len(rows) - zeros) / len(rows))
     gained = sum(e and not b for b, e in zip(baseline, edited, strict=True))
     lost = sum(b and not e for b, e in zip(baseline, edited, strict=True))
     assert gained + lost > 0, "the edit changes no answer, so this test shows nothing"
-    assert test["p_value"] == pytest.approx(exact_mcnemar(gained, lost))
-    low, high = test["ci95"]
+    assert test.p_value == pytest.approx(exact_mcnemar(gained, lost))
+    assert test.ci95 is not None
+    low, high = test.ci95
     assert low <= (sum(edited) - sum(baseline)) / len(rows) <= high
     assert low > -1
     assert high < 1
@@ -342,8 +345,9 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     assert "test part: 9 examples; intervals are of 95 %\n" in result.stdout
     edit = load(output)
     assert edit.search is not None
-    assert (edit.search["preset"], edit.search["top_q"], edit.search["candidates"]) == (None, None, 6)
-    assert edit.results["test"]["n"] == 9
+    assert (edit.search.preset, edit.search.top_q, edit.search.candidates) == (None, None, 6)
+    assert edit.results.test is not None
+    assert edit.results.test.n == 9
 
 
 @pytest.mark.parametrize(

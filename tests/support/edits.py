@@ -12,6 +12,7 @@ import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 
@@ -22,6 +23,20 @@ EDIT_1 = Path(__file__).parents[1] / "data" / "edit-1"
 def full() -> dict[str, Any]:
     """A fresh copy of the manifest that has every field but those of what was asked."""
     return dict(json.loads((EDIT_1 / "every_field.json").read_text(encoding="utf-8")))
+
+
+SEARCH = SearchRecord(
+    preset=None,
+    seed=0,
+    samples=4,
+    sample_ids_sha256="0" * 64,
+    top_q=1,
+    clusters=(1,),
+    rates=(0.5,),
+    matrices=("U_in",),
+    candidates=1,
+)
+"""A search of a few rows that recorded neither them nor what it asked."""
 
 
 def matrix_edit(

@@ -140,9 +140,11 @@ def run(search: RecordedSearch, folder: Path, exact_stop: bool) -> SearchResult:
 
 def digest(edit: Edit) -> str:
     """An edit's digest without the hash of its tokenizer, which depends on the release of tokenizers too."""
-    recorded: dict[str, Any] = edit.to_json()["search"]
-    del recorded["asked"]["model"]["tokenizer"]
-    return dataclasses.replace(edit, search=recorded).digest()
+    assert edit.search is not None
+    assert edit.search.asked is not None
+    model = dataclasses.replace(edit.search.asked.model, tokenizer=None)
+    asked = dataclasses.replace(edit.search.asked, model=model)
+    return dataclasses.replace(edit, search=dataclasses.replace(edit.search, asked=asked)).digest()
 
 
 def record(result: SearchResult) -> dict[str, Any]:
