@@ -55,7 +55,8 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.runner import run_search
 

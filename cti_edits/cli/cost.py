@@ -88,6 +88,7 @@ def _dataset_size(task: str | None, given: int | None, kind: Kind) -> tuple[int,
     if short in sizes:
         return sizes[short], " (the paper's count)"
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.harness.calibration import load_task, row_count
+    from cti_edits.harness.calibration import row_count
+    from cti_edits.harness.tasks import load_task
 
     return row_count(load_task(task, kind=kind)), ""

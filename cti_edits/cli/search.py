@@ -116,9 +116,10 @@ def search(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.files import check_writable
-    from cti_edits.harness.calibration import final_part, load_task
+    from cti_edits.harness.calibration import final_part
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.prompting import Prompting
+    from cti_edits.harness.tasks import load_task
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import hashlib
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lm_eval.utils import hash_string
 
-from cti_edits.errors import EditError, printable
-from cti_edits.harness.benchmark_rows import Source, first_line, quiet_hub
+from cti_edits.errors import EditError
+from cti_edits.harness.benchmark_rows import Source
 from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
-from cti_edits.models.architectures import Kind
-from cti_edits.paths import folder
 from cti_edits.stats import majority_class
 
 # A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
@@ -77,85 +72,6 @@ class CalibrationSet:
     def ids_sha256(self) -> str:
         """Hash of the row numbers, joined by commas, so that two searches can be told to have seen the same rows."""
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
-
-
-def load_task(
-    name: str,
-    include_path: str | None = None,
-    kind: Kind = "causal",
-    metadata: Mapping[str, Any] | None = None,
-) -> Any:
-    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
-
-    Args:
-        name: a task of ours, of lm-eval or of ``include_path``.
-        include_path: a folder with more tasks.
-        kind: which models the task's prompt is to be for.
-        metadata: lm-eval's, for tasks whose rows depend on it.
-
-    Raises:
-        EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
-            cannot be loaded.
-    """
-    paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
-    if include_path and not Path(include_path).is_dir():
-        raise EditError(f"include_path: {printable(include_path)}: expected a folder with task files")
-    found, manager = _find(name, _ours(name, kind), paths, metadata)
-    _check_single(found, manager)
-    _check_kind(found, kind, manager)
-    try:
-        with quiet_hub():
-            return manager.load([found])["tasks"][found]
-    except EditError:
-        raise
-    except Exception as error:
-        # Whatever a task's own code, its file or a data set's host may raise.
-        raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
-
-
-def _ours(name: str, kind: Kind) -> list[str]:
-    return [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"]
-
-
-def _find(name: str, ours: list[str], paths: list[str], metadata: Mapping[str, Any] | None) -> tuple[str, Any]:
-    """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
-    from lm_eval.tasks import TaskManager
-
-    # lm-eval's own index takes seconds to build; ours alone is looked at first.
-    for include_defaults in (False, True):
-        manager = TaskManager(include_path=paths, include_defaults=include_defaults, metadata=dict(metadata or {}))
-        for candidate in (*ours, name):
-            if candidate in manager.task_index:
-                return candidate, manager
-    known = manager.all_tasks
-    near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
-    raise EditError(f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-
-
-def _check_single(name: str, manager: Any) -> None:
-    """Refuse a group or a tag."""
-    if name in manager.all_subtasks:
-        return
-    entry = manager.task_index[name]
-    listed = (entry.cfg or {}).get("task") or sorted(entry.tags)
-    members = [member for member in ([listed] if isinstance(listed, str) else listed) if isinstance(member, str)]
-    raise EditError(
-        f"{printable(name)} is a group of tasks; a search needs one task"
-        + (f", such as {printable(members[0])}" if members else "")
-    )
-
-
-def _check_kind(name: str, kind: Kind, manager: Any) -> None:
-    """Refuse a task whose file says that its prompt is for the other kind of model."""
-    metadata = (manager.task_index[name].cfg or {}).get("metadata")
-    wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None
-    if wanted not in ("causal", "masked") or wanted == kind:
-        return
-    other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
-    raise EditError(
-        f"{printable(name)} is for {wanted} language models and this one is {kind}"
-        + (f"; use {printable(other)}" if other in manager.task_index else "")
-    )
 
 
 def validation_part(task: Any, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import GoldRequest, draw, load_task
+from cti_edits.harness.calibration import GoldRequest, draw
+from cti_edits.harness.tasks import load_task
 from tests.support.benchmark_files import WIKIDATA, write_jsonl, write_local
 from tests.support.small_tasks import write_task
 

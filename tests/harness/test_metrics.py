@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.metrics import Metric, is_right, metric_of
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.space import SearchSettings

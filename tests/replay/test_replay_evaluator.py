@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, load_task
+from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.evaluation import Evaluation
 from cti_edits.harness.questions import Question, UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.models.apply import target_matrix
 from cti_edits.progress import Silent
 from cti_edits.replay import layout, replay_evaluator

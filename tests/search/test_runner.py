@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.cli import app
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import final_part, load_task, row_count, validation_part
+from cti_edits.harness.calibration import final_part, row_count, validation_part
 from cti_edits.harness.lm import load_base, read_base
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrices, target_matrix
 from cti_edits.search.examples import examples
