@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers.utils import cached_file, extract_commit_hash
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from cti_edits.artifact.asked import AskedModel, AskedPrompt
 from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, is_quantization

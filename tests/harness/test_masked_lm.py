@@ -128,8 +128,7 @@ class Direct:
         return float(chosen.sum()), bool((logprobs.argmax(-1) == wanted).all())
 
     def generation(self, context: str) -> str:
-        text: str = self.tokenizer.decode(self.logits(context).argmax(-1).tolist(), skip_special_tokens=True)
-        return text
+        return str(self.tokenizer.decode(self.logits(context).argmax(-1).tolist(), skip_special_tokens=True))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, "auto"])
