@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from cti_edits.artifact.asked import Asked, Difference
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
+from cti_edits.harness.task import Task
 
 logger = logging.getLogger("cti_edits")
 
@@ -65,7 +65,7 @@ def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[st
     return True
 
 
-def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool) -> None:
+def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Task], as_multiturn: bool) -> None:
     """Warn of what lm-eval's evaluator is about to ask of the edit's own task, and the search had otherwise.
 
     That is the number of few-shot examples, whether they are turns, and arguments of generation.

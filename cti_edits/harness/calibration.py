@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import random
 from dataclasses import dataclass
-from typing import Any
 
 from lm_eval.utils import hash_string
 
@@ -18,6 +17,7 @@ from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
+from cti_edits.harness.task import Doc, Task, by_row
 from cti_edits.stats import majority_class
 
 # A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
@@ -54,7 +54,7 @@ class CalibrationSet:
         prompt_hashes: its ``prompt_hash`` of each, likewise.
     """
 
-    task: Any
+    task: Task
     name: str
     dataset: dict[str, str | None]
     doc_ids: tuple[int, ...]
@@ -74,7 +74,7 @@ class CalibrationSet:
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
-def validation_part(task: Any, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
+def validation_part(task: Task, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
     """Every example of the validation part of ``task``. Arguments as in `draw`.
 
     Raises:
@@ -85,7 +85,7 @@ def validation_part(task: Any, prompting: Prompting | None = None, metric: str |
 
 
 def final_part(
-    task: Any, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
+    task: Task, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
 ) -> CalibrationSet:
     """Every example of the test part of ``task``, or its first ``limit``.
 
@@ -119,14 +119,14 @@ def final_part(
     )
 
 
-def row_count(task: Any) -> int:
+def row_count(task: Task) -> int:
     """How many rows ``task`` has, validation and test part together."""
     view, rows, _, own_validation = _validation_view(task)
     return rows + len(task.eval_docs) if own_validation else len(view.eval_docs)
 
 
 def draw(
-    task: Any, samples: int, seed: int, prompting: Prompting | None = None, metric: str | None = None
+    task: Task, samples: int, seed: int, prompting: Prompting | None = None, metric: str | None = None
 ) -> CalibrationSet:
     """Draw ``samples`` examples at random, seeded, from the validation part of ``task``.
 
@@ -166,7 +166,7 @@ def draw(
     )
 
 
-def _dataset(task: Any) -> dict[str, str | None]:
+def _dataset(task: Task) -> dict[str, str | None]:
     """Id and revision of a task's rows: what their loader says, else what the task's file asks for."""
     source = getattr(task.dataset, "source", None)
     if isinstance(source, Source):
@@ -174,7 +174,7 @@ def _dataset(task: Any) -> dict[str, str | None]:
     return {"id": task.config.dataset_path, "revision": (task.config.dataset_kwargs or {}).get("revision")}
 
 
-def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
+def _validation_view(task: Task) -> tuple[Task, int, str | None, bool]:
     """A copy of ``task`` that evaluates on its validation part, and how many rows that part has.
 
     A task with validation and test rows keeps them apart already. Of one that has a single set to evaluate on, the
@@ -204,17 +204,14 @@ class _Examples:
     prompt_hashes: tuple[str, ...]
 
 
-def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Examples:
+def _examples(view: Task, doc_ids: tuple[int, ...], prompting: Prompting) -> _Examples:
     prompting.configure(view)
     prompting.build_requests(view, doc_ids)
-    instances: dict[int, list[Any]] = {}
-    for instance in view.instances:
-        instances.setdefault(instance.doc_id, []).append(instance)
+    groups = by_row(view)
     gold, gold_index, rows, prompts = [], [], [], []
     counted: list[str | int] = []
-    choices = {_choices(view, group[0].doc) for group in instances.values()}
-    for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
-        group.sort(key=lambda instance: instance.idx)
+    choices = {_choices(view, group[0].doc) for group in groups}
+    for doc_id, group in zip(doc_ids, groups, strict=True):
         index = _gold_index(view, group[0].doc)
         context, continuation = group[index].args[:2]
         if view.OUTPUT_TYPE == "generate_until":
@@ -231,13 +228,13 @@ def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Exa
     return _Examples(tuple(gold), tuple(gold_index), majority_class(counted), labels, tuple(rows), tuple(prompts))
 
 
-def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:
+def _choices(view: Task, doc: Doc) -> tuple[str, ...] | None:
     if view.OUTPUT_TYPE != "multiple_choice" or view.multiple_input:
         return None
     return tuple(view.doc_to_choice(doc))
 
 
-def _gold_index(view: Any, doc: Any) -> int:
+def _gold_index(view: Task, doc: Doc) -> int:
     if view.OUTPUT_TYPE != "multiple_choice":
         return 0
     target = view.doc_to_text(doc) if view.multiple_input else view.doc_to_target(doc)
@@ -251,7 +248,7 @@ def _gold_index(view: Any, doc: Any) -> int:
     return target
 
 
-def _gold_text(view: Any, doc: Any) -> str:
+def _gold_text(view: Task, doc: Doc) -> str:
     """The answer that a generation is compared with; the first, where several are right."""
     target = view.doc_to_target(doc)
     if isinstance(target, list):

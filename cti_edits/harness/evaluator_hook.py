@@ -8,6 +8,7 @@ from typing import Any
 
 from cti_edits.errors import one_line_in_command
 from cti_edits.harness.skipped_rows import SkippedRows, without
+from cti_edits.harness.task import Task
 
 
 def install() -> None:
@@ -38,11 +39,11 @@ def install() -> None:
     evaluator.evaluate = evaluate
 
 
-def tasks_in(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def tasks_in(tree: object, name: str = "") -> Iterator[tuple[str, Task]]:
     """Names and tasks in what `evaluate` is given: by kind, or nested by group."""
-    from lm_eval.api.task import Task
+    from lm_eval.api.task import Task as LmEvalTask
 
-    if isinstance(tree, Task):
+    if isinstance(tree, LmEvalTask):
         yield name, tree
     elif isinstance(tree, Mapping):
         for key, value in tree.items():

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cti_edits.errors import EditError
-
-Row = Any
-"""A row of a task, as lm-eval has it."""
+from cti_edits.harness.task import Doc, Sampler, Task
 
 
 class OtherRowsSampler:
@@ -21,7 +19,7 @@ class OtherRowsSampler:
     on these. The example that takes the row's place is drawn apart, so that every other draw stays lm-eval's.
     """
 
-    def __init__(self, sampler: Any, leaves_out: bool) -> None:
+    def __init__(self, sampler: Sampler, leaves_out: bool) -> None:
         """Wrap ``sampler``.
 
         Args:
@@ -32,7 +30,7 @@ class OtherRowsSampler:
         self._leaves_out = leaves_out
         self._seed: int | None = None
 
-    def sample(self, n: int, eval_doc: Row = None, **more: Any) -> Sequence[Row]:
+    def sample(self, n: int, eval_doc: Doc | None = None, **more: Any) -> Sequence[Doc]:
         """``n`` rows that are not ``eval_doc``.
 
         Raises:
@@ -57,7 +55,7 @@ class OtherRowsSampler:
         return getattr(self._sampler, name)
 
 
-def leave_out_own_rows(view: Any) -> None:
+def leave_out_own_rows(view: Task) -> None:
     """Give ``view``, a copy of a task, an `OtherRowsSampler`. Old tasks without a sampler see to it themselves."""
     fewshot = getattr(view, "fewshot_cfg", None)
     if fewshot is None or not hasattr(view, "sampler"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+
+from cti_edits.harness.edited_model import EditedHFLM
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -35,7 +36,7 @@ WITHOUT_EFFECT = frozenset(
 )
 """Keys of a generation config that change nothing about the likeliest next token, or that are read here."""
 
-NEUTRAL: Mapping[str, Any] = {
+NEUTRAL: Mapping[str, float] = {
     "num_beams": 1,
     "num_beam_groups": 1,
     "num_return_sequences": 1,
@@ -63,21 +64,21 @@ class GreedyGeneration:
     until: tuple[str, ...]
     ends: frozenset[int]
 
-    def finished(self, lm: Any, tokens: Sequence[int]) -> bool:
+    def finished(self, lm: EditedHFLM, tokens: Sequence[int]) -> bool:
         """Whether nothing that comes after these tokens would be looked at."""
         if len(tokens) >= self.room or tokens[-1] in self.ends:
             return True
         text = lm.tok_decode(list(tokens))
         return any(stop in text for stop in self.until if stop)
 
-    def text(self, lm: Any, tokens: Sequence[int]) -> str:
+    def text(self, lm: EditedHFLM, tokens: Sequence[int]) -> str:
         """What lm-eval makes of the tokens."""
         decoded = lm.tok_decode(list(tokens))
         text: str = postprocess_generated_text(decoded, stop=list(self.until), think_end_token=None)
         return text
 
 
-def greedy_generation(lm: Any, arguments: Mapping[str, Any]) -> GreedyGeneration | None:
+def greedy_generation(lm: EditedHFLM, arguments: Mapping[str, object]) -> GreedyGeneration | None:
     """How `lm` of `lm` continues a request with these generation arguments, or None if it is not plain greedy.
 
     Args:

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cti_edits.artifact.asked import AskedPrompt
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import first_line
+from cti_edits.harness.task import Task
 
 if TYPE_CHECKING:
     from cti_edits.harness.edited_model import EditedHFLM
@@ -61,7 +62,7 @@ class Prompting:
     apply_chat_template: bool | str = False
     fewshot_as_multiturn: bool | None = None
     system_instruction: str | None = None
-    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    gen_kwargs: Mapping[str, object] = field(default_factory=dict)
     fewshot_seed: int = FEWSHOT_SEED
     template: ChatTemplate | None = None
 
@@ -100,7 +101,7 @@ class Prompting:
             raise EditError("apply_chat_template: the model's tokenizer has no chat template")
         return replace(self, template=ChatTemplate(str(text), lm.apply_chat_template, lm.tokenizer_name))
 
-    def configure(self, task: Any) -> None:
+    def configure(self, task: Task) -> None:
         """Set what belongs to the task: number and seed of few-shot examples, and arguments of generation.
 
         Args:
@@ -113,7 +114,7 @@ class Prompting:
             task._config.generation_kwargs = copy.deepcopy(task._config.generation_kwargs)
             task.set_config(key="generation_kwargs", value=dict(self.gen_kwargs), update=True)
 
-    def build_requests(self, task: Any, doc_ids: tuple[int, ...]) -> None:
+    def build_requests(self, task: Task, doc_ids: tuple[int, ...]) -> None:
         """Have ``task`` make its requests for these rows, as lm-eval's evaluator would.
 
         The sampler of few-shot examples goes on from call to call, so that it is set back first.
@@ -135,7 +136,7 @@ class Prompting:
             said = printable(first_line(error), 300)
             raise EditError(f"num_fewshot: {task.config.task} cannot make these prompts ({said})") from error
 
-    def evaluator_arguments(self) -> dict[str, Any]:
+    def evaluator_arguments(self) -> dict[str, object]:
         """The same for ``lm_eval.evaluator.evaluate``."""
         return {
             "system_instruction": self.system_instruction,
@@ -143,7 +144,7 @@ class Prompting:
             "fewshot_as_multiturn": self.as_multiturn,
         }
 
-    def asked(self, task: Any, known: AskedPrompt) -> AskedPrompt:
+    def asked(self, task: Task, known: AskedPrompt) -> AskedPrompt:
         """``known``, the model's part of what was asked, with this and what ``task`` says. What is off is left out."""
         shots = int(task.config.num_fewshot or 0)
         writes = task.OUTPUT_TYPE == "generate_until"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.edited_model import ScoredTokens
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
 from cti_edits.harness.greedy import GreedyGeneration, greedy_generation
 from cti_edits.harness.masked_lm import cut_at
+from cti_edits.harness.task import Instance
 
 
 class UnsupportedError(EditError):
@@ -58,7 +58,7 @@ class FilledMasks:
     places: tuple[int, ...]
     until: str | tuple[str, ...] | None
 
-    def text(self, lm: Any, tokens: Sequence[int]) -> str:
+    def text(self, lm: EditedHFLM, tokens: Sequence[int]) -> str:
         """What lm-eval makes of the likeliest tokens at the masks."""
         return cut_at(lm.tok_decode(list(tokens)), self.until)
 
@@ -102,7 +102,7 @@ class Question:
         return dataclasses.replace(self, asked=asked)
 
 
-def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> list[Question]:
+def questions(lm: EditedHFLM, calibration: CalibrationSet, documents: Documents) -> list[Question]:
     """What every example asks of ``lm``, in the order of the calibration set.
 
     Raises:
@@ -121,9 +121,9 @@ def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> lis
     return found
 
 
-def _sequence(lm: Any, instance: Any) -> TokenSequence:
+def _sequence(lm: EditedHFLM, instance: Instance) -> TokenSequence:
     if instance.request_type == "loglikelihood":
-        return _scored(lm, instance)
+        return lm.scored_tokens(*instance.args[:2])
     if instance.request_type != "generate_until":
         raise UnsupportedError(f"the task makes {instance.request_type} requests")
     context, arguments = instance.args[:2]
@@ -135,8 +135,3 @@ def _sequence(lm: Any, instance: Any) -> TokenSequence:
     if generation is None:
         raise UnsupportedError("the task or the model's generation config asks for more than greedy generation")
     return GeneratedText(lm.prompt_tokens(context, generation.room), generation)
-
-
-def _scored(lm: Any, instance: Any) -> ScoredTokens:
-    scored: ScoredTokens = lm.scored_tokens(*instance.args[:2])
-    return scored

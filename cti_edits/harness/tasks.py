@@ -5,20 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import first_line, quiet_hub
+from cti_edits.harness.task import Task
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
+
+if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
 
 
 def load_task(
     name: str,
     include_path: str | None = None,
     kind: Kind = "causal",
-    metadata: Mapping[str, Any] | None = None,
-) -> Any:
+    metadata: Mapping[str, object] | None = None,
+) -> Task:
     """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
@@ -39,7 +43,8 @@ def load_task(
     _check_kind(found, kind, manager)
     try:
         with quiet_hub():
-            return manager.load([found])["tasks"][found]
+            task: Task = manager.load([found])["tasks"][found]
+            return task
     except EditError:
         raise
     except Exception as error:
@@ -51,7 +56,9 @@ def _ours(name: str, kind: Kind) -> list[str]:
     return [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"]
 
 
-def _find(name: str, ours: list[str], paths: list[str], metadata: Mapping[str, Any] | None) -> tuple[str, Any]:
+def _find(
+    name: str, ours: list[str], paths: list[str], metadata: Mapping[str, object] | None
+) -> tuple[str, TaskManager]:
     """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
     from lm_eval.tasks import TaskManager
 
@@ -66,7 +73,7 @@ def _find(name: str, ours: list[str], paths: list[str], metadata: Mapping[str, A
     raise EditError(f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
-def _check_single(name: str, manager: Any) -> None:
+def _check_single(name: str, manager: TaskManager) -> None:
     """Refuse a group or a tag."""
     if name in manager.all_subtasks:
         return
@@ -79,7 +86,7 @@ def _check_single(name: str, manager: Any) -> None:
     )
 
 
-def _check_kind(name: str, kind: Kind, manager: Any) -> None:
+def _check_kind(name: str, kind: Kind, manager: TaskManager) -> None:
     """Refuse a task whose file says that its prompt is for the other kind of model."""
     metadata = (manager.task_index[name].cfg or {}).get("metadata")
     wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None

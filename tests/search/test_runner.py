@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def answer_loss(lm: Any, context: str, answer: str) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[-length - 1 : -1], torch.tensor(tokens[-length:]))
 
 
-def right_answers(lm: Any, rows: list[dict[str, Any]]) -> list[bool]:
+def right_answers(lm: Any, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     correct = []
     with torch.no_grad():
         for row in rows:
