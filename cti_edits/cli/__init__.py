@@ -28,7 +28,7 @@ from cti_edits.cli import (
     validate,
     verify,
 )
-from cti_edits.cli.words import spelled_out, with_flag
+from cti_edits.cli.flags import typer_arguments, with_flag
 from cti_edits.errors import EditError
 from cti_edits.terminal import accept_any_text, drop
 
@@ -103,8 +103,8 @@ def _run() -> int:
     """Run the command and return its exit code."""
     try:
         # The commands return nothing, an early exit its code.
-        words = sys.argv[1:]
-        code = app(spelled_out(words) if words[:1] == ["search"] else words, standalone_mode=False)
+        arguments = sys.argv[1:]
+        code = app(typer_arguments(arguments) if arguments[:1] == ["search"] else arguments, standalone_mode=False)
     except SystemExit as stop:
         # typer makes exit code 1 of a closed pipe.
         if isinstance(stop.__context__, BrokenPipeError):
