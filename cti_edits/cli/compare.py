@@ -35,7 +35,7 @@ def compare(
 
     Runs that differ in more than the edit (few-shot count, chat template, base model, dtype) are refused.
     """
-    from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError, compare_runs
+    from cti_edits.harness.comparison import FIELDS, SettingsDifferError, compare_runs
     from cti_edits.report.comparison import print_comparison
 
     if len(runs) < 2:
@@ -48,7 +48,7 @@ def compare(
             )
     try:
         compared = compare_runs(runs, metric, allow_different or ())
-    except AskedDifferentlyError as error:
+    except SettingsDifferError as error:
         allowing = " ".join(f"--allow-different {name}" for name in error.differing)
         raise EditError(f"{error}; run both alike, or compare all the same with {allowing}") from None
     for comparison in compared.values():

@@ -12,14 +12,9 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
+from cti_edits.harness.base_config import model_kind, read_config
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited_model import (
-    EditedHFLM,
-    ScoredTokens,
-    kind_for,
-    model_kind,
-    read_config,
-)
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, kind_for
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits

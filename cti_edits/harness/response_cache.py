@@ -12,7 +12,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cti_edits.errors import printable
-from cti_edits.harness.asking import Json, canonical, plain_value, tokenizer_sha256
+from cti_edits.harness.model_record import tokenizer_sha256
+from cti_edits.harness.plain_json import Json, canonical, plain_value
 from cti_edits.models.weights_hash import weights_sha256
 from cti_edits.version import __version__
 
@@ -59,11 +60,11 @@ def identity(lm: EditedHFLM) -> str:
     """
     model: Any = lm.model
     config = model.config
-    arguments = {name: value for name, value in lm.given.of_answers().items() if name != "tokenizer"}
+    arguments = {name: value for name, value in lm.source.answer_arguments().items() if name != "tokenizer"}
     parts: dict[str, object] = {
         "asked": lm.asked().to_json(),
         "arguments": {name: described(name, value) for name, value in arguments.items()},
-        "revision": lm.given.revision,
+        "revision": lm.source.revision,
         "edit": lm.edit.digest() if lm.edit is not None else None,
         "factorize": lm.factorize,
         "kind": lm.kind,

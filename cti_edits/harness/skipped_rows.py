@@ -1,9 +1,9 @@
 """Leaves the rows that an edit was searched on out of an lm-eval run, by their contents.
 
-lm-eval gives a model requests, and computes metrics over a task's rows by itself; a model alone cannot leave rows out.
-Both come from ``Task.doc_iterator``. Around a run of a model with `SkippedRows`, see `evaluator_hook`, `without`
-filters what the run's tasks iterate over, and takes the filter off afterwards.
-Row numbers stay those of the task, few-shot examples are drawn as ever, and a limit counts the rows that are left.
+lm-eval computes metrics over all of a task's rows, so that a model alone cannot leave rows out. Its requests and its
+metrics both go through ``Task.doc_iterator``, which `leave_out` filters while a model with `SkippedRows` is evaluated
+(see `evaluator_hook`). Row numbers stay those of the task, few-shot examples are drawn as without the filter, and a
+limit counts the rows that are left.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SkippedRows:
         }
 
     def check_requests(self, requests: Sequence[Instance]) -> None:
-        """Refuse requests about rows that were to be left out; they came by a way that `evaluator_hook` cannot see.
+        """Refuse requests about rows that were to be left out: they do not come from lm-eval's `evaluate`.
 
         Raises:
             EditError: there is one.
@@ -84,8 +84,8 @@ def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
     return SkippedRows(tuple((edit.name, edit.digest()) for edit in edits), frozenset(hashes))
 
 
-def rows_to_skip(argument: bool | EditArgument, given: LoadedEdits | None) -> SkippedRows | None:
-    """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
+def rows_to_skip(argument: bool | EditArgument, edits: LoadedEdits | None) -> SkippedRows | None:
+    """The rows that the argument ``skip_calibration`` leaves out; ``edits`` are those that the model has.
 
     Raises:
         EditError: no edit is named, or one does not say which rows it was searched on.
@@ -94,13 +94,13 @@ def rows_to_skip(argument: bool | EditArgument, given: LoadedEdits | None) -> Sk
         return None
     if argument is not True:
         return searched_rows(read_edits(argument, "skip_calibration").parts)
-    if given is None:
+    if edits is None:
         raise EditError("skip_calibration: true needs edit=FILE; for the base model, expected skip_calibration=FILE")
-    return searched_rows(given.parts)
+    return searched_rows(edits.parts)
 
 
 @contextlib.contextmanager
-def without(skipped: SkippedRows, tasks: Mapping[str, Task]) -> Iterator[None]:
+def leave_out(skipped: SkippedRows, tasks: Mapping[str, Task]) -> Iterator[None]:
     """Inside, the tasks have no other rows than those that are left."""
     skipped.left_out.clear()
     filtered: list[Task] = []
@@ -117,7 +117,7 @@ def without(skipped: SkippedRows, tasks: Mapping[str, Task]) -> Iterator[None]:
 
 
 def _filter(skipped: SkippedRows, name: str, task: Task) -> None:
-    """Put methods over those of one task's class."""
+    """Give one task methods of its own that leave the rows out."""
     from lm_eval.utils import create_iterator
 
     all_rows, build = task.doc_iterator, task.build_all_requests

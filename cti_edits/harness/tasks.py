@@ -1,15 +1,16 @@
-"""Finds an lm-eval task by its name, and loads it."""
+"""Finds an lm-eval task by its name and loads it; refuses those that are for the other kind of model."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cti_edits.errors import EditError, printable
+from cti_edits.errors import EditError, one_line_in_command, printable
 from cti_edits.harness.benchmark_rows import first_line, quiet_hub
-from cti_edits.harness.task import Task
+from cti_edits.harness.task import Instance, Task
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
 
@@ -26,7 +27,7 @@ def load_task(
     """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
-        name: a task of ours, of lm-eval or of ``include_path``.
+        name: a bundled task, one of lm-eval or of ``include_path``.
         include_path: a folder with more tasks.
         kind: which models the task's prompt is to be for.
         metadata: lm-eval's, for tasks whose rows depend on it.
@@ -38,7 +39,7 @@ def load_task(
     paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
     if include_path and not Path(include_path).is_dir():
         raise EditError(f"include_path: {printable(include_path)}: expected a folder with task files")
-    found, manager = _find(name, _ours(name, kind), paths, metadata)
+    found, manager = _find(name, _bundled_names(name, kind), paths, metadata)
     _check_single(found, manager)
     _check_kind(found, kind, manager)
     try:
@@ -52,20 +53,20 @@ def load_task(
         raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
 
 
-def _ours(name: str, kind: Kind) -> list[str]:
+def _bundled_names(name: str, kind: Kind) -> list[str]:
     return [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"]
 
 
 def _find(
-    name: str, ours: list[str], paths: list[str], metadata: Mapping[str, object] | None
+    name: str, bundled: list[str], paths: list[str], metadata: Mapping[str, object] | None
 ) -> tuple[str, TaskManager]:
-    """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
+    """The first of ``bundled``, else ``name``, that a task is called, and the manager that has it."""
     from lm_eval.tasks import TaskManager
 
-    # lm-eval's own index takes seconds to build; ours alone is looked at first.
+    # lm-eval's own index takes seconds to build; the bundled tasks alone are looked at first.
     for include_defaults in (False, True):
         manager = TaskManager(include_path=paths, include_defaults=include_defaults, metadata=dict(metadata or {}))
-        for candidate in (*ours, name):
+        for candidate in (*bundled, name):
             if candidate in manager.task_index:
                 return candidate, manager
     known = manager.all_tasks
@@ -97,3 +98,26 @@ def _check_kind(name: str, kind: Kind, manager: TaskManager) -> None:
         f"{printable(name)} is for {wanted} language models and this one is {kind}"
         + (f"; use {printable(other)}" if other in manager.task_index else "")
     )
+
+
+def refuse_other_kind(requests: Sequence[Instance], kind: Kind) -> None:
+    """Refuse requests of a bundled task whose prompts are for the other kind of model: its figures would mean nothing.
+
+    Raises:
+        EditError: the requests are of such a task; the message names the right one. Inside the ``lm_eval`` command, one
+            line and exit code 2 instead.
+    """
+    with one_line_in_command():
+        for name in sorted({str(request.task_name) for request in requests}):
+            wanted = "masked" if name.endswith("_masked") else "causal"
+            other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
+            if wanted == kind or other not in _bundled_tasks():
+                continue
+            raise EditError(
+                f"{printable(name)} is for {wanted} language models and this one is {kind}; use {printable(other)}"
+            )
+
+
+@cache
+def _bundled_tasks() -> frozenset[str]:
+    return frozenset(path.stem for path in folder("tasks").rglob("cti_*.yaml"))

@@ -13,7 +13,7 @@ from cti_edits.harness.task import Task
 
 logger = logging.getLogger("cti_edits")
 
-SEEN_BY_MODEL = (
+MODEL_SIDE = (
     "pretrained", "revision", "subfolder", "gguf_file", "weights_sha256", "dtype", "quantization", "peft", "delta",
     "tokenizer", "model_arguments", "add_bos_token", "prefix_token_id", "max_length", "truncation",
 )  # fmt: skip
@@ -29,7 +29,7 @@ def warn_of_model(edit: Edit, asked: Asked) -> None:
     """
     searched = asked_by_search(edit)
     if searched is not None:
-        _warn(edit, (one for one in searched.differences(asked) if one.field in SEEN_BY_MODEL))
+        _warn(edit, (one for one in searched.differences(asked) if one.field in MODEL_SIDE))
 
 
 def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[str], templated: bool) -> bool:
