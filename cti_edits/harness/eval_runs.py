@@ -52,7 +52,7 @@ class Row:
     prompt_hash: str | None
     target_hash: str | None
     target: str
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cti_edits.errors import EditError, printable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MASK = "<mask>"
 """What a prompt writes for a mask, whatever the model's own mask token is."""
@@ -33,7 +36,7 @@ class PromptEncoder:
     is taken out of the prompt first, so that both give the same.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         """Take the special tokens from what ``tokenizer``, of transformers, puts around a text.
 
         Args:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from lm_eval.models.huggingface import HFLM
 from transformers.utils.hub import cached_file, extract_commit_hash
@@ -22,6 +22,8 @@ from cti_edits.harness.plain_json import canonical
 from cti_edits.models.weights_hash import weights_sha256
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from cti_edits.harness.edited_model import EditedHFLM
 
 TOKENIZER_SETTINGS = (
@@ -101,8 +103,8 @@ def location(text: str) -> str:
     return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
-def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of all that a tokenizer of transformers does: vocabulary, rules, special tokens, chat template, settings."""
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of everything that a tokenizer does: vocabulary, rules, special tokens, chat template, settings."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts: dict[str, object] = {
         "class": type(tokenizer).__name__,
@@ -120,7 +122,7 @@ def tokenizer_sha256(tokenizer: Any) -> str:
     return hashlib.sha256(f"{canonical(parts)}\n{text}".encode()).hexdigest()
 
 
-def _vocabulary_files(tokenizer: Any) -> dict[str, str]:
+def _vocabulary_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """Hashes of the files that a tokenizer written in Python keeps its vocabulary in."""
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(NotImplementedError):
         tokenizer.save_vocabulary(folder)
@@ -156,7 +158,9 @@ def _weights_sha256(lm: HFLM) -> str | None:
 
 
 def _tokenizer(value: object) -> str | None:
-    return _location(value) if value is None or isinstance(value, str) else f"sha256:{tokenizer_sha256(value)}"
+    if value is None or isinstance(value, str):
+        return _location(value)
+    return f"sha256:{tokenizer_sha256(cast('PreTrainedTokenizerBase', value))}"
 
 
 def _location(value: object) -> str | None:
