@@ -1,4 +1,13 @@
-"""The command ``cti-edits``: one file per command. Heavy imports stay inside the commands."""
+"""The command ``cti-edits``. Imports that take long stay inside the commands, so that ``--help`` answers at once.
+
+Each command has a file of its name; ``ls`` is list_edits.py, ``eval`` evaluate.py, and pack.py has ``unpack`` too.
+Beside them:
+
+- options.py: from the text of an option to its value.
+- flags.py: names of flags, for typer, for lm-eval and in errors.
+- edit_name.py: the name of the edit that a search finds, and its file.
+- progress.py: progress of a search on the terminal.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +73,7 @@ app.add_typer(cache.cache, name="cache")
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Of an output that cannot be written: the device is full, or broken."""
+"""Errors of an output that cannot be written because the device is full or broken."""
 CLOSED_PIPE = 141
 
 
@@ -126,9 +135,9 @@ def _run() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _flags(words: list[str]) -> dict[str, str]:
-    """From the fields of the command that ``words`` begin with to their flags, or an argument's name in the help."""
-    command = getattr(typer.main.get_command(app), "commands", {}).get(words[0] if words else "")
+def _flags(arguments: list[str]) -> dict[str, str]:
+    """From the parameters of the command to their flags; from its positional arguments to their names in the help."""
+    command = getattr(typer.main.get_command(app), "commands", {}).get(arguments[0] if arguments else "")
     return {
         str(one.name): str(one.opts[0] if one.opts[0].startswith("--") else one.metavar or one.name)
         for one in getattr(command, "params", ())
@@ -136,7 +145,7 @@ def _flags(words: list[str]) -> dict[str, str]:
 
 
 def _refused(message: str, code: int) -> int:
-    """Say on stderr what is wrong, where that can be written."""
+    """Print an error on stderr, if stderr can be written, and return the exit code."""
     try:
         print(f"cti-edits: error: {message}", file=sys.stderr)
     except OSError:

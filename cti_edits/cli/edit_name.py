@@ -8,13 +8,17 @@ from cti_edits.errors import EditError, printable
 
 
 def edit_name(model_type: str, task: str, preset: str | None) -> str:
-    """``gptj_fever``, named as the published edits are: with the preset's name, but for the best known one."""
+    """``gptj_fever``, named as the published edits are: with the preset's name, except ``cl-100g-100e``."""
     short = task.removeprefix("cti_").removesuffix("_masked")
     return _file_name(f"{model_type}_{short}" + (f".{preset}" if preset not in (None, "cl-100g-100e") else ""))
 
 
 def default_output(name: str) -> Path:
-    """``edits/gptj_fever.json``; never a file that is there already, which may be a published edit."""
+    """``edits/gptj_fever.json``.
+
+    Raises:
+        EditError: that file exists; it may be a published edit.
+    """
     target = Path("edits") / f"{name}.json"
     if target.exists():
         raise EditError(f"{printable(target)} is there already; name the file to write with --output")

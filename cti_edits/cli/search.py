@@ -104,7 +104,7 @@ def search(
         overrides["rates"] = options.numbers("rates", rates, float)
     if matrices is not None:
         overrides["matrices"] = options.names(matrices)
-    # A preset's top q and K depend on the kind of model. What is wrong with the options is said before that is read.
+    # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     _settings(preset, "causal", overrides)
     if final_limit is not None and not final:
         raise EditError("final_limit: only together with --final")
@@ -141,7 +141,7 @@ def search(
     name = edit_name(base.model_type, loaded.config.task, settings.preset)
     target = output or default_output(name)
     check_writable(target)
-    # Before the model is loaded, what is wrong with the task is said; its chat template comes with it.
+    # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
     chosen = examples(loaded, settings, prompting, metric)
     test = final_part(loaded, final_limit, prompting, metric) if final else None
     lm = load_base(base, device=device, dtype=dtype, batch_size=together or REFERENCE_BATCH_SIZE)
@@ -168,7 +168,7 @@ def search(
 
 
 def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -> SearchSettings:
-    """What the options ask for: the preset, or else the defaults, with the options that were given."""
+    """The preset's settings, or the defaults, with the options over them."""
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.space import SearchSettings
 

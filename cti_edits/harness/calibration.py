@@ -1,4 +1,4 @@
-"""From an lm-eval task to the examples that a search is calibrated on."""
+"""Draws the examples of an lm-eval task that a search is calibrated on, and those that its edit is measured on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
 
 @dataclass(frozen=True)
 class GoldRequest:
-    """The gold answer of one example, as lm-eval would ask for its likelihood: context and continuation."""
+    """The gold answer of one example as a request for its likelihood: context and continuation."""
 
     doc_id: int
     context: str
@@ -38,7 +38,7 @@ class CalibrationSet:
     """Examples of a task: drawn from its validation part, or all of its validation or test part.
 
     Attributes:
-        task: the lm-eval task, turned so that its evaluation rows are those of the part.
+        task: a copy of the lm-eval task whose ``eval_docs`` are the rows of the part.
         name: the task's name.
         dataset: id, revision and split of the rows, for the manifest.
         doc_ids: the rows, ascending, as indices into the task's evaluation rows.
@@ -46,10 +46,10 @@ class CalibrationSet:
         gold_index: which of an example's requests is the gold one.
         majority_class: share of the most frequent gold answer among the examples.
         labels: the choices, where every example has the same ones; else None.
-        own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
-            rows that lm-eval would test on served.
+        own_validation: whether the task has validation rows besides its test rows; if not, the validation part is
+            the first 20 % of the rows that lm-eval evaluates on.
         prompting: how the examples become prompts.
-        metric: that says right or wrong of an example.
+        metric: says right or wrong of an example.
         row_hashes: lm-eval's ``doc_hash`` of each row, in the order of ``doc_ids``.
         prompt_hashes: its ``prompt_hash`` of each, likewise.
     """
@@ -70,7 +70,7 @@ class CalibrationSet:
 
     @property
     def ids_sha256(self) -> str:
-        """Hash of the row numbers, joined by commas, so that two searches can be told to have seen the same rows."""
+        """Hash of the row numbers, joined by commas."""
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
@@ -107,7 +107,7 @@ def final_part(
     doc_ids = tuple(range(start, len(view.eval_docs)))[:limit]
     if not doc_ids:
         raise EditError(f"{task.config.task}: its test part has no rows")
-    # Drawing one example checks what the task must have, as for the validation part.
+    # Drawing one example makes the checks that `draw` makes of a task.
     drawn = draw(task, 1, 0, prompting, metric)
     examples = _examples(view, doc_ids, drawn.prompting)
     return dataclasses.replace(
@@ -167,7 +167,7 @@ def draw(
 
 
 def _dataset(task: Task) -> dict[str, str | None]:
-    """Id and revision of a task's rows: what their loader says, else what the task's file asks for."""
+    """Id and revision of a task's rows: those of the bundled loader, else those in the task's file."""
     source = getattr(task.dataset, "source", None)
     if isinstance(source, Source):
         return {"id": source.id, "revision": source.revision}
@@ -175,15 +175,14 @@ def _dataset(task: Task) -> dict[str, str | None]:
 
 
 def _validation_view(task: Task) -> tuple[Task, int, str | None, bool]:
-    """A copy of ``task`` that evaluates on its validation part, and how many rows that part has.
+    """A copy of ``task`` that evaluates on its validation part, that part's rows and split, and ``own_validation``.
 
-    A task with validation and test rows keeps them apart already. Of one that has a single set to evaluate on, the
-    first 20 % serve, as in the paper.
+    The validation part of a task with a single set of rows is the first 20 % of them, as in the paper.
     """
     view = copy.copy(task)
     view._config = copy.copy(task._config)
     if task.has_validation_docs() and task.has_test_docs():
-        # As if they were the test rows, so that no row is an example in its own prompt.
+        # lm-eval evaluates on test rows, and keeps a row out of the examples before its own prompt there alone.
         view._config.test_split = task.config.validation_split
         leave_out_own_rows(view)
         return view, len(view.eval_docs), task.config.validation_split, True
@@ -194,7 +193,7 @@ def _validation_view(task: Task) -> tuple[Task, int, str | None, bool]:
 
 @dataclass(frozen=True)
 class _Examples:
-    """What `CalibrationSet` has of its rows."""
+    """The fields of `CalibrationSet` that are made of its rows."""
 
     gold: tuple[GoldRequest, ...]
     gold_index: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a model gives on the calibration examples, whichever evaluator asked."""
+"""The result of evaluating a model on the calibration examples, by whichever evaluator."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cti_edits.harness.metrics import is_right
 from cti_edits.harness.task import LoggedSample
 
 NLL_STEP = 1e-6
-"""Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
+"""Mean losses are rounded to this, in nats; smaller differences depend on the order of the summation."""
 
 StopRule = Callable[[int, float], bool]
-"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
+"""Takes the number of wrong examples so far and the sum of their losses; says whether the rest can be left out."""
 
 
 class NotFiniteError(EditError):
-    """A loss or a gradient is not finite. Examples that share a packed row get that from each other."""
+    """A loss or a gradient is not finite. In a packed row, one example can cause that for the others."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model, as it stands, gave on the calibration examples.
+    """Accuracy and loss of the model, as it is, on the calibration examples.
 
     Attributes:
         accuracy: share of examples that are right.
@@ -42,7 +42,7 @@ class Evaluation:
 def summarize(
     samples: Sequence[LoggedSample], losses: Sequence[float], labels: Sequence[str] | None, metric: str
 ) -> Evaluation:
-    """Put together what each example gave.
+    """The evaluation, from the results of each example.
 
     Args:
         samples: what lm-eval logs of each example.
@@ -67,10 +67,10 @@ def summarize(
 
 
 def checked_loss(loss: float, doc_id: int) -> float:
-    """A loss that is finite and, as a likelihood above 1 can only come of rounding, not below 0.
+    """The loss if it is finite; 0 if it is below 0, which can only be rounding.
 
     Raises:
-        NotFiniteError: it is not; the message names the row.
+        NotFiniteError: it is not finite; the message names the row.
     """
     if not math.isfinite(loss):
         raise NotFiniteError(

@@ -1,4 +1,4 @@
-"""The lm-eval model ``cti``: a language model with an edit applied when it is loaded; causal ones run here."""
+"""The lm-eval model ``cti``, a causal language model with an edit; and loading the base model of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which metric says right or wrong of an example."""
+"""The metric that says right or wrong of an example."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cti_edits.errors import EditError, printable
 from cti_edits.harness.task import LoggedSample, Task
 
 NO_FILTER = "none"
-"""lm-eval's name for responses as they are."""
+"""lm-eval's name for responses that went through no filter."""
 
 RIGHT_OR_WRONG = ("acc", "acc_norm", "exact_match", "acc_mutual_info", "acc_bytes")
 """lm-eval's metrics that are 0 or 1 for each example."""

@@ -1,4 +1,4 @@
-"""The reference evaluator: edit the model, ask lm-eval, restore."""
+"""The reference evaluator: has lm-eval evaluate the model, with the edit in its weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ReferenceEvaluator:
         matrix: str | None = None,  # noqa: ARG002
         stop: StopRule | None = None,  # noqa: ARG002
     ) -> Evaluation:
-        """Evaluate the model as it stands on the calibration examples, all of it and all of them.
+        """Evaluate the model as it is on all calibration examples. The replay evaluator's arguments are ignored.
 
         Raises:
             EditError: a log-likelihood is not finite, or the task's metric is not right or wrong for each example; the
@@ -81,17 +81,17 @@ class ReferenceEvaluator:
         return sorted(logged, key=lambda sample: sample.doc_id)
 
     def _scored_losses(self, logged: list[LoggedSample]) -> list[float]:
-        """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""
+        """Mean negative log-likelihood of each gold answer's tokens, from the responses that lm-eval logged."""
         return [
             -float(sample.responses[index][0]) / tokens
             for sample, index, tokens in zip(logged, self.calibration.gold_index, self._answer_tokens, strict=True)
         ]
 
     def _gold_losses(self) -> list[float]:
-        """The same from a pass of its own, for tasks that lm-eval has the model write an answer to."""
+        """The same from a forward pass of its own, for tasks in which the model generates the answer."""
         gold = self.calibration.gold
         size = self.lm.batch_size if isinstance(self.lm.batch_size, int) else BATCH_SIZE
-        # Rows of like length share a batch, so that little is spent on padding.
+        # Rows of similar length share a batch, so that there is little padding.
         order = sorted(range(len(gold)), key=lambda index: len(gold[index].context) + len(gold[index].continuation))
         losses = [0.0] * len(gold)
         with torch.no_grad():
