@@ -206,7 +206,8 @@ class Work:
 
     @functools.cache  # noqa: B019
     def calibration(self, task: str) -> Any:
-        from cti_edits.harness.calibration import draw, load_task
+        from cti_edits.harness.calibration import draw
+        from cti_edits.harness.tasks import load_task
 
         return draw(load_task(task, self.options.include_path), self.options.samples, seed=0)
 

@@ -45,8 +45,9 @@ def main() -> None:
 
 def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     """The ratio of every layer."""
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
     from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+    from cti_edits.harness.tasks import load_task
     from cti_edits.linalg.spectrum_cache import SpectrumCache
     from cti_edits.models.apply import target_matrices
     from cti_edits.replay.replay_evaluator import ReplayEvaluator

@@ -55,7 +55,8 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.runner import run_search
 
@@ -106,8 +107,9 @@ def random_gptj(small: bool, device: str) -> Any:
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", eos_token="<pad>", bos_token="<pad>"
     )
-    size = {"n_embd": 128, "n_layer": 3, "n_head": 4, "rotary_dim": 16, "vocab_size": 5100} if small else {}
-    config = transformers.GPTJConfig(**size, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
+    config = transformers.GPTJConfig(bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
+    if small:
+        config.update({"n_embd": 128, "n_layer": 3, "n_head": 4, "rotary_dim": 16, "vocab_size": 5100})
     config.architectures = ["GPTJForCausalLM"]
     torch.manual_seed(0)
     dtype = torch.float32 if small else torch.float16

@@ -50,7 +50,8 @@ def numbers(text: str) -> list[int]:
 
 def searched(lm: Any, options: argparse.Namespace, samples: int, rates: int) -> tuple[float, int]:
     """Median seconds of a whole search, with no decomposition cached, and how many candidates it tried."""
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.search.runner import run_search
     from cti_edits.search.settings import RATES, SearchSettings
 
@@ -67,7 +68,8 @@ def searched(lm: Any, options: argparse.Namespace, samples: int, rates: int) -> 
 
 def evaluated(lm: Any, options: argparse.Namespace) -> Curve:
     """Median seconds of one evaluation from each layer on, the states that enter it being there."""
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
 
     calibration = draw(load_task(options.task, options.include_path), numbers(options.samples)[0], seed=0)

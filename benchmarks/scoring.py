@@ -27,7 +27,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--include-path", help="folder with more tasks")
     options = parser.parse_args()
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.models.apply import target_matrices
     from cti_edits.search.candidates import MatrixId
     from cti_edits.search.scores import keep_best

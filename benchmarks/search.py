@@ -76,7 +76,8 @@ def from_empty_cache(
 
 
 def searched(lm: Any, options: argparse.Namespace, evaluator: Any, exact_stop: bool) -> Any:
-    from cti_edits.harness.calibration import draw, load_task
+    from cti_edits.harness.calibration import draw
+    from cti_edits.harness.tasks import load_task
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.runner import run_search
 
@@ -92,7 +93,8 @@ def print_laser(lm: Any, options: argparse.Namespace, whole: float) -> None:
     """Time LASER's protocol on a few candidates and examples, and extrapolate to all of them."""
     import torch
 
-    from cti_edits.harness.calibration import draw, load_task, validation_part
+    from cti_edits.harness.calibration import draw, validation_part
+    from cti_edits.harness.tasks import load_task
     from cti_edits.models.apply import target_matrices
     from cti_edits.replay.session import replaced_weight
 

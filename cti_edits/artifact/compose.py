@@ -54,7 +54,7 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
     parts = sorted((source.edit.name, source.edit.digest()) for source in sources)
     tasks = [source.edit.task for source in sources]
     return Edit(
-        name=name if name is not None else "-and-".join(part for part, _ in parts)[:MAX_NAME],
+        name=name if name is not None else _name(parts),
         description=_description(parts),
         base_model=first.edit.base_model,
         edits=tuple(
@@ -126,6 +126,12 @@ def _check_no_matrix_twice(sources: Sequence[Source]) -> None:
                     )
         for one in source.edit.edits:
             places[one.matrix, one.layer] = places[one.module] = source
+
+
+def _name(parts: Sequence[tuple[str, str]]) -> str:
+    """The parts' names, those that several have once; a composition of edits of one name has another."""
+    names = list(dict.fromkeys(name for name, _ in parts))
+    return ("-and-".join(names) if len(names) > 1 else f"{names[0][: MAX_NAME - 9]}-composed")[:MAX_NAME]
 
 
 def _description(parts: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,13 @@
-"""The command ``cti-edits``: one file per command. Heavy imports stay inside the commands."""
+"""The command ``cti-edits``. Imports that take long stay inside the commands, so that ``--help`` answers at once.
+
+Each command has a file of its name; ``ls`` is list_edits.py, ``eval`` evaluate.py, and pack.py has ``unpack`` too.
+Beside them:
+
+- options.py: from the text of an option to its value.
+- flags.py: names of flags, for typer, for lm-eval and in errors.
+- edit_name.py: the name of the edit that a search finds, and its file.
+- progress.py: progress of a search on the terminal.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +37,7 @@ from cti_edits.cli import (
     validate,
     verify,
 )
-from cti_edits.cli.words import spelled_out, with_flag
+from cti_edits.cli.flags import typer_arguments, with_flag
 from cti_edits.errors import EditError
 from cti_edits.terminal import accept_any_text, drop
 
@@ -64,7 +73,7 @@ app.add_typer(cache.cache, name="cache")
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Of an output that cannot be written: the device is full, or broken."""
+"""Errors of an output that cannot be written because the device is full or broken."""
 CLOSED_PIPE = 141
 
 
@@ -103,8 +112,8 @@ def _run() -> int:
     """Run the command and return its exit code."""
     try:
         # The commands return nothing, an early exit its code.
-        words = sys.argv[1:]
-        code = app(spelled_out(words) if words[:1] == ["search"] else words, standalone_mode=False)
+        arguments = sys.argv[1:]
+        code = app(typer_arguments(arguments) if arguments[:1] == ["search"] else arguments, standalone_mode=False)
     except SystemExit as stop:
         # typer makes exit code 1 of a closed pipe.
         if isinstance(stop.__context__, BrokenPipeError):
@@ -126,9 +135,9 @@ def _run() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _flags(words: list[str]) -> dict[str, str]:
-    """From the fields of the command that ``words`` begin with to their flags, or an argument's name in the help."""
-    command = getattr(typer.main.get_command(app), "commands", {}).get(words[0] if words else "")
+def _flags(arguments: list[str]) -> dict[str, str]:
+    """From the parameters of the command to their flags; from its positional arguments to their names in the help."""
+    command = getattr(typer.main.get_command(app), "commands", {}).get(arguments[0] if arguments else "")
     return {
         str(one.name): str(one.opts[0] if one.opts[0].startswith("--") else one.metavar or one.name)
         for one in getattr(command, "params", ())
@@ -136,7 +145,7 @@ def _flags(words: list[str]) -> dict[str, str]:
 
 
 def _refused(message: str, code: int) -> int:
-    """Say on stderr what is wrong, where that can be written."""
+    """Print an error on stderr, if stderr can be written, and return the exit code."""
     try:
         print(f"cti-edits: error: {message}", file=sys.stderr)
     except OSError:

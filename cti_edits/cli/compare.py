@@ -36,7 +36,7 @@ def compare(
     Runs that differ in more than the edit (few-shot count, chat template, base model, dtype) are refused.
     """
     from cti_edits import api
-    from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError
+    from cti_edits.harness.comparison import FIELDS, SettingsDifferError
     from cti_edits.report.comparison import print_comparison
 
     if len(runs) < 2:
@@ -49,7 +49,7 @@ def compare(
             )
     try:
         compared = api.compare(*runs, metric=metric, allow_different=allow_different or ())
-    except AskedDifferentlyError as error:
+    except SettingsDifferError as error:
         allowing = " ".join(f"--allow-different {name}" for name in error.differing)
         raise EditError(f"{error}; run both alike, or compare all the same with {allowing}") from None
     for comparison in compared.values():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cti_edits.errors import EditError, printable
+from cti_edits.cli import options
+from cti_edits.errors import EditError
 from cti_edits.report.listing import print_listing
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ def cost(
     from cti_edits.search.presets import find_preset
 
     chosen = find_preset(preset)
-    model_kind = _kind(kind, task)
-    size, whose = _dataset_size(task, dataset_size, model_kind)
+    if kind is None:
+        model_kind: Kind = "masked" if task is not None and task.endswith("_masked") else "causal"
+    else:
+        model_kind = options.model_kind(kind)
+    size, source = _dataset_size(task, dataset_size, model_kind)
     for option, value in (("--dataset-size", size), ("--layers", layers)):
         if not 1 <= value <= 1_000_000_000:
             raise EditError(f"{option}: expected 1 to 1,000,000,000, got {value}")
@@ -47,7 +51,7 @@ def cost(
         ("total", paper.total, here.total),
     ]
     print(
-        f"{chosen.name}: {size:,} rows{whose}, {layers} layers, {model_kind} language model, "
+        f"{chosen.name}: {size:,} rows{source}, {layers} layers, {model_kind} language model, "
         f"{candidate_count(chosen, model_kind, layers):,} candidates"
     )
     print_listing(
@@ -64,22 +68,12 @@ def cost(
     )
 
 
-def _kind(given: str | None, task: str | None) -> Kind:
-    if given is None:
-        return "masked" if task is not None and task.endswith("_masked") else "causal"
-    kinds: tuple[Literal["causal"], Literal["masked"]] = ("causal", "masked")
-    for one in kinds:
-        if given == one:
-            return one
-    raise EditError(f"--kind: expected causal or masked, got {printable(given)!r}")
-
-
-def _dataset_size(task: str | None, given: int | None, kind: Kind) -> tuple[int, str]:
-    """The rows that are given, the paper's count for its own tasks, or else what lm-eval loads; and which it is."""
-    if (task is None) == (given is None):
+def _dataset_size(task: str | None, size: int | None, kind: Kind) -> tuple[int, str]:
+    """Number of rows: ``size``, the paper's count for its own tasks, or else what lm-eval loads; and which it is."""
+    if (task is None) == (size is None):
         raise EditError("expected either --task or --dataset-size" + ("" if task is None else ", got both"))
-    if given is not None:
-        return given, ""
+    if size is not None:
+        return size, ""
     assert task is not None
     from cti_edits.paper.published import paper_tables
 
@@ -88,6 +82,7 @@ def _dataset_size(task: str | None, given: int | None, kind: Kind) -> tuple[int,
     if short in sizes:
         return sizes[short], " (the paper's count)"
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    from cti_edits.harness.calibration import load_task, row_count
+    from cti_edits.harness.calibration import row_count
+    from cti_edits.harness.tasks import load_task
 
     return row_count(load_task(task, kind=kind)), ""

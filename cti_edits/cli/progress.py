@@ -14,7 +14,7 @@ QUIET_INTERVAL = 30.0
 
 
 class TerminalProgress:
-    """See `search.progress.Progress`."""
+    """See `cti_edits.progress.Progress`."""
 
     def __init__(self) -> None:
         from rich.console import Console

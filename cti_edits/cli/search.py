@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cti_edits.cli import options
+from cti_edits.cli.edit_name import default_output, edit_name
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
@@ -98,46 +99,49 @@ def search(
     if top_q is not None:
         overrides["top_q"] = top_q
     if clusters is not None:
-        overrides["clusters"] = _numbers("clusters", clusters, int)
+        overrides["clusters"] = options.numbers("clusters", clusters, int)
     if rates is not None:
-        overrides["rates"] = _numbers("rates", rates, float)
+        overrides["rates"] = options.numbers("rates", rates, float)
     if matrices is not None:
-        overrides["matrices"] = tuple(part.strip() for part in matrices.split(",") if part.strip())
-    # A preset's top q and K depend on the kind of model. What is wrong with the options is said before that is read.
+        overrides["matrices"] = options.names(matrices)
+    # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     _settings(preset, "causal", overrides)
     if final_limit is not None and not final:
         raise EditError("final_limit: only together with --final")
     if evaluator not in ("replay", "reference"):
         raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
-    together = _batch_size(batch_size)
-    arguments = _arguments("model_args", model_args)
+    together = options.batch_size(batch_size)
+    arguments = options.arguments("model_args", model_args)
 
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.files import check_writable
-    from cti_edits.harness.calibration import final_part, load_task
+    from cti_edits.harness.calibration import final_part
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.prompting import Prompting
+    from cti_edits.harness.tasks import load_task
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples
     from cti_edits.search.runner import run_search
 
     prompting = Prompting(
         num_fewshot,
-        _template(apply_chat_template),
-        None if fewshot_as_multiturn is None else _boolean("fewshot_as_multiturn", fewshot_as_multiturn),
+        options.chat_template(apply_chat_template),
+        None if fewshot_as_multiturn is None else options.boolean("fewshot_as_multiturn", fewshot_as_multiturn),
         system_instruction,
-        _arguments("gen_kwargs", gen_kwargs),
+        options.arguments("gen_kwargs", gen_kwargs),
     )
     base = read_base(model, arguments)
     settings = _settings(preset, base.kind, overrides)
     check_matrices(base.model_type, settings.matrices)
-    loaded = load_task(task, include_path, base.kind, {**_of_tasks(arguments), **_arguments("metadata", metadata)})
-    name = _edit_name(base.model_type, loaded.config.task, settings.preset)
-    target = output or _default_output(name)
+    # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
+    of_model = {key: value for key, value in arguments.items() if key != "revision"}
+    loaded = load_task(task, include_path, base.kind, {**of_model, **options.arguments("metadata", metadata)})
+    name = edit_name(base.model_type, loaded.config.task, settings.preset)
+    target = output or default_output(name)
     check_writable(target)
-    # Before the model is loaded, what is wrong with the task is said; its chat template comes with it.
+    # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
     chosen = examples(loaded, settings, prompting, metric)
     test = final_part(loaded, final_limit, prompting, metric) if final else None
     lm = load_base(base, device=device, dtype=dtype, batch_size=together or REFERENCE_BATCH_SIZE)
@@ -163,81 +167,10 @@ def search(
     print_report(result, calibration, target)
 
 
-def _edit_name(model_type: str, task: str, preset: str | None) -> str:
-    """``gptj_fever``, named as the published edits are: with the preset's name, but for the best known one."""
-    short = task.removeprefix("cti_").removesuffix("_masked")
-    return _file_name(f"{model_type}_{short}" + (f".{preset}" if preset not in (None, "cl-100g-100e") else ""))
-
-
-def _default_output(name: str) -> Path:
-    """``edits/gptj_fever.json``; never a file that is there already, which may be a published edit."""
-    target = Path("edits") / f"{name}.json"
-    if target.exists():
-        raise EditError(f"{printable(target)} is there already; name the file to write with --output")
-    return target
-
-
 def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -> SearchSettings:
-    """What the options ask for: the preset, or else the defaults, with the options that were given."""
+    """The preset's settings, or the defaults, with the options over them."""
     from cti_edits.search.presets import find_preset, with_overrides
     from cti_edits.search.settings import SearchSettings
 
     base = SearchSettings() if preset is None else find_preset(preset).settings(kind)
     return with_overrides(base, overrides)
-
-
-def _of_tasks(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the model that lm-eval hands to tasks; of these, a data set would take the revision for its own."""
-    return {name: value for name, value in arguments.items() if name != "revision"}
-
-
-def _batch_size(text: str) -> int | None:
-    """A number, or None for auto."""
-    if text == "auto":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise EditError(f"batch_size: expected 1 or more, or auto, got {printable(text)!r}")
-    return int(text)
-
-
-def _template(text: str | None) -> bool | str:
-    """Whether to use the chat template, or the name of one."""
-    if text is None or text.lower() == "false":
-        return False
-    return True if text.lower() == "true" else text
-
-
-def _boolean(field: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise EditError(f"{field}: expected true or false, got {printable(text)!r}")
-    return text.lower() == "true"
-
-
-def _arguments(field: str, text: str) -> dict[str, Any]:
-    """An object in JSON, or "key=value,key=value" as lm-eval reads it."""
-    if not text.lstrip().startswith("{"):
-        from lm_eval.utils import simple_parse_args_string
-
-        try:
-            return dict(simple_parse_args_string(text))
-        except ValueError:
-            wanted = "key=value,key=value or a JSON object"
-            raise EditError(f"{field}: expected {wanted}, got {printable(text)!r}") from None
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise EditError(f"{field}: expected a JSON object, got text that is none ({printable(error)})") from None
-    return dict(found)
-
-
-def _numbers(option: str, text: str, kind: type[Any]) -> tuple[Any, ...]:
-    try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        wanted = "whole numbers" if kind is int else "numbers"
-        raise EditError(f"{option}: expected {wanted} joined by commas, got {printable(text)!r}") from None
-
-
-def _file_name(text: str) -> str:
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip("._-")
-    return kept[:100] or "edit"

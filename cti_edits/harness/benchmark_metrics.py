@@ -1,18 +1,19 @@
-"""What the benchmarks' tasks measure on an example, and how that adds up. Used by tasks/."""
+"""The metrics of the bundled tasks, of one example and over all of them. Used by tasks/."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from cti_edits.harness.task import Doc
 from cti_edits.stats import majority_class
 
+Figure = float | int | tuple[int, int]
+"""What lm-eval collects of each example under a metric."""
 
-def label_metrics(
-    labels: Sequence[str], gold: int, responses: Sequence[tuple[float, bool]]
-) -> dict[str, float | int | tuple[int, int]]:
+
+def label_metrics(labels: Sequence[str], gold: int, responses: Sequence[tuple[float, bool]]) -> dict[str, Figure]:
     """The metrics of one example of a task with fixed labels.
 
     Args:
@@ -38,17 +39,17 @@ TRUTH = ("true", "false")
 """The labels of the tasks that ask whether a statement is true; their rows have a ``label``, 1 for true."""
 
 
-def truth_choices(_: Mapping[str, Any]) -> list[str]:
+def truth_choices(_: Doc) -> list[str]:
     """The choices of a task that asks for the truth."""
     return list(TRUTH)
 
 
-def truth_target(doc: Mapping[str, Any]) -> int:
+def truth_target(doc: Doc) -> int:
     """Index of its gold answer among the choices."""
     return 0 if doc["label"] == 1 else 1
 
 
-def truth_results(doc: Mapping[str, Any], responses: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+def truth_results(doc: Doc, responses: Sequence[tuple[float, bool]]) -> dict[str, Figure]:
     """The metrics of one of its examples."""
     return label_metrics(TRUTH, truth_target(doc), responses)
 

@@ -1,4 +1,4 @@
-"""Rows of the benchmarks: from the folder that CTI_EDITS_DATA names, else from the hub. Used by tasks/."""
+"""Rows of the bundled tasks: from the folder that CTI_EDITS_DATA names, else from the hub. Used by tasks/."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Source:
 
 
 class NoRowsError(EditError):
-    """A benchmark's rows are not to be had: no local file, or no way to the hub."""
+    """A benchmark's rows cannot be loaded: there is no local file, or the hub cannot be reached."""
 
 
 class BenchmarkRows(DatasetDict):  # type: ignore[misc]
@@ -119,9 +119,9 @@ def benchmark(
         fields: what each of its rows has.
         hub: the copy on the hub.
         from_hub: reads that copy into rows like the local file's.
-        arrange: makes the task's rows of them, from either source; they are these rows if left out.
-        stand_in: the one row to go on with, after a warning, where the rows are not to be had. lm-eval cannot load a
-            task without rows, and a group of tasks should not stop at one of them; the task's metrics leave it out.
+        arrange: makes the task's rows of those of either source; these rows as they are if left out.
+        stand_in: the only row, with a warning, where the rows cannot be loaded: lm-eval cannot load a task without
+            rows, and a group of tasks should not stop at one of them. The task's metrics leave it out.
 
     Raises:
         EditError: the file or the hub cannot be read, or a row is not as expected. Inside the ``lm_eval`` command, one
@@ -225,7 +225,7 @@ def check_row(row: Any, fields: Fields, where: str) -> Row:
 
 
 def first_line(error: Exception) -> str:
-    """What ``error`` is, for the one line that a person gets to see of it."""
+    """Class and first line of ``error``, for a message of one line."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {printable(said[0])}" if said else type(error).__name__
 

@@ -1,30 +1,24 @@
-"""From an lm-eval task to the examples that a search is calibrated on."""
+"""Draws the examples of an lm-eval task that a search is calibrated on, and those that its edit is measured on."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import hashlib
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from lm_eval.utils import hash_string
 
 from cti_edits.artifact.records import DatasetRecord
-from cti_edits.errors import EditError, printable
-from cti_edits.harness.benchmark_rows import Source, first_line
+from cti_edits.errors import EditError
+from cti_edits.harness.benchmark_rows import Source
 from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
 from cti_edits.harness.splits import validation_count
-from cti_edits.hub.repositories import quiet_hub
-from cti_edits.models.architectures import Kind
-from cti_edits.paths import folder
+from cti_edits.harness.task import Doc, Task, by_row
 from cti_edits.stats import majority_class
 
 # A generation task's accuracy comes from what the model writes; its gold text still has a likelihood.
@@ -33,7 +27,7 @@ OUTPUT_TYPES = ("loglikelihood", "multiple_choice", "generate_until")
 
 @dataclass(frozen=True)
 class GoldRequest:
-    """The gold answer of one example, as lm-eval would ask for its likelihood: context and continuation."""
+    """The gold answer of one example as a request for its likelihood: context and continuation."""
 
     doc_id: int
     context: str
@@ -45,7 +39,7 @@ class CalibrationSet:
     """Examples of a task: drawn from its validation part, or all of its validation or test part.
 
     Attributes:
-        task: the lm-eval task, turned so that its evaluation rows are those of the part.
+        task: a copy of the lm-eval task whose ``eval_docs`` are the rows of the part.
         name: the task's name.
         dataset: where the rows are from, for the manifest.
         doc_ids: the rows, ascending, as indices into the task's evaluation rows.
@@ -53,15 +47,15 @@ class CalibrationSet:
         gold_index: which of an example's requests is the gold one.
         majority_class: share of the most frequent gold answer among the examples.
         labels: the choices, where every example has the same ones; else None.
-        own_validation: whether the task has validation rows apart from its test rows; if not, the first 20 % of the
-            rows that lm-eval would test on served.
+        own_validation: whether the task has validation rows besides its test rows; if not, the validation part is
+            the first 20 % of the rows that lm-eval evaluates on.
         prompting: how the examples become prompts.
-        metric: that says right or wrong of an example.
+        metric: says right or wrong of an example.
         row_hashes: lm-eval's ``doc_hash`` of each row, in the order of ``doc_ids``.
         prompt_hashes: its ``prompt_hash`` of each, likewise.
     """
 
-    task: Any
+    task: Task
     name: str
     dataset: DatasetRecord
     doc_ids: tuple[int, ...]
@@ -77,90 +71,11 @@ class CalibrationSet:
 
     @property
     def ids_sha256(self) -> str:
-        """Hash of the row numbers, joined by commas, so that two searches can be told to have seen the same rows."""
+        """Hash of the row numbers, joined by commas."""
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
 
-def load_task(
-    name: str,
-    include_path: str | None = None,
-    kind: Kind = "causal",
-    metadata: Mapping[str, Any] | None = None,
-) -> Any:
-    """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
-
-    Args:
-        name: a task of ours, of lm-eval or of ``include_path``.
-        include_path: a folder with more tasks.
-        kind: which models the task's prompt is to be for.
-        metadata: lm-eval's, for tasks whose rows depend on it.
-
-    Raises:
-        EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
-            cannot be loaded.
-    """
-    paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
-    if include_path and not Path(include_path).is_dir():
-        raise EditError(f"include_path: {printable(include_path)}: expected a folder with task files")
-    found, manager = _find(name, _ours(name, kind), paths, metadata)
-    _check_single(found, manager)
-    _check_kind(found, kind, manager)
-    try:
-        with quiet_hub():
-            return manager.load([found])["tasks"][found]
-    except EditError:
-        raise
-    except Exception as error:
-        # Whatever a task's own code, its file or a data set's host may raise.
-        raise EditError(f"cannot load the task {printable(found)} ({first_line(error)})") from error
-
-
-def _ours(name: str, kind: Kind) -> list[str]:
-    return [f"cti_{name}_masked", f"cti_{name}"] if kind == "masked" else [f"cti_{name}"]
-
-
-def _find(name: str, ours: list[str], paths: list[str], metadata: Mapping[str, Any] | None) -> tuple[str, Any]:
-    """The first of ``ours``, then ``name``, that is the name of a task, and the manager that knows it."""
-    from lm_eval.tasks import TaskManager
-
-    # lm-eval's own index takes seconds to build; ours alone is looked at first.
-    for include_defaults in (False, True):
-        manager = TaskManager(include_path=paths, include_defaults=include_defaults, metadata=dict(metadata or {}))
-        for candidate in (*ours, name):
-            if candidate in manager.task_index:
-                return candidate, manager
-    known = manager.all_tasks
-    near = difflib.get_close_matches(name, known, 3) or difflib.get_close_matches(f"cti_{name}", known, 3)
-    raise EditError(f"no task is called {printable(name)!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-
-
-def _check_single(name: str, manager: Any) -> None:
-    """Refuse a group or a tag."""
-    if name in manager.all_subtasks:
-        return
-    entry = manager.task_index[name]
-    listed = (entry.cfg or {}).get("task") or sorted(entry.tags)
-    members = [member for member in ([listed] if isinstance(listed, str) else listed) if isinstance(member, str)]
-    raise EditError(
-        f"{printable(name)} is a group of tasks; a search needs one task"
-        + (f", such as {printable(members[0])}" if members else "")
-    )
-
-
-def _check_kind(name: str, kind: Kind, manager: Any) -> None:
-    """Refuse a task whose file says that its prompt is for the other kind of model."""
-    metadata = (manager.task_index[name].cfg or {}).get("metadata")
-    wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None
-    if wanted not in ("causal", "masked") or wanted == kind:
-        return
-    other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
-    raise EditError(
-        f"{printable(name)} is for {wanted} language models and this one is {kind}"
-        + (f"; use {printable(other)}" if other in manager.task_index else "")
-    )
-
-
-def validation_part(task: Any, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
+def validation_part(task: Task, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
     """Every example of the validation part of ``task``. Arguments as in `draw`.
 
     Raises:
@@ -171,7 +86,7 @@ def validation_part(task: Any, prompting: Prompting | None = None, metric: str |
 
 
 def final_part(
-    task: Any, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
+    task: Task, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
 ) -> CalibrationSet:
     """Every example of the test part of ``task``, or its first ``limit``.
 
@@ -193,7 +108,7 @@ def final_part(
     doc_ids = tuple(range(start, len(view.eval_docs)))[:limit]
     if not doc_ids:
         raise EditError(f"{task.config.task}: its test part has no rows")
-    # Drawing one example checks what the task must have, as for the validation part.
+    # Drawing one example makes the checks that `draw` makes of a task.
     drawn = draw(task, 1, 0, prompting, metric)
     examples = _examples(view, doc_ids, drawn.prompting)
     return dataclasses.replace(
@@ -205,14 +120,14 @@ def final_part(
     )
 
 
-def row_count(task: Any) -> int:
+def row_count(task: Task) -> int:
     """How many rows ``task`` has, validation and test part together."""
     view, rows, _, own_validation = _validation_view(task)
     return rows + len(task.eval_docs) if own_validation else len(view.eval_docs)
 
 
 def draw(
-    task: Any, samples: int, seed: int, prompting: Prompting | None = None, metric: str | None = None
+    task: Task, samples: int, seed: int, prompting: Prompting | None = None, metric: str | None = None
 ) -> CalibrationSet:
     """Draw ``samples`` examples at random, seeded, from the validation part of ``task``.
 
@@ -257,24 +172,23 @@ def drawn_rows(rows: int, samples: int, seed: int) -> tuple[int, ...]:
     return tuple(sorted(random.Random(seed).sample(range(rows), samples)))
 
 
-def _dataset(task: Any, split: str | None) -> DatasetRecord:
-    """Where a task's rows are from: what their loader says, else what the task's file asks for."""
+def _dataset(task: Task, split: str | None) -> DatasetRecord:
+    """Where a task's rows are from: as the bundled loader says, else the task's file."""
     source = getattr(task.dataset, "source", None)
     if isinstance(source, Source):
         return DatasetRecord(source.id, source.revision, split)
     return DatasetRecord(task.config.dataset_path, (task.config.dataset_kwargs or {}).get("revision"), split)
 
 
-def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
-    """A copy of ``task`` that evaluates on its validation part, and how many rows that part has.
+def _validation_view(task: Task) -> tuple[Task, int, str | None, bool]:
+    """A copy of ``task`` that evaluates on its validation part, that part's rows and split, and ``own_validation``.
 
-    A task with validation and test rows keeps them apart already. Of one that has a single set to evaluate on, the
-    first 20 % serve, as in the paper.
+    The validation part of a task with a single set of rows is the first 20 % of them, as in the paper.
     """
     view = copy.copy(task)
     view._config = copy.copy(task._config)
     if task.has_validation_docs() and task.has_test_docs():
-        # As if they were the test rows, so that no row is an example in its own prompt.
+        # lm-eval evaluates on test rows, and keeps a row out of the examples before its own prompt there alone.
         view._config.test_split = task.config.validation_split
         leave_out_own_rows(view)
         return view, len(view.eval_docs), task.config.validation_split, True
@@ -285,7 +199,7 @@ def _validation_view(task: Any) -> tuple[Any, int, str | None, bool]:
 
 @dataclass(frozen=True)
 class _Examples:
-    """What `CalibrationSet` has of its rows."""
+    """The fields of `CalibrationSet` that are made of its rows."""
 
     gold: tuple[GoldRequest, ...]
     gold_index: tuple[int, ...]
@@ -295,17 +209,14 @@ class _Examples:
     prompt_hashes: tuple[str, ...]
 
 
-def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Examples:
+def _examples(view: Task, doc_ids: tuple[int, ...], prompting: Prompting) -> _Examples:
     prompting.configure(view)
     prompting.build_requests(view, doc_ids)
-    instances: dict[int, list[Any]] = {}
-    for instance in view.instances:
-        instances.setdefault(instance.doc_id, []).append(instance)
+    groups = by_row(view)
     gold, gold_index, rows, prompts = [], [], [], []
     counted: list[str | int] = []
-    choices = {_choices(view, group[0].doc) for group in instances.values()}
-    for doc_id, (_, group) in zip(doc_ids, sorted(instances.items()), strict=True):
-        group.sort(key=lambda instance: instance.idx)
+    choices = {_choices(view, group[0].doc) for group in groups}
+    for doc_id, group in zip(doc_ids, groups, strict=True):
         index = _gold_index(view, group[0].doc)
         context, continuation = group[index].args[:2]
         if view.OUTPUT_TYPE == "generate_until":
@@ -322,13 +233,13 @@ def _examples(view: Any, doc_ids: tuple[int, ...], prompting: Prompting) -> _Exa
     return _Examples(tuple(gold), tuple(gold_index), majority_class(counted), labels, tuple(rows), tuple(prompts))
 
 
-def _choices(view: Any, doc: Any) -> tuple[str, ...] | None:
+def _choices(view: Task, doc: Doc) -> tuple[str, ...] | None:
     if view.OUTPUT_TYPE != "multiple_choice" or view.multiple_input:
         return None
     return tuple(view.doc_to_choice(doc))
 
 
-def _gold_index(view: Any, doc: Any) -> int:
+def _gold_index(view: Task, doc: Doc) -> int:
     if view.OUTPUT_TYPE != "multiple_choice":
         return 0
     target = view.doc_to_text(doc) if view.multiple_input else view.doc_to_target(doc)
@@ -342,7 +253,7 @@ def _gold_index(view: Any, doc: Any) -> int:
     return target
 
 
-def _gold_text(view: Any, doc: Any) -> str:
+def _gold_text(view: Task, doc: Doc) -> str:
     """The answer that a generation is compared with; the first, where several are right."""
     target = view.doc_to_target(doc)
     if isinstance(target, list):

@@ -1,4 +1,4 @@
-"""Compares lm-eval runs of the same examples, pair by pair, and refuses pairs that were not asked alike."""
+"""Compares lm-eval runs of the same examples row by row, and refuses runs whose settings differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cti_edits.artifact.asked import PARTS, Difference
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.asked_in_results import asked_in_results
 from cti_edits.harness.eval_runs import (
     Row,
     RunEdit,
@@ -24,24 +23,23 @@ from cti_edits.stats import holm, majority_class, mcnemar_p_value, paired_interv
 ALPHA = 0.05
 
 ROW_FIELDS = {"prompts": "prompt_hash", "targets": "target_hash"}
-"""What may differ row by row."""
+"""What is compared row by row: the attributes of `Row` by the names of the differences."""
 
 FIELDS = (*(one.name for kind in PARTS.values() for one in fields(kind)), *ROW_FIELDS)
-"""Names of everything that two runs can differ in, beside the edit."""
-
+"""Names of all settings that two runs can differ in, beside the edit."""
 
 CHANGES_PROMPTS = (
     *("num_fewshot", "fewshot_seed", "fewshot_as_multiturn"),
     *("apply_chat_template", "chat_template_sha", "system_instruction", "version"),
 )
-"""Where one of these differs, prompts do, and that need not be said."""
+"""Settings that change the prompts; where one of these differs, a difference of prompts is not listed beside it."""
 
 
-class AskedDifferentlyError(EditError):
-    """Two runs differ in more than the edit.
+class SettingsDifferError(EditError):
+    """The settings of two runs differ.
 
     Attributes:
-        differing: names of the fields that differ and are not allowed to.
+        differing: names of the fields that differ and may not.
     """
 
     def __init__(self, message: str, differing: Sequence[str]) -> None:
@@ -119,7 +117,7 @@ def compare_runs(
 
     Raises:
         EditError: a folder holds no samples, a file is broken, the runs saw other examples, or there is no such metric.
-        AskedDifferentlyError: two runs differ in more than the edit.
+        SettingsDifferError: two runs differ in more than the edit.
     """
     if len(folders) < 2:
         raise EditError(f"expected two or more runs to compare, got {len(folders)}")
@@ -221,18 +219,17 @@ def _check_same_examples(first: TaskRun, rows: Mapping[int, Row], run: TaskRun, 
 def _differences(
     first: TaskRun, rows: Mapping[int, Row], run: TaskRun, other: Mapping[int, Row], allowed: Collection[str]
 ) -> list[Difference]:
-    """What was asked differently, all of it allowed.
+    """The settings that differ, all of which may.
 
     Raises:
-        AskedDifferentlyError: something is not.
+        SettingsDifferError: one may not.
     """
-    one, two = asked_in_results(first.results, first.task), asked_in_results(run.results, run.task)
-    found = list(one.differences(two))
+    found = list(first.settings.differences(run.settings))
     implied = any(difference.field in CHANGES_PROMPTS for difference in found)
     found += (one for one in _row_differences(rows, other) if not (implied and one.field == "prompts"))
     refused = [difference for difference in found if difference.field not in allowed]
     if refused:
-        raise AskedDifferentlyError(
+        raise SettingsDifferError(
             f"{printable(run.task)}: {printable(first.path.parent)} and {printable(run.path.parent)} differ in more "
             f"than the edit: {'; '.join(difference_text(difference) for difference in refused)}",
             [difference.field for difference in refused],
@@ -272,11 +269,11 @@ def _right(run: TaskRun, rows: Mapping[int, Row], keys: Sequence[int], metric: s
 
 def _seen(runs: Sequence[TaskRun], rows: Mapping[int, Row]) -> Iterator[tuple[RunEdit, int]]:
     """The edits whose searches saw some of the examples, and how many."""
-    told = set()
+    listed = set()
     for run in runs:
-        if run.edit is None or run.edit.digest in told:
+        if run.edit is None or run.edit.digest in listed:
             continue
-        told.add(run.edit.digest)
+        listed.add(run.edit.digest)
         count = sum(row.doc_hash[:DIGITS] in run.edit.row_hashes for row in rows.values())
         if count:
             yield run.edit, count

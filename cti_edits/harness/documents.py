@@ -1,11 +1,11 @@
-"""A calibration set's examples as lm-eval sees them: what each asks of a model, and what its answers are worth."""
+"""The examples of a calibration set as lm-eval has them: the requests of each, and its metrics given the responses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.task import LoggedSample, Response, by_row
 
 
 class Documents:
@@ -22,13 +22,10 @@ class Documents:
         self.metric = calibration.metric
         self._task = calibration.task
         calibration.prompting.build_requests(self._task, calibration.doc_ids)
-        found: dict[int, list[Any]] = {}
-        for instance in self._task.instances:
-            found.setdefault(instance.doc_id, []).append(instance)
-        self.instances = [sorted(group, key=lambda instance: instance.idx) for _, group in sorted(found.items())]
+        self.instances = by_row(self._task)
 
-    def sample(self, index: int, responses: Sequence[Any]) -> dict[str, Any]:
-        """What lm-eval would log of one example: its row, metrics and filtered responses, under the metric's filter.
+    def sample(self, index: int, responses: Sequence[Response]) -> LoggedSample:
+        """What lm-eval would log of one example under the metric's filter.
 
         Args:
             index: of the example.
@@ -40,5 +37,4 @@ class Documents:
         for ensemble in self._task._filters:
             ensemble.apply(group)
         filtered = [instance.filtered_resps[self.metric.filter] for instance in group]
-        metrics = self._task.process_results(group[0].doc, filtered)
-        return {"doc_id": self.doc_ids[index], "filtered_resps": filtered, **metrics}
+        return LoggedSample(self.doc_ids[index], filtered, self._task.process_results(group[0].doc, filtered))

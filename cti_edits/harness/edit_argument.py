@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cti_edits.artifact.compose import Source, compose
 from cti_edits.artifact.manifest import Edit
@@ -19,28 +18,28 @@ EditArgument = str | os.PathLike[str] | Edit | Sequence[str | os.PathLike[str] |
 
 @dataclass(frozen=True)
 class LoadedEdits:
-    """What the argument ``edit`` stands for.
+    """The edits that the argument ``edit`` names.
 
     Attributes:
         edit: the edit, or the composition of several.
         parts: what was composed; of one edit, itself.
-        shown: the argument for a message; None where an edit in memory was given.
+        shown: the argument for a message; None for an edit in memory.
     """
 
     edit: Edit
     parts: tuple[Edit, ...]
     shown: str | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For the results: name and digest, and those of the parts where there are several."""
-        found: dict[str, Any] = {"name": self.edit.name, "digest": self.edit.digest()}
+        found: dict[str, object] = {"name": self.edit.name, "digest": self.edit.digest()}
         if len(self.parts) > 1:
             found["parts"] = [{"name": part.name, "digest": part.digest()} for part in self.parts]
         return found
 
 
 def read_edits(argument: EditArgument, name: str = "edit") -> LoadedEdits:
-    """The edit that an argument stands for, fetched and composed if need be.
+    """The edit that an argument names, fetched and composed if need be.
 
     Args:
         argument: see `EditArgument`. A file whose own name has a ``+`` goes before names that are joined by it.
@@ -70,15 +69,15 @@ def read_edits(argument: EditArgument, name: str = "edit") -> LoadedEdits:
     return LoadedEdits(compose([Source(part.path or Path(part.name), part) for part in parts]), parts, shown)
 
 
-def names_base(given: LoadedEdits | None, pretrained: Any) -> str | None:
-    """The edit that says which base model is loaded, for a message; None where ``pretrained`` does."""
-    if given is None or (pretrained is not None and pretrained != ""):
+def names_base(edits: LoadedEdits | None, pretrained: object) -> str | None:
+    """The edit that names the base model that is loaded, for a message; None where ``pretrained`` names it."""
+    if edits is None or (pretrained is not None and pretrained != ""):
         return None
-    return given.shown or given.edit.name
+    return edits.shown or edits.edit.name
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Names that are joined by ``+``; of the ways to read them, the one with the longest names that are there."""
+    """Names that are joined by ``+``. A file's name may have a ``+`` itself: the longest that exist are taken."""
     words = text.split("+")
     if "" in words:
         return (text,)

@@ -1,4 +1,4 @@
-"""Reads what ``lm_eval --output_path … --log_samples`` wrote of a run. Needs neither lm-eval nor a model."""
+"""Reads the results and samples of ``lm_eval --output_path … --log_samples``. Needs neither lm-eval nor a model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.metrics import NO_FILTER, is_zero_or_one
+from cti_edits.harness.recorded_run import RecordedRun, recorded_run
 from cti_edits.harness.row_hashes import split
 
 
@@ -51,7 +52,7 @@ class Row:
     prompt_hash: str | None
     target_hash: str | None
     target: str
-    metrics: Mapping[str, Any]
+    metrics: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ class TaskRun:
         path: the samples file.
         rows: by filter, in lm-eval's order, and by row number.
         edit: what the results name, or None.
-        results: the whole results file; empty where there is none.
+        settings: as far as the results tell them; nothing is known where there is no results file.
     """
 
     task: str
     path: Path
     rows: Mapping[str, Mapping[int, Row]]
     edit: RunEdit | None
-    results: Mapping[str, Any]
+    settings: RecordedRun
 
 
 def read_runs(folder: Path) -> dict[str, Path]:
@@ -93,8 +94,8 @@ def read_run(task: str, path: Path) -> TaskRun:
     Raises:
         EditError: a file is broken; the message names it, the line and the field.
     """
-    results = _results(path)
-    return TaskRun(task, path, _rows(path), _edit(results), results[1])
+    where, results = _results(path)
+    return TaskRun(task, path, _rows(path), _edit(where, results), recorded_run(results, task))
 
 
 def _time(path: Path) -> str:
@@ -116,17 +117,17 @@ def _rows(path: Path) -> dict[str, dict[int, Row]]:
     return rows
 
 
-_NO_METRICS = (
+_OTHER_FIELDS = (
     *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"),
     *("doc_hash", "prompt_hash", "target_hash"),
 )
-"""What a sample has beside its metrics."""
+"""Fields of a logged sample that are no metrics."""
 
 
 def _row(sample: Mapping[str, Any]) -> Row:
     names = sample.get("metrics")
     if not isinstance(names, list):
-        names = [name for name in sample if name not in _NO_METRICS]
+        names = [name for name in sample if name not in _OTHER_FIELDS]
     return Row(
         sample["doc_id"],
         sample["doc_hash"],
@@ -141,7 +142,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-_WANTED = {"doc_id": (int, "a whole number"), "doc_hash": (str, "a text")}
+_TYPES = {"doc_id": (int, "a whole number"), "doc_hash": (str, "a text")}
 
 
 def _sample(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _sample(path: Path, number: int, line: bytes) -> dict[str, Any]:
                 f"{where}: expected a sample with the field {field!r}, it is missing; "
                 "is the file of lm_eval --log_samples?"
             )
-    for field, (kind, wanted) in _WANTED.items():
+    for field, (kind, wanted) in _TYPES.items():
         if not isinstance(sample[field], kind) or isinstance(sample[field], bool):
             raise EditError(f"{where}: {field}: expected {wanted}, got {printable(json.dumps(sample[field]))}")
     return sample
@@ -176,9 +177,8 @@ def _results(samples: Path) -> tuple[str, dict[str, Any]]:
     return where, results
 
 
-def _edit(results: tuple[str, Mapping[str, Any]]) -> RunEdit | None:
-    where, found = results
-    ran = found.get("config", {}).get("edit")
+def _edit(where: str, results: Mapping[str, Any]) -> RunEdit | None:
+    ran = results.get("config", {}).get("edit")
     if ran is None:
         return None
     if not isinstance(ran, dict) or not {"name", "digest"} <= set(ran):

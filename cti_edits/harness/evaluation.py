@@ -1,29 +1,29 @@
-"""What a model gives on the calibration examples, whichever evaluator asked."""
+"""The result of evaluating a model on the calibration examples, by whichever evaluator."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cti_edits.errors import EditError
 from cti_edits.harness.metrics import is_right
+from cti_edits.harness.task import LoggedSample
 
 NLL_STEP = 1e-6
-"""Mean losses are rounded to this, in nats; below it the order shows in which a sum was taken."""
+"""Mean losses are rounded to this, in nats; smaller differences depend on the order of the summation."""
 
 StopRule = Callable[[int, float], bool]
-"""Given how many examples are wrong so far, and the sum of all losses: whether the rest cannot matter any more."""
+"""Takes the number of wrong examples so far and the sum of their losses; says whether the rest can be left out."""
 
 
 class NotFiniteError(EditError):
-    """A loss or a gradient is not finite. Examples that share a packed row get that from each other."""
+    """A loss or a gradient is not finite. In a packed row, one example can cause that for the others."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model, as it stands, gave on the calibration examples.
+    """Accuracy and loss of the model, as it is, on the calibration examples.
 
     Attributes:
         accuracy: share of examples that are right.
@@ -40,13 +40,12 @@ class Evaluation:
 
 
 def summarize(
-    samples: Sequence[Mapping[str, Any]], losses: Sequence[float], labels: Sequence[str] | None, metric: str
+    samples: Sequence[LoggedSample], losses: Sequence[float], labels: Sequence[str] | None, metric: str
 ) -> Evaluation:
-    """Put together what each example gave.
+    """The evaluation, from the results of each example.
 
     Args:
-        samples: of each example the row ("doc_id"), the metric, and the responses ("filtered_resps"), as lm-eval logs
-            them.
+        samples: what lm-eval logs of each example.
         losses: of each example, the mean negative log-likelihood of the gold answer's tokens.
         labels: the task's labels, if it has fixed ones.
         metric: name of the metric that says right or wrong.
@@ -55,11 +54,11 @@ def summarize(
         EditError: a loss is not finite, or the metric is not right or wrong; the message names the row.
     """
     correct = tuple(is_right(sample, metric) for sample in samples)
-    checked = [checked_loss(loss, sample["doc_id"]) for sample, loss in zip(samples, losses, strict=True)]
+    checked = [checked_loss(loss, sample.doc_id) for sample, loss in zip(samples, losses, strict=True)]
     predicted = None
     # What decides under another metric, such as acc_norm, is not the likelihood alone.
     if labels is not None and metric == "acc":
-        scores = ([float(response[0]) for response in sample["filtered_resps"][: len(labels)]] for sample in samples)
+        scores = ([float(response[0]) for response in sample.responses[: len(labels)]] for sample in samples)
         # Of equal ones the first, as in lm-eval's own accuracy.
         predicted = tuple(one.index(max(one)) for one in scores)
     # Rounded once and not at each step, so that the sum is the same in any order, and no less than that of a part.
@@ -68,10 +67,10 @@ def summarize(
 
 
 def checked_loss(loss: float, doc_id: int) -> float:
-    """A loss that is finite and, as a likelihood above 1 can only come of rounding, not below 0.
+    """The loss if it is finite; 0 if it is below 0, which can only be rounding.
 
     Raises:
-        NotFiniteError: it is not; the message names the row.
+        NotFiniteError: it is not finite; the message names the row.
     """
     if not math.isfinite(loss):
         raise NotFiniteError(

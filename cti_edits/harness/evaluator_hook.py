@@ -1,4 +1,4 @@
-"""A function around ``lm_eval.evaluator.evaluate``, by which a model of ours learns what lm-eval is about to ask."""
+"""Wraps ``lm_eval.evaluator.evaluate``, so that the models here see the tasks of a run before it starts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cti_edits.errors import one_line_in_command
-from cti_edits.harness.skipped_rows import SkippedRows, without
+from cti_edits.harness.skipped_rows import SkippedRows, leave_out
+from cti_edits.harness.task import Task
 
 
-def install() -> None:
-    """Make lm-eval heed `SkippedRows` of the models that it runs, and tell them what it is about to ask.
+def wrap_evaluate() -> None:
+    """Have lm-eval call a model's ``before_evaluation`` and leave its `SkippedRows` out. A second call does nothing.
 
-    Runs of other models go on as before.
+    Runs of other models stay as they are.
     """
     from lm_eval import evaluator
 
     original = evaluator.evaluate
-    if getattr(original, "tells_models_of_ours", False):
+    if getattr(original, "wrapped_by_cti_edits", False):
         return
 
     @functools.wraps(original)
@@ -31,18 +32,18 @@ def install() -> None:
         skipped = getattr(lm, "skipped_rows", None)
         if not isinstance(skipped, SkippedRows):
             return original(*arguments, **named)
-        with one_line_in_command(), without(skipped, tasks):
+        with one_line_in_command(), leave_out(skipped, tasks):
             return original(*arguments, **named)
 
-    evaluate.tells_models_of_ours = True  # type: ignore[attr-defined]
+    evaluate.wrapped_by_cti_edits = True  # type: ignore[attr-defined]
     evaluator.evaluate = evaluate
 
 
-def tasks_in(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and tasks in what `evaluate` is given: by kind, or nested by group."""
-    from lm_eval.api.task import Task
+def tasks_in(tree: object, name: str = "") -> Iterator[tuple[str, Task]]:
+    """Names and tasks in the argument ``task_dict`` of lm-eval's ``evaluate``, in which groups are nested."""
+    from lm_eval.api.task import Task as LmEvalTask
 
-    if isinstance(tree, Task):
+    if isinstance(tree, LmEvalTask):
         yield name, tree
     elif isinstance(tree, Mapping):
         for key, value in tree.items():

@@ -1,4 +1,4 @@
-"""Few-shot examples: lm-eval's own draw, but a row is never an example before its own prompt."""
+"""Few-shot examples: drawn by lm-eval, except that a row is never an example before its own prompt."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from cti_edits.errors import EditError
-
-Row = Any
-"""A row of a task, as lm-eval has it."""
+from cti_edits.harness.task import Doc, Sampler, Task
 
 
 class OtherRowsSampler:
-    """Draws what lm-eval's sampler draws; where the row itself is among that, another takes its place.
+    """Draws what lm-eval's sampler draws, with another row where the row of the prompt itself was drawn.
 
-    lm-eval leaves the row itself out where the task's file names one split for both the examples and the tests. It does
-    not where examples come from the evaluated rows by default, or from the validation rows of a task that is evaluated
-    on these. The example that takes the row's place is drawn apart, so that every other draw stays lm-eval's.
+    lm-eval leaves that row out only where the task's file names one split for both examples and tests; not where the
+    examples come from the evaluated rows by default, or where a task is evaluated on its validation rows. The other
+    row is drawn by a generator of its own, so that every other draw stays lm-eval's.
     """
 
-    def __init__(self, sampler: Any, leaves_out: bool) -> None:
+    def __init__(self, sampler: Sampler, leaves_out: bool) -> None:
         """Wrap ``sampler``.
 
         Args:
             sampler: lm-eval's, of the task.
-            leaves_out: whether lm-eval would have it leave the row itself out.
+            leaves_out: whether lm-eval would tell it to leave the row of the prompt out.
         """
         self._sampler = sampler
         self._leaves_out = leaves_out
         self._seed: int | None = None
 
-    def sample(self, n: int, eval_doc: Row = None, **more: Any) -> Sequence[Row]:
+    def sample(self, n: int, eval_doc: Doc | None = None, **more: Any) -> Sequence[Doc]:
         """``n`` rows that are not ``eval_doc``.
 
         Raises:
@@ -48,7 +46,7 @@ class OtherRowsSampler:
         return kept + random.Random(self._seed).sample(spare, n - len(kept))
 
     def set_rnd(self, rnd: int | None) -> OtherRowsSampler:
-        """Start the draws anew from a seed."""
+        """Seed the draws."""
         self._seed = rnd
         self._sampler.set_rnd(rnd)
         return self
@@ -57,12 +55,12 @@ class OtherRowsSampler:
         return getattr(self._sampler, name)
 
 
-def leave_out_own_rows(view: Any) -> None:
-    """Give ``view``, a copy of a task, an `OtherRowsSampler`. Old tasks without a sampler see to it themselves."""
+def leave_out_own_rows(view: Task) -> None:
+    """Give ``view``, a copy of a task, an `OtherRowsSampler`, if it has a sampler; old tasks draw by themselves."""
     fewshot = getattr(view, "fewshot_cfg", None)
     if fewshot is None or not hasattr(view, "sampler"):
         return
     view.sampler = OtherRowsSampler(view.sampler, leaves_out=fewshot.split == view.config.test_split)
-    # With equal splits lm-eval tells the sampler which row the examples are for.
+    # lm-eval hands the row of the prompt to the sampler only where the splits are equal.
     view.fewshot_cfg = copy.copy(fewshot)
     view.fewshot_cfg.split = view.config.test_split

@@ -1,12 +1,13 @@
-"""Greedy generation as ``lm_eval --model hf`` has it: when it is no more than that, and what it takes to repeat it."""
+"""Greedy generation as ``lm_eval --model hf`` does it: whether a request asks for no more, and where it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+
+from cti_edits.harness.edited_model import EditedHFLM
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -33,9 +34,9 @@ WITHOUT_EFFECT = frozenset(
         "max_length",
     }
 )
-"""Keys of a generation config that change nothing about the likeliest next token, or that are read here."""
+"""Keys of a generation config that do not change the likeliest next token, or that are read here."""
 
-NEUTRAL: Mapping[str, Any] = {
+NEUTRAL: Mapping[str, float] = {
     "num_beams": 1,
     "num_beam_groups": 1,
     "num_return_sequences": 1,
@@ -54,8 +55,8 @@ class GreedyGeneration:
     """How one request is continued.
 
     Attributes:
-        room: how many tokens at most.
-        until: where the text is cut.
+        room: the most new tokens.
+        until: strings at which the text is cut.
         ends: tokens that end it.
     """
 
@@ -63,26 +64,26 @@ class GreedyGeneration:
     until: tuple[str, ...]
     ends: frozenset[int]
 
-    def finished(self, lm: Any, tokens: Sequence[int]) -> bool:
-        """Whether nothing that comes after these tokens would be looked at."""
+    def finished(self, lm: EditedHFLM, tokens: Sequence[int]) -> bool:
+        """Whether the generation ends with these tokens."""
         if len(tokens) >= self.room or tokens[-1] in self.ends:
             return True
         text = lm.tok_decode(list(tokens))
         return any(stop in text for stop in self.until if stop)
 
-    def text(self, lm: Any, tokens: Sequence[int]) -> str:
-        """What lm-eval makes of the tokens."""
+    def text(self, lm: EditedHFLM, tokens: Sequence[int]) -> str:
+        """The text that lm-eval makes of the tokens."""
         decoded = lm.tok_decode(list(tokens))
         text: str = postprocess_generated_text(decoded, stop=list(self.until), think_end_token=None)
         return text
 
 
-def greedy_generation(lm: Any, arguments: Mapping[str, Any]) -> GreedyGeneration | None:
-    """How `lm` of `lm` continues a request with these generation arguments, or None if it is not plain greedy.
+def greedy_generation(lm: EditedHFLM, arguments: Mapping[str, object]) -> GreedyGeneration | None:
+    """How ``lm`` continues a request with these generation arguments; None if that is more than greedy generation.
 
     Args:
         lm: a causal model.
-        arguments: the request's, as a task's ``generation_kwargs``.
+        arguments: of the request, a task's ``generation_kwargs``.
     """
     wanted = dict(normalize_gen_kwargs(dict(arguments), lm.max_gen_toks))
     room, sampled = int(wanted.pop("max_gen_toks")), bool(wanted.pop("do_sample", False))

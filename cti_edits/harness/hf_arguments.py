@@ -1,21 +1,21 @@
-"""Arguments of lm-eval's ``hf`` model by what they decide. Names alone, so that reading results needs no torch."""
+"""Names of arguments of lm-eval's ``hf`` model by what they decide. Without torch, which reading results needs not."""
 
 from __future__ import annotations
 
 QUANTIZATION = ("load_in_4bit", "load_in_8bit", "quantization_config", "autogptq", "gptqmodel")
 """Arguments of HFLM that say how weights are quantized; so do those that begin with ``bnb_``."""
 
-HOW_IT_RUNS = (
+RUNTIME_ARGUMENTS = (
     "device", "batch_size", "max_batch_size", "parallelize", "max_memory_per_gpu", "max_cpu_memory", "offload_folder",
     "tp_plan", "device_map", "max_memory", "offload_state_dict", "offload_buffers", "low_cpu_mem_usage", "logits_cache",
     "verify", "factorize",
 )  # fmt: skip
-"""Arguments that say where and how fast a model runs, not what it is asked."""
+"""Arguments that say where and how fast a model runs; they change no answer."""
 
-HOW_IT_IS_FETCHED = (
+DOWNLOAD_ARGUMENTS = (
     "token", "use_auth_token", "cache_dir", "local_files_only", "force_download", "resume_download", "proxies",
 )  # fmt: skip
-"""Arguments that say how a checkpoint comes here. A token is a secret, and must get into no record."""
+"""Arguments that say how a checkpoint is downloaded. A token is a secret and must not be in any record."""
 
 
 def is_quantization(name: str) -> bool:

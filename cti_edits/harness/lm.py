@@ -1,4 +1,4 @@
-"""The lm-eval model ``cti``: a language model with an edit applied when it is loaded; causal ones run here."""
+"""The lm-eval model ``cti``, a causal language model with an edit; and loading the base model of a search."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
+from cti_edits.harness.base_config import model_kind, read_config
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited_model import (
-    EditedHFLM,
-    ScoredTokens,
-    kind_for,
-    model_kind,
-    read_config,
-)
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, kind_for
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
 from cti_edits.harness.special_tokens import check_prefix, keep_padding_in_vocabulary
+from cti_edits.harness.task import Instance
 from cti_edits.models.architectures import Kind, family_of
 
 
@@ -53,22 +49,27 @@ class EditedLM(EditedHFLM):
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> EditedHFLM:
-        """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
+        """See `create_from_arg_obj`; ``arg_string`` is "key=value,key=value"."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> EditedHFLM:
-        """As lm-eval has it, by the checkpoint, with errors for people when the ``lm_eval`` command calls."""
+        """The model of these arguments, of the class for its checkpoint; inside ``lm_eval``, an error is one line.
+
+        Args:
+            arg_dict: of ``--model_args``.
+            additional_config: of lm-eval's other options (device, batch sizes); None is left out.
+        """
         name_results_after_edits()
-        given = {key: value for key, value in (additional_config or {}).items() if value is not None}
+        more = {key: value for key, value in (additional_config or {}).items() if value is not None}
         with one_line_in_command(), loading(arg_dict.get("pretrained")):
-            return cls.for_checkpoint(**arg_dict, **given)
+            return cls.for_checkpoint(**arg_dict, **more)
 
     @one_line_in_command()
-    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """See HFLM. Tasks whose prompts are for masked language models are refused."""
         self.check_requests(requests)
         if any(request.args[0] == "" for request in requests):
             check_prefix(self)
@@ -76,44 +77,41 @@ class EditedLM(EditedHFLM):
         return answers
 
     @one_line_in_command()
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """As HFLM has it, but for tasks whose prompts are for masked models: those are refused."""
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """See HFLM. Tasks whose prompts are for masked language models are refused."""
         self.check_requests(requests)
         answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
         return answers
 
     @one_line_in_command()
-    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """As HFLM has it, which puts the prefix token before each text."""
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """See HFLM, which puts the prefix token before each text."""
         self.check_requests(requests)
         check_prefix(self)
         answers: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
         return answers
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **named: Any) -> list[int]:
-        """As HFLM has it, but for tokenizers that have no prefix token to look for."""
+        """See HFLM, which fails for tokenizers without a prefix token."""
         if add_special_tokens is None and self.prefix_token_id is None:
             add_special_tokens = self.add_bos_token is not False
         tokens: list[int] = super().tok_encode(string, add_special_tokens, **named)
         return tokens
 
     def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> Any:
-        """As HFLM has it, but None, for the EOS token that a tokenizer has not, stays None, which ends no text."""
+        """See HFLM. None, which stands for the EOS token of a tokenizer without one, stays None and ends no text."""
         return None if tokens is None else super().tok_decode(tokens, skip_special_tokens=skip_special_tokens)
 
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
-        """See `EditedHFLM.scored_tokens`: tokens as `loglikelihood` has them.
-
-        An empty context becomes the model's prefix token; what is too long is cut on the left.
-        """
+        """See `EditedHFLM.scored_tokens`. An empty context is the prefix token; a long one is cut on the left."""
         if context:
-            given, answer = self._encode_pair(context, continuation)
+            prompt, answer = self._encode_pair(context, continuation)
         else:
             check_prefix(self)
             answer = self.tok_encode(continuation, add_special_tokens=False)
-            given = [self.prefix_token_id]
+            prompt = [self.prefix_token_id]
             if answer and answer[0] == self.prefix_token_id:
-                given, answer = answer[:1], answer[1:]
+                prompt, answer = answer[:1], answer[1:]
         if not answer:
             raise EditError(f"the answer {printable(continuation)!r} has no tokens")
         if len(answer) > self.max_length:
@@ -121,11 +119,11 @@ class EditedLM(EditedHFLM):
                 f"the answer has {len(answer)} tokens, more than the {self.max_length} that the model takes"
             )
         # The last token predicts what comes after the answer.
-        tokens = (given + answer)[-(self.max_length + 1) :][:-1]
+        tokens = (prompt + answer)[-(self.max_length + 1) :][:-1]
         return ScoredTokens(tuple(tokens), tuple(range(len(tokens) - len(answer), len(tokens))), tuple(answer))
 
     def prompt_tokens(self, context: str, room: int) -> tuple[int, ...]:
-        """The tokens of a prompt that the model is to continue by ``room`` tokens, as `generate_until` has them."""
+        """The tokens of a prompt that is continued by up to ``room`` tokens, cut as `generate_until` cuts them."""
         found, _ = self.tok_batch_encode(
             [context], left_truncate_len=self.max_length - room, truncation=self.truncation
         )
@@ -167,16 +165,16 @@ class Base:
     id: str
     kind: Kind
     model_type: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
 
 
-OPTIONS_OF_SEARCH = (
+RESERVED_ARGUMENTS = (
     *("pretrained", "edit", "dtype", "device", "batch_size", "parallelize", "peft", "skip_calibration"),
 )
 """Arguments of the model that a search sets itself, or that have no place in one."""
 
 
-def read_base(model: str, model_args: str | Mapping[str, Any]) -> Base:
+def read_base(model: str, model_args: str | Mapping[str, object]) -> Base:
     """What the config of a base model says.
 
     Args:
@@ -186,9 +184,9 @@ def read_base(model: str, model_args: str | Mapping[str, Any]) -> Base:
     Raises:
         EditError: an argument has no place here, or the config cannot be read.
     """
-    given = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
-    arguments: dict[str, Any] = dict(given)
-    if clash := set(OPTIONS_OF_SEARCH) & set(arguments):
+    named = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
+    arguments: dict[str, Any] = dict(named)
+    if clash := set(RESERVED_ARGUMENTS) & set(arguments):
         raise EditError(f"model_args: {min(clash)} has an option of its own here, or no place in a search")
     if not model:
         raise EditError("model: expected a hub id or a checkpoint folder, got nothing")
@@ -220,7 +218,7 @@ def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> Ed
 
     Args:
         base: see `read_base`.
-        device: as lm-eval takes it; a GPU if there is one and None is given.
+        device: as lm-eval takes it; if None, a GPU if there is one.
         dtype: a dtype's name or "auto".
         batch_size: requests in one pass.
 

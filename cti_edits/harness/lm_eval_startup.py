@@ -13,7 +13,10 @@ import os
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 MODEL = ("cti", "cti_edits.harness.lm:EditedLM")
 OFF_SWITCH = "CTI_EDITS_NO_STARTUP"
@@ -31,7 +34,7 @@ def register() -> None:
 class RegisteringLoader:
     """The real loader of ``lm_eval.models``, with `register` called after it has run the module."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Loader) -> None:
         self.loader = loader
 
     def __getattr__(self, name: str) -> Any:
@@ -39,8 +42,7 @@ class RegisteringLoader:
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """As the real loader does."""
-        module: ModuleType | None = self.loader.create_module(spec)
-        return module
+        return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, then register; a failure to register never breaks lm-eval."""

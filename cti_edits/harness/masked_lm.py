@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 from lm_eval.models.utils_hf import clear_torch_cache
 from tqdm import tqdm  # type: ignore[import-untyped]
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, PretrainedConfig
 
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
 from cti_edits.harness.masked_prompt import MaskedPrompt, PromptEncoder
+from cti_edits.harness.task import Instance
 from cti_edits.models.projection import projected_at
 
 
@@ -44,7 +45,7 @@ class EditedMaskedLM(EditedHFLM):
         return int(super().max_length) - unused_positions(self.model)
 
     @one_line_in_command()
-    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Summed log-probability of each answer's tokens at their masks, and whether each is the likeliest there.
 
         All of an answer's tokens are masked at once, and read from one forward pass. Answers that mask the same
@@ -73,7 +74,7 @@ class EditedMaskedLM(EditedHFLM):
         return results
 
     @one_line_in_command()
-    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
+    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Refused: a masked language model gives no probability to a whole text.
 
         Raises:
@@ -85,7 +86,7 @@ class EditedMaskedLM(EditedHFLM):
         )
 
     @one_line_in_command()
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """The likeliest token at each of the prompt's masks, decoded and cut at the first of the ``until`` strings.
 
         The masks say how many tokens there are: ``max_gen_toks`` and the arguments of sampling change nothing.
@@ -136,14 +137,19 @@ class EditedMaskedLM(EditedHFLM):
         ]
         return torch.stack(losses)
 
-    def _get_backend(self, config: Any, backend: str = "default", trust_remote_code: bool | None = False) -> None:  # noqa: ARG002
-        """Keep HFLM from guessing: of the kinds that it knows, it would take RoBERTa for a causal model."""
+    def _get_backend(
+        self,
+        config: PretrainedConfig,  # noqa: ARG002
+        backend: str = "default",
+        trust_remote_code: bool | None = False,  # noqa: ARG002
+    ) -> None:
+        """See HFLM, which would take RoBERTa for a causal model."""
         if backend != "default":
             raise EditError(f"backend: a masked language model has none to choose, got {backend!r}")
         self.backend = "masked"
 
     @contextlib.contextmanager
-    def _progress(self, what: str, total: int, disable: bool) -> Iterator[Any]:
+    def _progress(self, what: str, total: int, disable: bool) -> Iterator[Callable[[int], object]]:
         with tqdm(total=total, disable=disable or self.rank != 0, desc=f"Running {what} requests") as bar:
             yield bar.update
 
@@ -206,7 +212,7 @@ class EditedMaskedLM(EditedHFLM):
         return list(logits.split([len(prompt.places) for prompt in prompts]))
 
     def _widened(self, logits: torch.Tensor) -> torch.Tensor:
-        """Half precision would lose log-probabilities in rounding; a wider model keeps its own precision."""
+        """Logits in float32 where they are in half precision, which would lose log-probabilities in rounding."""
         if self.softmax_dtype is not None:
             return logits.to(self.softmax_dtype)
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

@@ -1,24 +1,27 @@
-"""Prompts with masks, as tokens: where the masks stand, which of them an answer takes, and what is cut off."""
+"""Prompts with masks as tokens: positions of the masks, the masks that an answer takes, and truncation."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cti_edits.errors import EditError, printable
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 MASK = "<mask>"
-"""What a prompt writes for a mask, whatever the model's own mask token is."""
+"""A mask in a task's prompts, whatever the model's own mask token is."""
 
 
 @dataclass(frozen=True)
 class MaskedPrompt:
-    """What a masked language model is given.
+    """The input of a masked language model.
 
     Attributes:
         tokens: token ids, special tokens and masks among them.
-        places: ascending indices into ``tokens`` of the masks whose predictions are asked for.
+        places: positions in ``tokens``, ascending, of the masks whose predictions are read.
     """
 
     tokens: tuple[int, ...]
@@ -26,14 +29,14 @@ class MaskedPrompt:
 
 
 class PromptEncoder:
-    """Turns prompts into tokens as the tokenizer itself would, given the prompt with the model's own mask token.
+    """Turns prompts into the tokens that the tokenizer makes of them with the model's own mask token.
 
     A blank before a mask belongs to what the mask stands for, as " true" is one token: RoBERTa's published tokenizer
     takes it into the mask, and the same tokenizer made by transformers 5 from its vocabulary alone does not. Here it
     is taken out of the prompt first, so that both give the same.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
         """Take the special tokens from what ``tokenizer``, of transformers, puts around a text.
 
         Args:
@@ -56,7 +59,7 @@ class PromptEncoder:
             raise EditError(f"max_length: expected more than {max_length - self._room}, got {max_length}")
 
     def prompt(self, context: str) -> MaskedPrompt:
-        """A prompt whose masks are all asked for.
+        """A prompt, all of whose masks are read.
 
         Raises:
             EditError: it has no mask, or its masks stand too far apart for the model's length.

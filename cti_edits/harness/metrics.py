@@ -1,15 +1,14 @@
-"""Which metric says right or wrong of an example."""
+"""The metric that says right or wrong of an example."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.task import LoggedSample, Task
 
 NO_FILTER = "none"
-"""lm-eval's name for responses as they are."""
+"""lm-eval's name for responses that went through no filter."""
 
 RIGHT_OR_WRONG = ("acc", "acc_norm", "exact_match", "acc_mutual_info", "acc_bytes")
 """lm-eval's metrics that are 0 or 1 for each example."""
@@ -31,7 +30,7 @@ class Metric:
         return self.name if self.filter == NO_FILTER else f"{self.name},{self.filter}"
 
 
-def metric_of(task: Any, wanted: str | None = None) -> Metric:
+def metric_of(task: Task, wanted: str | None = None) -> Metric:
     """The metric that a search on ``task`` ranks by.
 
     Args:
@@ -62,20 +61,20 @@ def metric_of(task: Any, wanted: str | None = None) -> Metric:
     return Metric(name, filter_name or filters[0])
 
 
-def is_right(sample: Mapping[str, Any], metric: str) -> bool:
+def is_right(sample: LoggedSample, metric: str) -> bool:
     """Whether an example is right.
 
     Args:
-        sample: what lm-eval logs of it: its row ("doc_id") and metrics.
+        sample: what lm-eval logs of it.
         metric: the metric's name.
 
     Raises:
         EditError: the metric is missing, or neither 0 nor 1; the message names the row.
     """
-    value = sample.get(metric, "missing")
+    value = sample.metrics.get(metric, "missing")
     if value not in (0, 1):
         raise EditError(
-            f"expected a metric {metric!r} that is 0 or 1 for each example; on row {printable(sample['doc_id'])} it is "
+            f"expected a metric {metric!r} that is 0 or 1 for each example; on row {sample.doc_id} it is "
             f"{printable(value)}"
         )
     return bool(value)

@@ -1,4 +1,4 @@
-"""The arguments of ``--model cti``: which are misspelt, and what is said where they load no model."""
+"""The arguments of ``--model cti``: refuses misspelt ones, and makes one line of a failure to load the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER_NAMES = {
     # transformers takes it and lets HFLM's own dtype win, so that it would change nothing.
     "torch_dtype": "dtype",
 }
-"""What other tools and people call our arguments."""
+"""Other names for these arguments, in other tools and from habit."""
 
 TAKEN_BY_TRANSFORMERS = frozenset(
     {
@@ -43,8 +43,8 @@ TAKEN_BY_TRANSFORMERS = frozenset(
 def check_arguments(lm_class: type, names: Iterable[str], in_config: Callable[[str], bool]) -> None:
     """Refuse an argument that is another one misspelt.
 
-    HFLM hands what it does not know on to ``from_pretrained``, which takes more than can be listed here, and ignores it
-    for a model that is loaded already; so that a wrong name ends in a traceback, or in figures of another run.
+    HFLM passes an argument that it does not know to ``from_pretrained``, which takes more than can be listed here, and
+    ignores it for a model in memory. So a wrong name ends in a traceback, or in figures with other settings.
 
     Args:
         lm_class: whose parameters, and whose bases', are right.
@@ -94,7 +94,7 @@ def _plain(name: str) -> str:
 def check_remote_code(value: object) -> bool:
     """Whether code that comes with a checkpoint may run: only where that was asked for.
 
-    transformers asks on the terminal where it is told neither yes nor no, and takes any word for yes.
+    transformers asks on the terminal where the argument is None, and takes any text for yes.
 
     Raises:
         EditError: the value says neither.
@@ -111,8 +111,8 @@ def loading(pretrained: object, named_by: str | None = None) -> Iterator[None]:
     """Whatever goes wrong inside, while a model is loaded, becomes an `EditError` of one line; see its cause for more.
 
     Args:
-        pretrained: the model, or None where only the edit that names it is known.
-        named_by: the edit that named it, if one did.
+        pretrained: the model; None if the edit that names it has not been read.
+        named_by: the edit that names it, if one does.
 
     Raises:
         EditError: anything was raised inside.

@@ -1,4 +1,4 @@
-"""How examples become prompts: few-shot examples, chat template, system instruction, as lm-eval has them."""
+"""How examples become prompts, by lm-eval: few-shot examples, chat template, system instruction."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cti_edits.artifact.asked import AskedPrompt
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.benchmark_rows import first_line
+from cti_edits.harness.task import Task
 
 if TYPE_CHECKING:
     from cti_edits.harness.edited_model import EditedHFLM
 
 FEWSHOT_SEED = 1234
-"""lm-eval's own."""
+"""lm-eval's default."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ChatTemplate:
 
 @dataclass(frozen=True)
 class Prompting:
-    """How a search asks. Names and meanings are those of ``lm_eval.simple_evaluate``.
+    """How examples become prompts. Names and meanings are those of ``lm_eval.simple_evaluate``.
 
     Attributes:
         num_fewshot: examples before each prompt; the task's own number if None. A task whose file says 0 keeps it.
@@ -61,7 +62,7 @@ class Prompting:
     apply_chat_template: bool | str = False
     fewshot_as_multiturn: bool | None = None
     system_instruction: str | None = None
-    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    gen_kwargs: Mapping[str, object] = field(default_factory=dict)
     fewshot_seed: int = FEWSHOT_SEED
     template: ChatTemplate | None = None
 
@@ -100,11 +101,11 @@ class Prompting:
             raise EditError("apply_chat_template: the model's tokenizer has no chat template")
         return replace(self, template=ChatTemplate(str(text), lm.apply_chat_template, lm.tokenizer_name))
 
-    def configure(self, task: Any) -> None:
-        """Set what belongs to the task: number and seed of few-shot examples, and arguments of generation.
+    def configure(self, task: Task) -> None:
+        """Set the number of few-shot examples and the arguments of generation of a task.
 
         Args:
-            task: an lm-eval task, a copy of ours with a configuration of its own.
+            task: a copy of an lm-eval task, with a configuration of its own.
         """
         own = task.config.num_fewshot
         if own is None or (self.num_fewshot is not None and own != 0):
@@ -113,10 +114,10 @@ class Prompting:
             task._config.generation_kwargs = copy.deepcopy(task._config.generation_kwargs)
             task.set_config(key="generation_kwargs", value=dict(self.gen_kwargs), update=True)
 
-    def build_requests(self, task: Any, doc_ids: tuple[int, ...]) -> None:
+    def build_requests(self, task: Task, doc_ids: tuple[int, ...]) -> None:
         """Have ``task`` make its requests for these rows, as lm-eval's evaluator would.
 
-        The sampler of few-shot examples goes on from call to call, so that it is set back first.
+        The sampler of few-shot examples keeps its state from call to call, so that it is seeded first.
         """
         task.set_fewshot_seed(seed=self.fewshot_seed)
         try:
@@ -131,25 +132,30 @@ class Prompting:
                 tokenizer_name=self.template.tokenizer_name if self.template else "",
             )
         except (ValueError, AssertionError) as error:
-            # The sampler's words, of fewer rows than examples.
+            # What the sampler raises where there are fewer rows than examples.
             said = printable(first_line(error), 300)
             raise EditError(f"num_fewshot: {task.config.task} cannot make these prompts ({said})") from error
 
-    def evaluator_arguments(self) -> dict[str, Any]:
-        """The same for ``lm_eval.evaluator.evaluate``."""
+    def evaluator_arguments(self) -> dict[str, object]:
+        """The arguments for ``lm_eval.evaluator.evaluate``."""
         return {
             "system_instruction": self.system_instruction,
             "apply_chat_template": self.apply_chat_template,
             "fewshot_as_multiturn": self.as_multiturn,
         }
 
-    def asked(self, task: Any, known: AskedPrompt) -> AskedPrompt:
-        """``known``, the model's part of what was asked, with this and what ``task`` says. What is off is left out."""
+    def asked(self, task: Task, model_part: AskedPrompt) -> AskedPrompt:
+        """The record of how ``task`` becomes prompts. What is off is left out.
+
+        Args:
+            task: configured, see `configure`.
+            model_part: the fields that are settings of the model.
+        """
         shots = int(task.config.num_fewshot or 0)
         writes = task.OUTPUT_TYPE == "generate_until"
         template = self.template
         return replace(
-            known,
+            model_part,
             apply_chat_template=True if template else None,
             chat_template=self.apply_chat_template if isinstance(self.apply_chat_template, str) else None,
             chat_template_sha=template.sha256 if template else None,

@@ -1,18 +1,18 @@
-"""What the examples of a calibration set ask of a model, as token sequences and places in them."""
+"""The requests of a calibration set as token sequences, and the positions in them whose predictions are read."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
-from cti_edits.harness.edited_model import ScoredTokens
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
 from cti_edits.harness.greedy import GreedyGeneration, greedy_generation
 from cti_edits.harness.masked_lm import cut_at
+from cti_edits.harness.task import Instance
 
 
 class UnsupportedError(EditError):
@@ -21,12 +21,12 @@ class UnsupportedError(EditError):
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """A text that a causal model writes.
+    """A text that a causal model generates.
 
     Attributes:
         prompt: token ids.
-        generation: how it goes on.
-        draft: how it went on when the model was asked before; what is checked in one pass.
+        generation: how the prompt is continued.
+        draft: the tokens that an earlier evaluation generated; one forward pass checks them all.
     """
 
     prompt: tuple[int, ...]
@@ -35,12 +35,12 @@ class GeneratedText:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """What goes into the model: the last token of a draft has nothing to predict."""
+        """What goes into the model; the last token of a draft predicts nothing that is read."""
         return self.prompt + self.draft[:-1]
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Where the tokens of the text are predicted."""
+        """Positions that predict the tokens of the text."""
         return tuple(range(len(self.prompt) - 1, len(self.tokens)))
 
 
@@ -50,16 +50,16 @@ class FilledMasks:
 
     Attributes:
         tokens: token ids.
-        places: of the masks.
-        until: where the text is cut.
+        places: positions of the masks.
+        until: strings at which the text is cut.
     """
 
     tokens: tuple[int, ...]
     places: tuple[int, ...]
     until: str | tuple[str, ...] | None
 
-    def text(self, lm: Any, tokens: Sequence[int]) -> str:
-        """What lm-eval makes of the likeliest tokens at the masks."""
+    def text(self, lm: EditedHFLM, tokens: Sequence[int]) -> str:
+        """The text that lm-eval makes of the likeliest tokens at the masks."""
         return cut_at(lm.tok_decode(list(tokens)), self.until)
 
 
@@ -68,13 +68,13 @@ TokenSequence = ScoredTokens | GeneratedText | FilledMasks
 
 @dataclass(frozen=True)
 class Question:
-    """What one example asks.
+    """The sequences of one example.
 
     Attributes:
         doc_id: its row.
-        asked: one sequence for each of lm-eval's requests.
-        gold: the gold answer's, where none of these is.
-        gold_index: which of them is the gold answer's, elsewhere.
+        asked: one for each of lm-eval's requests.
+        gold: the gold answer's, if it is none of these.
+        gold_index: the index of the gold answer's among these, otherwise.
     """
 
     doc_id: int
@@ -94,7 +94,7 @@ class Question:
         return len(gold.places)
 
     def with_drafts(self, drafts: Sequence[tuple[int, ...]]) -> Question:
-        """The same with the texts that were written, one a request, as drafts."""
+        """The same with generated texts, one a request, as drafts."""
         asked = tuple(
             dataclasses.replace(sequence, draft=draft) if isinstance(sequence, GeneratedText) else sequence
             for sequence, draft in zip(self.asked, drafts, strict=True)
@@ -102,8 +102,8 @@ class Question:
         return dataclasses.replace(self, asked=asked)
 
 
-def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> list[Question]:
-    """What every example asks of ``lm``, in the order of the calibration set.
+def questions(lm: EditedHFLM, calibration: CalibrationSet, documents: Documents) -> list[Question]:
+    """The sequences of every example for ``lm``, in the order of the calibration set.
 
     Raises:
         UnsupportedError: a request is neither a likelihood nor a plain greedy generation, or is made several times.
@@ -121,9 +121,9 @@ def questions(lm: Any, calibration: CalibrationSet, documents: Documents) -> lis
     return found
 
 
-def _sequence(lm: Any, instance: Any) -> TokenSequence:
+def _sequence(lm: EditedHFLM, instance: Instance) -> TokenSequence:
     if instance.request_type == "loglikelihood":
-        return _scored(lm, instance)
+        return lm.scored_tokens(*instance.args[:2])
     if instance.request_type != "generate_until":
         raise UnsupportedError(f"the task makes {instance.request_type} requests")
     context, arguments = instance.args[:2]
@@ -135,8 +135,3 @@ def _sequence(lm: Any, instance: Any) -> TokenSequence:
     if generation is None:
         raise UnsupportedError("the task or the model's generation config asks for more than greedy generation")
     return GeneratedText(lm.prompt_tokens(context, generation.room), generation)
-
-
-def _scored(lm: Any, instance: Any) -> ScoredTokens:
-    scored: ScoredTokens = lm.scored_tokens(*instance.args[:2])
-    return scored

@@ -1,15 +1,16 @@
-"""The reference evaluator: edit the model, ask lm-eval, restore."""
+"""The reference evaluator: has lm-eval evaluate the model, with the edit in its weights."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from typing import Any
 
 import torch
 
 from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import Evaluation, StopRule, summarize
+from cti_edits.harness.task import LoggedSample
 
 BATCH_SIZE = 16
 
@@ -17,7 +18,7 @@ BATCH_SIZE = 16
 class ReferenceEvaluator:
     """Evaluates the model through ``lm_eval.evaluator.evaluate``, example by example as lm-eval scores them."""
 
-    def __init__(self, lm: Any, calibration: CalibrationSet) -> None:
+    def __init__(self, lm: EditedHFLM, calibration: CalibrationSet) -> None:
         self.lm = lm
         self.calibration = calibration
         self._answer_tokens = [len(lm.gold_tokens(request).answer) for request in calibration.gold]
@@ -39,7 +40,7 @@ class ReferenceEvaluator:
         matrix: str | None = None,  # noqa: ARG002
         stop: StopRule | None = None,  # noqa: ARG002
     ) -> Evaluation:
-        """Evaluate the model as it stands on the calibration examples, all of it and all of them.
+        """Evaluate the model as it is on all calibration examples. The replay evaluator's arguments are ignored.
 
         Raises:
             EditError: a log-likelihood is not finite, or the task's metric is not right or wrong for each example; the
@@ -52,7 +53,7 @@ class ReferenceEvaluator:
             losses = self._scored_losses(logged)
         return summarize(logged, losses, self.calibration.labels, self.calibration.metric.name)
 
-    def _logged_samples(self) -> list[dict[str, Any]]:
+    def _logged_samples(self) -> list[LoggedSample]:
         """What lm-eval logs of each example, in the order of the calibration set."""
         from lm_eval.evaluator import evaluate
 
@@ -72,21 +73,25 @@ class ReferenceEvaluator:
             )
         finally:
             logger.setLevel(level)
-        chosen = [one for one in results["samples"][name] if one["filter"] == self.calibration.metric.filter]
-        return sorted(chosen, key=lambda sample: int(sample["doc_id"]))
+        logged = [
+            LoggedSample(one["doc_id"], one["filtered_resps"], {metric: one[metric] for metric in one["metrics"]})
+            for one in results["samples"][name]
+            if one["filter"] == self.calibration.metric.filter
+        ]
+        return sorted(logged, key=lambda sample: sample.doc_id)
 
-    def _scored_losses(self, logged: list[dict[str, Any]]) -> list[float]:
-        """Mean negative log-likelihood of each gold answer's tokens, from what lm-eval scored anyway."""
+    def _scored_losses(self, logged: list[LoggedSample]) -> list[float]:
+        """Mean negative log-likelihood of each gold answer's tokens, from the responses that lm-eval logged."""
         return [
-            -float(sample["filtered_resps"][index][0]) / tokens
+            -float(sample.responses[index][0]) / tokens
             for sample, index, tokens in zip(logged, self.calibration.gold_index, self._answer_tokens, strict=True)
         ]
 
     def _gold_losses(self) -> list[float]:
-        """The same from a pass of its own, for tasks that lm-eval has the model write an answer to."""
+        """The same from a forward pass of its own, for tasks in which the model generates the answer."""
         gold = self.calibration.gold
         size = self.lm.batch_size if isinstance(self.lm.batch_size, int) else BATCH_SIZE
-        # Rows of like length share a batch, so that little is spent on padding.
+        # Rows of similar length share a batch, so that there is little padding.
         order = sorted(range(len(gold)), key=lambda index: len(gold[index].context) + len(gold[index].continuation))
         losses = [0.0] * len(gold)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Which table of lm-eval's response cache holds the answers of a model: one for all that the answers depend on.
+"""The table of lm-eval's response cache that holds a model's answers: one for everything that they depend on.
 
 ``--use_cache`` keys on a request's text and generation arguments alone. Whatever else an answer depends on is in the
 name of the table: what was asked, the edit, the weights, settings and tokenizer that are in memory, and the versions.
@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cti_edits.errors import printable
-from cti_edits.harness.asking import Json, canonical, plain_value, tokenizer_sha256
+from cti_edits.harness.model_record import tokenizer_sha256
+from cti_edits.harness.plain_json import Json, canonical, plain_value
 from cti_edits.models.weights_hash import weights_sha256
 from cti_edits.version import __version__
 
 if TYPE_CHECKING:
+    from sqlitedict import SqliteDict
+    from transformers import PreTrainedModel
+
     from cti_edits.harness.edited_model import EditedHFLM
 
 logger = logging.getLogger("cti_edits")
@@ -25,12 +29,11 @@ RUNS_WITH = ("lm-eval", "transformers", "tokenizers", "torch")
 """Packages whose versions answers may depend on."""
 
 
-def attach_table(lm: EditedHFLM, responses: Any) -> None:
-    """Point lm-eval's response cache at the table of what ``lm`` answers.
+def attach_table(lm: EditedHFLM, responses: SqliteDict) -> None:
+    """Point lm-eval's response cache at the table of ``lm``'s answers.
 
     lm-eval's wrapper and its hook share one SqliteDict, so that pointing it at another table of the file moves both.
-    Where it cannot be told what the answers depend on, that is a table in memory that ends with the run, and a warning
-    says so.
+    Where it is not known what the answers depend on, the table is in memory and ends with the run; a warning says so.
 
     Args:
         lm: the model, as it is now.
@@ -55,15 +58,15 @@ def identity(lm: EditedHFLM) -> str:
     `Asked` leaves out, batch sizes above all; the kind of device is in.
 
     Raises:
-        TypeError: the weights are not all in memory, or an argument is an object of which nothing can be told.
+        TypeError: the weights are not all in memory, or an argument is an object whose content is not known.
     """
-    model: Any = lm.model
+    model: PreTrainedModel = lm.model
     config = model.config
-    arguments = {name: value for name, value in lm.given.of_answers().items() if name != "tokenizer"}
+    arguments = {name: value for name, value in lm.source.answer_arguments().items() if name != "tokenizer"}
     parts: dict[str, object] = {
         "asked": lm.asked().to_json(),
         "arguments": {name: described(name, value) for name, value in arguments.items()},
-        "revision": lm.given.revision,
+        "revision": lm.source.revision,
         "edit": lm.edit.digest() if lm.edit is not None else None,
         "factorize": lm.factorize,
         "kind": lm.kind,
@@ -87,7 +90,7 @@ def described(name: str, value: object) -> Json:
     """`plain_value` of an argument.
 
     Raises:
-        TypeError: it is, or holds, an object of which that would tell the class alone.
+        TypeError: it is, or holds, an object of which only the class is known.
     """
 
     def refuse(unknown: object) -> NoReturn:

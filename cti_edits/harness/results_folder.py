@@ -1,9 +1,9 @@
-"""How lm-eval names what it writes about a model with an edit.
+"""The name of the folder where lm-eval writes the results of a model with an edit.
 
-It names the folder of results after the first of ``peft``, ``delta``, ``pretrained`` … among the model's arguments,
-and at random where there is none. With ``edit=FILE`` that is a new name in each run, and with both the base's, where
-the results of every edit of it would lie. lm-eval has no place where a model says its name, so that its tracker is
-wrapped: for the model ``cti`` with an edit, and for nothing else.
+lm-eval names it after the first of ``peft``, ``delta``, ``pretrained`` … among the model's arguments, and at random
+where there is none. With ``edit=FILE`` alone the name would be new in each run; with ``pretrained`` too, it would be
+the base's for every edit. A model cannot tell lm-eval its name, so that lm-eval's tracker is wrapped, for the model
+``cti`` with an edit only.
 """
 
 from __future__ import annotations

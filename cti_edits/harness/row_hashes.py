@@ -1,11 +1,11 @@
-"""Hashes that tell a task's rows by their contents, as lm-eval's ``doc_hash`` does, and how a manifest has them."""
+"""Hashes that identify a task's rows by their contents (lm-eval's ``doc_hash``), and their form in a manifest."""
 
 from __future__ import annotations
 
 import json
 
 DIGITS = 12
-"""Of each row's hash, so many digits stand in a manifest."""
+"""Number of digits of each row's hash in a manifest."""
 
 
 def doc_hash(row: object) -> str:

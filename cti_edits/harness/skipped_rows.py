@@ -1,9 +1,9 @@
 """Leaves the rows that an edit was searched on out of an lm-eval run, by their contents.
 
-lm-eval gives a model requests, and computes metrics over a task's rows by itself; a model alone cannot leave rows out.
-Both come from ``Task.doc_iterator``. Around a run of a model with `SkippedRows`, see `evaluator_hook`, `without`
-filters what the run's tasks iterate over, and takes the filter off afterwards.
-Row numbers stay those of the task, few-shot examples are drawn as ever, and a limit counts the rows that are left.
+lm-eval computes metrics over all of a task's rows, so that a model alone cannot leave rows out. Its requests and its
+metrics both go through ``Task.doc_iterator``, which `leave_out` filters while a model with `SkippedRows` is evaluated
+(see `evaluator_hook`). Row numbers stay those of the task, few-shot examples are drawn as without the filter, and a
+limit counts the rows that are left.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.edit_argument import EditArgument, LoadedEdits, read_edits
 from cti_edits.harness.row_hashes import DIGITS, doc_hash, split
+from cti_edits.harness.task import Doc, Instance, Task
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class SkippedRows:
     def __contains__(self, row: object) -> bool:
         return doc_hash(row)[:DIGITS] in self.hashes
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For the results: whose rows were left out, and how many of each task."""
         return {
             "edits": [{"name": name, "digest": digest} for name, digest in self.edits],
             "left_out": {task: len(rows) for task, rows in self.left_out.items()},
         }
 
-    def check_requests(self, requests: Sequence[Any]) -> None:
-        """Refuse requests about rows that were to be left out; they came by a way that `evaluator_hook` cannot see.
+    def check_requests(self, requests: Sequence[Instance]) -> None:
+        """Refuse requests about rows that were to be left out: they do not come from lm-eval's `evaluate`.
 
         Raises:
             EditError: there is one.
@@ -83,8 +84,8 @@ def searched_rows(edits: Sequence[Edit]) -> SkippedRows:
     return SkippedRows(tuple((edit.name, edit.digest()) for edit in edits), frozenset(hashes))
 
 
-def rows_to_skip(argument: bool | EditArgument, given: LoadedEdits | None) -> SkippedRows | None:
-    """The rows that the argument ``skip_calibration`` leaves out; ``given`` is the edit in force.
+def rows_to_skip(argument: bool | EditArgument, edits: LoadedEdits | None) -> SkippedRows | None:
+    """The rows that the argument ``skip_calibration`` leaves out; ``edits`` are those that the model has.
 
     Raises:
         EditError: no edit is named, or one does not say which rows it was searched on.
@@ -93,16 +94,16 @@ def rows_to_skip(argument: bool | EditArgument, given: LoadedEdits | None) -> Sk
         return None
     if argument is not True:
         return searched_rows(read_edits(argument, "skip_calibration").parts)
-    if given is None:
+    if edits is None:
         raise EditError("skip_calibration: true needs edit=FILE; for the base model, expected skip_calibration=FILE")
-    return searched_rows(given.parts)
+    return searched_rows(edits.parts)
 
 
 @contextlib.contextmanager
-def without(skipped: SkippedRows, tasks: Mapping[str, Any]) -> Iterator[None]:
+def leave_out(skipped: SkippedRows, tasks: Mapping[str, Task]) -> Iterator[None]:
     """Inside, the tasks have no other rows than those that are left."""
     skipped.left_out.clear()
-    filtered: list[Any] = []
+    filtered: list[Task] = []
     try:
         for name, task in tasks.items():
             if all(task is not one for one in filtered):
@@ -115,14 +116,14 @@ def without(skipped: SkippedRows, tasks: Mapping[str, Any]) -> Iterator[None]:
                 vars(task).pop(method, None)
 
 
-def _filter(skipped: SkippedRows, name: str, task: Any) -> None:
-    """Put methods over those of one task's class."""
+def _filter(skipped: SkippedRows, name: str, task: Task) -> None:
+    """Give one task methods of its own that leave the rows out."""
     from lm_eval.utils import create_iterator
 
     all_rows, build = task.doc_iterator, task.build_all_requests
     left_out = skipped.left_out.setdefault(name, set())
 
-    def rows(samples: list[int] | None) -> Iterator[tuple[int, Any]]:
+    def rows(samples: list[int] | None) -> Iterator[tuple[int, Doc]]:
         for doc_id, row in all_rows(samples=samples):
             if row in skipped:
                 left_out.add(doc_id)
@@ -131,10 +132,10 @@ def _filter(skipped: SkippedRows, name: str, task: Any) -> None:
 
     def doc_iterator(
         *, rank: int = 0, limit: int | None = None, world_size: int = 1, samples: list[int] | None = None
-    ) -> Iterator[tuple[int, Any]]:
+    ) -> Iterator[tuple[int, Doc]]:
         # As in lm-eval: chosen rows have no limit, and a limit of 0 is none.
         most = int(limit) if limit and not samples else None
-        found: Iterator[tuple[int, Any]] = create_iterator(
+        found: Iterator[tuple[int, Doc]] = create_iterator(
             rows(samples), rank=int(rank), limit=most, world_size=int(world_size)
         )
         return found

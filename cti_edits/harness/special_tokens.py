@@ -1,15 +1,18 @@
-"""Causal models whose tokenizer has no BOS, EOS or padding token, for which lm-eval assumes that there is one."""
+"""Tokenizers of causal models that have no BOS, EOS or padding token, where lm-eval assumes that there is one."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cti_edits.errors import EditError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 class HasPrefix(Protocol):
-    """An lm-eval model, as far as it is looked at here."""
+    """What is used here of an lm-eval model."""
 
     @property
     def prefix_token_id(self) -> int | None:
@@ -18,7 +21,7 @@ class HasPrefix(Protocol):
 
 
 def check_prefix(lm: HasPrefix) -> None:
-    """Refuse to ask for the likelihood of a text with nothing before it where no token can stand for nothing.
+    """Refuse to score a text without a prompt where there is no token that can stand for an empty prompt.
 
     Raises:
         EditError: the tokenizer has neither BOS nor EOS, and none was given.
@@ -30,7 +33,7 @@ def check_prefix(lm: HasPrefix) -> None:
         )
 
 
-def keep_padding_in_vocabulary(tokenizer: Any, model: Any) -> None:
+def keep_padding_in_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
     """Pad with a token that the model has.
 
     lm-eval adds a padding token to a tokenizer that has none to take instead, and its number is past the end of the

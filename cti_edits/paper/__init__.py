@@ -1,1 +1,6 @@
-"""The paper's tables and edits."""
+"""The paper's tables, and the 48 edits that are made of them.
+
+- paper_tables.json: tables 1 to 9 of arXiv:2510.20800, as printed.
+- published.py: the edits of tables 7 and 8 as manifests.
+- __main__.py: ``python -m cti_edits.paper`` writes them.
+"""

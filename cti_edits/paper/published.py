@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
@@ -113,7 +113,16 @@ def _edit(model: PaperModel, task: str, preset: str) -> Edit:
     )
 
 
-def _parameters(model: PaperModel, task: str, preset: str) -> tuple[Mapping[str, Any] | None, int]:
+class Parameters(TypedDict):
+    """An edit as the tables have it."""
+
+    matrix: str
+    layer: int
+    rho: float
+    clusters: int
+
+
+def _parameters(model: PaperModel, task: str, preset: str) -> tuple[Parameters | None, int]:
     """Matrix, layer, ρ and K as printed (None for [N/A, N/A, 1.0, 1]), and the table that has them."""
     tables = paper_tables()
     if preset == "cl-laser":
@@ -136,7 +145,7 @@ def _share(percent: float) -> float:
     return round(percent / 100, 6)
 
 
-def _matrix_edit(model: PaperModel, parameters: Mapping[str, Any]) -> MatrixEdit:
+def _matrix_edit(model: PaperModel, parameters: Parameters) -> MatrixEdit:
     shape = _shape(model, parameters["matrix"])
     return MatrixEdit(
         matrix=parameters["matrix"],

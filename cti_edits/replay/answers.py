@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 
@@ -13,6 +12,7 @@ from cti_edits.harness.documents import Documents
 from cti_edits.harness.evaluation import Evaluation, StopRule, checked_loss, summarize
 from cti_edits.harness.metrics import is_right
 from cti_edits.harness.questions import Question
+from cti_edits.harness.task import LoggedSample, Response
 from cti_edits.replay.batches import ReadBatch
 
 
@@ -24,11 +24,11 @@ class Answers:
     """
 
     def __init__(self, documents: Documents, questions: Sequence[Question]) -> None:
-        self.responses: dict[tuple[int, int], Any] = {}
+        self.responses: dict[tuple[int, int], Response] = {}
         self._documents = documents
         self._questions = questions
         self._gold: dict[int, float] = {}
-        self._samples: dict[int, dict[str, Any]] = {}
+        self._samples: dict[int, LoggedSample] = {}
         self._losses: dict[int, float] = {}
 
     def score(self, batch: ReadBatch, logits: torch.Tensor, logprobs: torch.Tensor) -> None:
@@ -80,7 +80,7 @@ class Answers:
                 continue
             sample = self._documents.sample(example, [self.responses[name] for name in names])
             if question.gold is None:
-                likelihood = float(sample["filtered_resps"][question.gold_index][0])
+                likelihood = float(sample.responses[question.gold_index][0])
             else:
                 likelihood = self._gold[example]
             self._samples[example] = sample

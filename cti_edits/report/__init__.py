@@ -1,1 +1,9 @@
-"""Numbers to words."""
+"""Numbers to words, for the terminal and the model card.
+
+- listing.py: tables and columns; intervals and sizes as text.
+- edit_lines.py: ``cti-edits show``: an edit, line by line.
+- search_report.py: the end of ``cti-edits search``.
+- comparison.py: ``cti-edits compare``.
+- model_card.py: the README.md of an edit on the hub.
+- how_to_use.py: its instructions: installation, and the lm_eval command.
+"""

@@ -33,15 +33,15 @@ def how_to_use(edit: Edit, reference: str) -> Iterator[str]:
         yield f"    pip install {shell_word(requirement)}"
     yield ""
     task = edit.task.name if edit.task else "TASK"
-    ours = edit.task is not None and is_ours(task)
+    bundled = edit.task is not None and is_bundled(task)
     yield (
         f"    lm_eval --model cti --model_args {shell_word(f'edit={reference}')} --tasks {shell_word(task)}"
-        + (' --include_path "$(cti-edits tasks-path)"' if ours else "")
+        + (' --include_path "$(cti-edits tasks-path)"' if bundled else "")
     )
     if edit.task is None:
         yield ""
         yield "TASK is a task of your choice: the edit names none."
-    elif not ours:
+    elif not bundled:
         yield ""
         yield (
             "The task does not come with cti-edits. It must be known to your lm-eval: one of its own, or in a folder "
@@ -49,7 +49,7 @@ def how_to_use(edit: Edit, reference: str) -> Iterator[str]:
         )
 
 
-def is_ours(task: str) -> bool:
+def is_bundled(task: str) -> bool:
     """Whether a task of this name comes with cti-edits."""
     line = re.compile(rf"^task:[ \t]*{re.escape(task)}[ \t]*$", re.MULTILINE)
     # Not by a YAML reader: the files have tags that are lm-eval's.

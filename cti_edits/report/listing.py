@@ -1,19 +1,20 @@
-"""Tables for people: drawn on a terminal, or plain columns everywhere, with nothing wrapped or cut."""
+"""Tables for people: drawn on a terminal that is wide enough, else each row in lines of its own, or plain columns."""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 
 from cti_edits.errors import printable
 from cti_edits.terminal import as_written
 
-SHORT = 14
-"""Cells of at most this width stay on one line; a terminal that is too narrow folds the others."""
-
 
 def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print ``rows`` under ``headings``. Control characters and markup in a cell are shown, never obeyed.
+    """Print ``rows`` under ``headings``: a table on a terminal, plain columns elsewhere.
+
+    On a terminal that is too narrow, each row is its first cell and, under it, its other cells with their headings.
+    Control characters and markup in a cell are shown, never obeyed.
 
     Args:
         headings: one a column.
@@ -27,18 +28,24 @@ def print_listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right:
         print_columns(headings, rows, right)
         return
     from rich import box
-    from rich.cells import cell_len
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     cells = _cells(rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column, heading in enumerate(headings):
-        short = max((cell_len(row[column]) for row in cells), default=0) <= SHORT
-        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=short, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
     for row in cells:
         table.add_row(*map(escape, row))
-    console.print(table)
+    if Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum <= console.width:
+        console.print(table)
+        return
+    for first, *others in cells:
+        # No line ends between a heading and its cell. (A cell has no such blank: `printable` escapes it.)
+        named = ", ".join(f"{heading}\xa0{cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
+        lines = textwrap.wrap(named, console.width, initial_indent="  ", subsequent_indent="  ")
+        print(as_written("\n".join([first, *lines]).replace("\xa0", " "), sys.stdout))
 
 
 def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.calibration import final_part, load_task
+from cti_edits.harness.calibration import final_part
 from cti_edits.harness.lm import EditedLM, check_matrices
 from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows, rows_task, without_drawn
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.tasks import load_task
 from cti_edits.progress import Bars, Progress, Silent
 from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.examples import examples

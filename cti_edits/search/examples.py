@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from cti_edits.harness.calibration import CalibrationSet, draw, validation_part
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.task import Task
 from cti_edits.search.settings import Part, SearchSettings
 
 
@@ -22,7 +22,7 @@ class SearchExamples:
 
 
 def examples(
-    task: Any, settings: SearchSettings, prompting: Prompting | None = None, metric: str | None = None
+    task: Task, settings: SearchSettings, prompting: Prompting | None = None, metric: str | None = None
 ) -> SearchExamples:
     """The examples of ``task`` that ``settings`` ask for. Where both are drawn, they are one and the same sample.
 

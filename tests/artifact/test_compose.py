@@ -92,6 +92,14 @@ def test_another_base_names_both_files_and_the_field(field: str) -> None:
     )
 
 
+def test_a_name_that_several_parts_have_is_in_the_compositions_name_once() -> None:
+    same, other = edit("edit", entry()), edit("edit", entry(layer=1))
+    assert compose(sources(same, other)).name == "edit-composed"
+    assert compose(sources(same, other, edit("third"))).name == "edit-and-third"
+    long = [edit(100 * "n", entry()), edit(100 * "n", entry(layer=1))]
+    assert compose(sources(*long)).name == 91 * "n" + "-composed"
+
+
 def test_fewer_than_two_edits() -> None:
     with pytest.raises(EditError, match="expected two or more edits to compose, got 1"):
         compose(sources(edit("one")))

@@ -130,10 +130,10 @@ def test_text_from_a_manifest_is_shown_and_not_obeyed(tmp_path: Path, terminal: 
         assert "\x1b" not in out
 
 
-def in_a_terminal(folder: Path) -> str:
-    """What ``ls`` writes to a terminal of 200 columns."""
+def in_a_terminal(folder: Path, columns: int = 200) -> str:
+    """What ``ls`` writes to a terminal."""
     leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm-256color"}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
     command = [sys.executable, "-c", "from cti_edits.cli import main; main()", "ls", str(folder), "--no-shipped"]
     process = subprocess.Popen(command, stdout=follower, stderr=follower, env=environment)
     os.close(follower)
@@ -149,6 +149,18 @@ def in_a_terminal(folder: Path) -> str:
     os.close(leader)
     assert process.wait() == 0
     return b"".join(parts).decode()
+
+
+def test_a_narrow_terminal_gets_each_edit_in_lines_of_its_own(tmp_path: Path) -> None:
+    name = "gptj_epistemic_reasoning.cl-100g-se.json"
+    (tmp_path / name).write_bytes((SHIPPED / name).read_bytes())
+    out = in_a_terminal(tmp_path, 60)
+    assert out.splitlines() == [
+        str(tmp_path / name),
+        "  task cti_epistemic_reasoning, model EleutherAI/gpt-j-6b,",
+        f"  matrix U_in, layer 7, ρ 0.005, K 4, digest {load(SHIPPED / name).digest()[:12]},",
+        "  accuracy 37.1 → 62.3 % (reported)",
+    ]
 
 
 def test_listing_needs_no_torch() -> None:

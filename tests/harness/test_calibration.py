@@ -8,7 +8,8 @@ import pytest
 
 from cti_edits.artifact.records import DatasetRecord
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import GoldRequest, draw, load_task
+from cti_edits.harness.calibration import GoldRequest, draw
+from cti_edits.harness.tasks import load_task
 from tests.support.benchmark_files import WIKIDATA, write_jsonl, write_local
 from tests.support.small_tasks import write_task
 
@@ -184,56 +185,3 @@ def test_an_output_type_without_an_answer_is_refused(tmp_path: Path) -> None:
 def test_samples_must_fit_the_validation_part(samples: int, message: str) -> None:
     with pytest.raises(EditError, match=f"samples: {message}"):
         draw(load_task("fever"), samples, 0)
-
-
-def test_an_unknown_task_gets_the_nearest_names() -> None:
-    with pytest.raises(EditError, match=r"^no task is called 'cti_fevre'; did you mean cti_fever\b"):
-        load_task("cti_fevre")
-
-
-def test_a_group_is_no_task_and_is_not_loaded(data: Path) -> None:
-    (data / "fever.jsonl").unlink()
-    with pytest.raises(EditError, match=r"cti_eight is a group of tasks; .* such as cti_counterfact"):
-        load_task("cti_eight")
-
-
-def test_an_include_path_must_be_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(EditError, match=r"include_path: .*nothing: expected a folder"):
-        load_task("fever", str(tmp_path / "nothing"))
-
-
-def test_a_task_that_cannot_be_loaded_is_one_line(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(EditError) as raised:
-        small(tmp_path, "unreachable", more=CHOICE + "custom_dataset: !function ROWS.broken\n")
-    assert str(raised.value) == "cannot load the task unreachable (ConnectionError: no route to host)"
-    (data / "fever.jsonl").unlink()
-    with pytest.raises(EditError, match=r"fever\.jsonl: no such file"):
-        load_task("fever")
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "found"),
-    [
-        ("fever", "causal", "cti_fever"),
-        ("fever", "masked", "cti_fever_masked"),
-        ("cti_fever_masked", "masked", "cti_fever_masked"),
-        ("epistemic_reasoning", "masked", "cti_epistemic_reasoning"),
-        ("cti_epistemic_reasoning", "causal", "cti_epistemic_reasoning"),
-        ("capitals", "masked", "cti_capitals"),
-    ],
-)
-def test_a_bare_name_finds_the_task_for_the_model(name: str, kind: Any, found: str) -> None:
-    assert load_task(name, kind=kind).config.task == found
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "message"),
-    [
-        ("cti_fever", "masked", "cti_fever is for causal language models and this one is masked; use cti_fever_masked"),
-        ("cti_fever_masked", "causal", "cti_fever_masked is for masked .* this one is causal; use cti_fever$"),
-        ("fever_masked", "causal", "cti_fever_masked is for masked"),
-    ],
-)
-def test_a_task_for_the_other_kind_of_model_is_refused(name: str, kind: Any, message: str) -> None:
-    with pytest.raises(EditError, match=message):
-        load_task(name, kind=kind)

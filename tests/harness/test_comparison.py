@@ -12,7 +12,7 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from cti_edits.errors import EditError
-from cti_edits.harness.comparison import FIELDS, AskedDifferentlyError, compare_runs
+from cti_edits.harness.comparison import FIELDS, SettingsDifferError, compare_runs
 from cti_edits.report.comparison import short_verdict
 from tests.support.eval_runs import EDIT, LATER, refusal, samples_file, write_run
 from tests.support.small_searches import lm_of
@@ -173,7 +173,7 @@ def test_what_was_asked_differently_is_refused_unless_it_is_allowed(
     message = refusal(base, other)
     assert "differ in more than the edit" in message
     assert f"{field}: {values}" in message
-    with pytest.raises(AskedDifferentlyError) as error:
+    with pytest.raises(SettingsDifferError) as error:
         compare_runs([base, other])
     allowed = compare_runs([base, other], allow_different=error.value.differing)["cti_fever"].paired[0]
     assert field in {difference.field for difference in allowed.different}
@@ -246,7 +246,7 @@ doc_to_target: gold
         tracker.save_results_aggregated(results=results, samples=samples)
         tracker.save_results_samples("shots", samples["shots"])
     runs = [tmp_path / "0", tmp_path / "1"]
-    with pytest.raises(AskedDifferentlyError, match="num_fewshot: 0 and 1"):
+    with pytest.raises(SettingsDifferError, match="num_fewshot: 0 and 1"):
         compare_runs(runs)
     compared = compare_runs(runs, allow_different=["num_fewshot", "fewshot_seed"])["shots"]
     assert compared.n == 6

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.documents import Documents
+from cti_edits.harness.tasks import load_task
 from tests.support.small_searches import choices
 from tests.support.small_tasks import write_task
 
@@ -31,16 +32,16 @@ def test_the_metric_is_the_tasks_own(scores: tuple[float, float], label: int, tm
     golds = [row["gold"] for row in calibration.task.eval_docs]
     for index, doc_id in enumerate(calibration.doc_ids):
         sample = documents.sample(index, [(score, False) for score in scores])
-        assert sample["doc_id"] == doc_id
-        assert sample["filtered_resps"] == [(scores[0], False), (scores[1], False)]
-        assert sample["acc"] == float(golds[doc_id] == label)
+        assert sample.doc_id == doc_id
+        assert sample.responses == [(scores[0], False), (scores[1], False)]
+        assert sample.metrics["acc"] == float(golds[doc_id] == label)
 
 
 def test_an_example_can_be_judged_again(tmp_path: Path) -> None:
     documents = Documents(choices(tmp_path))
     responses = [(-1.0, False), (-2.0, False)]
     first = documents.sample(0, responses)
-    assert documents.sample(0, responses[::-1])["acc"] == 1 - first["acc"]
+    assert documents.sample(0, responses[::-1]).metrics["acc"] == 1 - float(str(first.metrics["acc"]))
     assert documents.sample(0, responses) == first
 
 
@@ -66,4 +67,4 @@ filter_list:
     for filter_name, text, right in (("last", "a cat", 1.0), ("first", "a cat", 0.0), ("first", "cat or so", 1.0)):
         calibration = draw(task, 10, 0, metric=f"exact_match,{filter_name}")
         index = [row["answer"] for row in calibration.task.eval_docs].index("cat")
-        assert Documents(calibration).sample(index, [text])["exact_match"] == right
+        assert Documents(calibration).sample(index, [text]).metrics["exact_match"] == right

@@ -9,7 +9,8 @@ from transformers import AutoConfig
 
 from cti_edits.artifact.manifest import BaseModel, Edit
 from cti_edits.errors import EditError
-from cti_edits.harness.edited_model import EditedHFLM, model_kind
+from cti_edits.harness.base_config import model_kind
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from tests.support.tiny_models import CAUSAL, EVERY, MASKED, save_checkpoint, tiny_model

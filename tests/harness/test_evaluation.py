@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import NLL_STEP, NotFiniteError, checked_loss, summarize
+from cti_edits.harness.task import LoggedSample
 
 
-def sample(doc_id: int, right: float, *scores: float) -> dict[str, Any]:
-    return {"doc_id": doc_id, "acc": right, "filtered_resps": [(score, False) for score in scores]}
+def sample(doc_id: int, right: float, *scores: float) -> LoggedSample:
+    return LoggedSample(doc_id, [(score, False) for score in scores], {"acc": right})
 
 
 def test_the_figures_by_hand() -> None:
@@ -33,7 +35,8 @@ def test_only_the_labels_own_likelihoods_decide() -> None:
 
 @pytest.mark.parametrize(("labels", "metric"), [(None, "acc"), (("a", "b"), "acc_norm")])
 def test_labels_are_not_told_where_likelihoods_alone_do_not_decide(labels: Any, metric: str) -> None:
-    one = {**sample(0, 1.0, -1.0, -2.0), "acc_norm": 0.0}
+    one = sample(0, 1.0, -1.0, -2.0)
+    one = dataclasses.replace(one, metrics={**one.metrics, "acc_norm": 0.0})
     found = summarize([one], [0.0], labels, metric)
     assert found.predicted is None
     assert found.correct == (metric == "acc",)

@@ -10,8 +10,8 @@ import pytest
 from lm_eval.api.model import LM
 from lm_eval.models.dummy import DummyLM
 
-from cti_edits.harness.calibration import load_task
-from cti_edits.harness.evaluator_hook import install, tasks_in
+from cti_edits.harness.evaluator_hook import tasks_in, wrap_evaluate
+from cti_edits.harness.tasks import load_task
 from tests.support.small_tasks import write_task
 
 
@@ -38,10 +38,10 @@ def test_tasks_are_found_by_kind_and_nested_by_group(task: Any) -> None:
 
 
 def test_it_is_installed_once(plain: Any) -> None:
-    install()
+    wrap_evaluate()
     around = lm_eval.evaluator.evaluate
     assert around is not plain
-    install()
+    wrap_evaluate()
     assert lm_eval.evaluator.evaluate is around
 
 
@@ -58,7 +58,7 @@ class Told(DummyLM):  # type: ignore[misc]
 
 @pytest.mark.parametrize("by_name", [False, True])
 def test_a_model_is_told_before_it_is_asked_however_lm_eval_passes_it(by_name: bool, task: Any, plain: Any) -> None:
-    install()
+    wrap_evaluate()
     lm = Told()
     given: dict[str, Any] = {"limit": 2, "bootstrap_iters": 0}
     if by_name:
@@ -70,7 +70,7 @@ def test_a_model_is_told_before_it_is_asked_however_lm_eval_passes_it(by_name: b
 
 
 def test_runs_of_other_models_go_on_as_before(task: Any, plain: Any) -> None:
-    install()
+    wrap_evaluate()
     lm: LM = DummyLM()
     results = lm_eval.evaluator.evaluate(lm, {"small": task}, bootstrap_iters=0)
     assert results["n-samples"]["small"]["effective"] == 10

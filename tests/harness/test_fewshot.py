@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.fewshot import OtherRowsSampler, leave_out_own_rows
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.tasks import load_task
 from tests.support.small_tasks import write_task
 
 CHOICE = """fewshot_split: shots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, QUANTIZATION, is_quantization
+from cti_edits.harness.hf_arguments import DOWNLOAD_ARGUMENTS, QUANTIZATION, RUNTIME_ARGUMENTS, is_quantization
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,10 @@ def test_what_says_how_weights_are_quantized(name: str, expected: bool) -> None:
 
 
 def test_an_argument_decides_one_thing() -> None:
-    lists = (QUANTIZATION, HOW_IT_RUNS, HOW_IT_IS_FETCHED)
+    lists = (QUANTIZATION, RUNTIME_ARGUMENTS, DOWNLOAD_ARGUMENTS)
     every = [name for names in lists for name in names]
     assert len(every) == len(set(every))
-    assert not any(is_quantization(name) for name in (*HOW_IT_RUNS, *HOW_IT_IS_FETCHED))
+    assert not any(is_quantization(name) for name in (*RUNTIME_ARGUMENTS, *DOWNLOAD_ARGUMENTS))
 
 
 def test_what_changes_answers_is_in_neither_list() -> None:
@@ -34,4 +34,4 @@ def test_what_changes_answers_is_in_neither_list() -> None:
     asked = {"pretrained", "revision", "subfolder", "dtype", "tokenizer", "max_length", "truncation", "add_bos_token",
              "prefix_token_id", "peft", "delta", "gguf_file", "softmax_dtype", "enable_thinking", "chat_template_args",
              "mixed_precision_dtype", "backend", "trust_remote_code", "use_fast_tokenizer"}  # fmt: skip
-    assert not asked & {*HOW_IT_RUNS, *HOW_IT_IS_FETCHED, *QUANTIZATION}
+    assert not asked & {*RUNTIME_ARGUMENTS, *DOWNLOAD_ARGUMENTS, *QUANTIZATION}

@@ -64,9 +64,9 @@ def test_an_edit_applied_by_hand_and_saved_scores_the_same_with_hf(model_type: s
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     edit = edit_of(model, *PLACES, base_id=str(base))
     for one in edit.edits:
-        module = model.get_submodule(one.module)
+        weight = model.get_parameter(f"{one.module}.weight").data
         # Conv1D keeps the transpose.
-        weight = module.weight.data.T if model_type == "gpt2" else module.weight.data
+        weight = weight.T if model_type == "gpt2" else weight
         weight.copy_(truncate(weight.clone(), one.block_ranks))
     save_checkpoint(tmp_path / "edited", model_type, model)
     by_hand = scores(evaluate("hf", pretrained=str(tmp_path / "edited")))

@@ -16,9 +16,10 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import GoldRequest, draw, load_task
+from cti_edits.harness.calibration import GoldRequest, draw
 from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import target_matrices, target_matrix
 from cti_edits.replay.gradients import loss_gradients
@@ -127,8 +128,7 @@ class Direct:
         return float(chosen.sum()), bool((logprobs.argmax(-1) == wanted).all())
 
     def generation(self, context: str) -> str:
-        text: str = self.tokenizer.decode(self.logits(context).argmax(-1).tolist(), skip_special_tokens=True)
-        return text
+        return str(self.tokenizer.decode(self.logits(context).argmax(-1).tolist(), skip_special_tokens=True))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, "auto"])

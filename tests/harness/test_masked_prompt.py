@@ -97,7 +97,9 @@ def test_the_blank_is_in_the_mask_whether_the_tokenizer_takes_it_or_not() -> Non
     """Transformers 5 makes a RobertaTokenizer from vocabulary and merges alone whose mask leaves it."""
     published = masked_tokenizer("byte_bpe")
     model = json.loads(published.backend_tokenizer.to_str())["model"]
-    rebuilt = RobertaTokenizer(vocab=model["vocab"], merges=[tuple(merge) for merge in model["merges"]])
+    # transformers says that it takes strings, and takes pairs.
+    merges: list[Any] = [tuple(merge) for merge in model["merges"]]
+    rebuilt = RobertaTokenizer(vocab=model["vocab"], merges=merges)
     for context, answer in ((f"{CLAIM} <mask>.", " true"), (f"{CLAIM} <mask> <mask>", " false"), (CLAIM, " true")):
         expected, _ = PromptEncoder(published, 512).answered(context, answer)
         found, _ = PromptEncoder(rebuilt, 512).answered(context, answer)

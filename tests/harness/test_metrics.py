@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.metrics import Metric, is_right, metric_of
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.task import LoggedSample
+from cti_edits.harness.tasks import load_task
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
@@ -57,8 +59,8 @@ def test_acc_else_the_first_that_is_right_or_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [0.5, None, "1", "missing"])
 def test_a_value_between_right_and_wrong_names_row_and_metric(value: object) -> None:
     with pytest.raises(EditError, match="a metric 'f1' that is 0 or 1 for each example; on row 7"):
-        is_right({"doc_id": 7, "f1": value}, "f1")
-    assert [is_right({"doc_id": 7, "f1": one}, "f1") for one in (0, 1.0, True)] == [False, True, True]
+        is_right(LoggedSample(7, (), {"f1": value}), "f1")
+    assert [is_right(LoggedSample(7, (), {"f1": one}), "f1") for one in (0, 1.0, True)] == [False, True, True]
 
 
 @pytest.mark.parametrize("metric", ["acc", "acc_norm"])

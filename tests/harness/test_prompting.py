@@ -11,10 +11,11 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, final_part, load_task
+from cti_edits.harness.calibration import CalibrationSet, draw, final_part
 from cti_edits.harness.documents import Documents
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from tests.support.small_searches import lm_of
 from tests.support.small_tasks import write_task

@@ -9,10 +9,11 @@ import torch
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, load_task
+from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.splits import validation_count
+from cti_edits.harness.tasks import load_task
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
 from tests.support.benchmark_files import write_jsonl

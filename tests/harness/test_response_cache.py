@@ -12,9 +12,9 @@ import transformers
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from cti_edits.harness.asking import tokenizer_sha256
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.lm import EditedLM
+from cti_edits.harness.model_record import tokenizer_sha256
 from cti_edits.harness.response_cache import identity
 from tests.support.edits import edit_of
 from tests.support.small_tasks import write_task

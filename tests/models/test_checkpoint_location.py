@@ -229,7 +229,7 @@ def write_gguf(model: Any, file: Path) -> None:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, LAYERS)
     for name, tensor in model.state_dict().items():
         values = tensor.float().numpy()
-        target = names.get_name(name, try_suffixes=(".weight",))
+        target = names.get_name(name, try_suffixes=(".weight",)) or name
         if "gate_proj" in name:
             kind = gguf.GGMLQuantizationType.Q8_0
             writer.add_tensor(target, gguf.quants.quantize(values, kind), raw_dtype=kind)

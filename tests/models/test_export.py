@@ -99,7 +99,7 @@ def test_a_matrix_that_is_tied_to_another_is_refused(tmp_path: Path, monkeypatch
     model.save_pretrained(tmp_path / "source")
     edit = edit_of(model, ("U_in", 1, 1, 0.5))
 
-    class Tied(transformers.LlamaForCausalLM):  # type: ignore[misc]
+    class Tied(transformers.LlamaForCausalLM):
         def __init__(self, config: Any) -> None:
             super().__init__(config)
             self.model.layers[2].mlp.gate_proj.weight = self.model.layers[1].mlp.gate_proj.weight

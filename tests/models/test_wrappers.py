@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import BaseMismatchError, FitError
-from cti_edits.harness.edited_model import model_kind
+from cti_edits.harness.base_config import model_kind
 from cti_edits.harness.lm import EditedLM
 from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.apply import applied, apply, model_family, target_matrices, target_matrix

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.edited_model import ScoredTokens
 from cti_edits.harness.questions import Question, UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.replay import layout
 from cti_edits.replay.batches import read_batches
 from cti_edits.replay.block_replay import BlockReplay

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.models.apply import target_matrix
 from cti_edits.replay import layout, replay_evaluator
 from cti_edits.replay.decoding import decode

@@ -15,7 +15,7 @@ from cti_edits import __version__
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.records import DatasetRecord, TaskRecord
 from cti_edits.paths import folder
-from cti_edits.report.how_to_use import how_to_use, is_ours, public_requirement
+from cti_edits.report.how_to_use import how_to_use, is_bundled, public_requirement
 from tests.conftest import ROOT, Run
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
@@ -63,7 +63,7 @@ def test_a_task_s_name_is_one_word_of_the_command() -> None:
 def test_every_task_of_ours_is_known() -> None:
     names = re.findall(r"^task: (\S+)$", "\n".join(p.read_text() for p in folder("tasks").rglob("*.yaml")), re.M)
     assert len(names) == 16
-    assert all(map(is_ours, names))
+    assert all(map(is_bundled, names))
 
 
 @pytest.mark.parametrize(

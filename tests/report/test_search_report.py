@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,9 @@ def report(
     labels: tuple[str, ...] | None = None,
 ) -> list[str]:
     result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)))
+    task: Any = None  # of which the report says nothing
     calibration = CalibrationSet(
-        None,
+        task,
         "[red]cti\x07",
         DatasetRecord(id=None, revision=None, split=None),
         tuple(range(N)),

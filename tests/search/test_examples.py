@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import load_task
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.tasks import load_task
 from cti_edits.search.examples import examples
 from cti_edits.search.settings import Part, SearchSettings
 from tests.support.small_tasks import write_task

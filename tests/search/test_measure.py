@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cti_edits.harness.calibration import CalibrationSet, final_part, load_task
+from cti_edits.harness.calibration import CalibrationSet, final_part
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.models.apply import applied
 from cti_edits.progress import Silent
 from cti_edits.replay.session import EvaluatorName, Session

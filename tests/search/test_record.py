@@ -10,8 +10,9 @@ import pytest
 
 from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit, load
-from cti_edits.harness.calibration import draw, load_task
+from cti_edits.harness.calibration import draw
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.tasks import load_task
 from cti_edits.search.examples import examples
 from cti_edits.search.record import MAX_ROWS
 from cti_edits.search.runner import run_search

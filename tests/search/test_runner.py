@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.cli import app
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import final_part, load_task, row_count, validation_part
+from cti_edits.harness.calibration import final_part, row_count, validation_part
 from cti_edits.harness.lm import load_base, read_base
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrices, target_matrix
 from cti_edits.search.candidates import Candidate, MatrixId
@@ -128,7 +129,7 @@ def answer_loss(lm: Any, context: str, answer: str) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[-length - 1 : -1], torch.tensor(tokens[-length:]))
 
 
-def right_answers(lm: Any, rows: list[dict[str, Any]]) -> list[bool]:
+def right_answers(lm: Any, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
     correct = []
     with torch.no_grad():
         for row in rows:

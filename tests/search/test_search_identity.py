@@ -7,8 +7,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from cti_edits.harness.calibration import load_task
 from cti_edits.harness.lm import EditedLM, load_base, read_base
+from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.energy import retained_energy
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.checkpoint import open_checkpoint

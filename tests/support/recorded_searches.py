@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.harness.calibration import final_part, load_task
+from cti_edits.harness.calibration import final_part
+from cti_edits.harness.tasks import load_task
 from cti_edits.models.architectures import Kind
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides

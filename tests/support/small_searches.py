@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from cti_edits.artifact.ranks import block_ranks
-from cti_edits.harness.calibration import CalibrationSet, draw, load_task
+from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import TargetMatrix, target_matrix
 from tests.support.small_tasks import write_task

@@ -1,7 +1,8 @@
-"""The words of a command line: flags whose value may be left out, and the flag's name in an error."""
+"""Names of flags: as typer takes them, as lm-eval takes them, and in an error that names a field."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -9,31 +10,30 @@ VALUE_OPTIONAL = ("--apply-chat-template", "--fewshot-as-multiturn")
 """Flags that stand alone or with a value, as lm-eval's do; typer knows no such."""
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """The words of ``cti-edits search`` as typer takes them: dashes in flags' names, and values for all flags.
+def typer_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments of ``cti-edits search`` as typer takes them: dashes in flags' names, and values for all flags.
 
-    >>> spelled_out(["search", "--num_fewshot", "2", "--apply_chat_template"])
+    >>> typer_arguments(["search", "--num_fewshot", "2", "--apply_chat_template"])
     ['search', '--num-fewshot', '2', '--apply-chat-template', 'true']
     """
     found: list[str] = []
-    for index, word in enumerate(words):
-        flag, sign, value = word.partition("=")
+    for argument, following in itertools.pairwise([*arguments, "--"]):
+        flag, sign, value = argument.partition("=")
         if flag.startswith("--"):
-            word = flag.replace("_", "-") + sign + value
-        found.append(word)
-        following = words[index + 1] if index + 1 < len(words) else "--"
-        if word in VALUE_OPTIONAL and following.startswith("--"):
+            argument = flag.replace("_", "-") + sign + value
+        found.append(argument)
+        if argument in VALUE_OPTIONAL and following.startswith("--"):
             found.append("true")
     return found
 
 
-def as_lm_eval_spells(words: Sequence[str]) -> list[str]:
-    """Words of ``cti-edits eval`` as lm-eval takes them: underscores in flags' names.
+def lm_eval_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments of ``cti-edits eval`` as lm-eval takes them: underscores in flags' names.
 
-    >>> as_lm_eval_spells(["--num-fewshot=2", "--tasks", "a-b"])
+    >>> lm_eval_arguments(["--num-fewshot=2", "--tasks", "a-b"])
     ['--num_fewshot=2', '--tasks', 'a-b']
     """
-    parts = (word.partition("=") for word in words)
+    parts = (argument.partition("=") for argument in arguments)
     return [(flag.replace("-", "_").replace("__", "--", 1) if flag.startswith("--") else flag) + sign + value
             for flag, sign, value in parts]  # fmt: skip
 

@@ -1,45 +1,44 @@
-"""Warnings where a run with an edit asks otherwise than the search that found it did."""
+"""Warnings where the settings of a run with an edit differ from those of the search that found it."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from cti_edits.artifact.asked import Asked, Difference
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
+from cti_edits.harness.task import Task
 
 logger = logging.getLogger("cti_edits")
 
-SEEN_BY_MODEL = (
+MODEL_SIDE = (
     "pretrained", "revision", "subfolder", "gguf_file", "weights_sha256", "dtype", "quantization", "peft", "delta",
     "tokenizer", "model_arguments", "add_bos_token", "prefix_token_id", "max_length", "truncation",
 )  # fmt: skip
-"""Fields that a loaded model knows of itself. The others are lm-eval's evaluator's."""
+"""Fields of `Asked` that are settings of the model. The others are settings of lm-eval's evaluator."""
 
 
 def warn_of_model(edit: Edit, asked: Asked) -> None:
-    """Warn of each field that a loaded model knows and the search had otherwise.
+    """Warn of each setting of the model that differs from the search's.
 
     Args:
-        edit: on the model. One whose search recorded nothing gives no warning.
-        asked: what the model is asked with.
+        edit: that the model has. If its search recorded nothing, there is no warning.
+        asked: the model's settings.
     """
     searched = asked_by_search(edit)
     if searched is not None:
-        _warn(edit, (one for one in searched.differences(asked) if one.field in SEEN_BY_MODEL))
+        _warn(edit, (one for one in searched.differences(asked) if one.field in MODEL_SIDE))
 
 
 def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[str], templated: bool) -> bool:
-    """Warn of what prompts of the edit's own task show that the search had otherwise.
+    """Warn of a chat template or a system instruction that prompts of the edit's task show to differ from the search's.
 
-    That is whether they went through a chat template, and a system instruction that is not in them. Nothing in a
-    prompt tells reliably how many examples are in it, or that an instruction is there which the search did not give.
+    Prompts do not show reliably how many examples are in them, or an instruction that the search did not have.
 
     Args:
-        edit: on the model.
+        edit: that the model has.
         task_names: of each request.
         contexts: of each request, as the model gets it.
         templated: whether lm-eval asked for the chat template.
@@ -54,10 +53,10 @@ def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[st
     if not own:
         return False
     found = []
-    # Left out where it is no.
+    # The record leaves it out where it is off.
     if bool(searched.prompt.apply_chat_template) != templated:
         found.append(Difference("apply_chat_template", not templated, templated))
-    # Templates strip it.
+    # A template strips the blanks around it.
     instruction = (searched.prompt.system_instruction or "").strip()
     if instruction and not any(instruction in context for context in own):
         found.append(Difference("system_instruction", instruction, "another or none"))
@@ -65,13 +64,13 @@ def warn_of_prompts(edit: Edit, task_names: Iterable[str], contexts: Iterable[st
     return True
 
 
-def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool) -> None:
-    """Warn of what lm-eval's evaluator is about to ask of the edit's own task, and the search had otherwise.
+def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Task], as_multiturn: bool) -> None:
+    """Warn of settings of an evaluation of the edit's task that differ from the search's.
 
-    That is the number of few-shot examples, whether they are turns, and arguments of generation.
+    These are the number of few-shot examples, whether they are turns, and arguments of generation.
 
     Args:
-        edit: on the model.
+        edit: that the model has.
         tasks: lm-eval's, by name, configured for the run.
         as_multiturn: whether few-shot examples are turns.
     """
@@ -83,7 +82,7 @@ def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool)
     found = []
     if searched.prompt.num_fewshot is not None and searched.prompt.num_fewshot != shots:
         found.append(Difference("num_fewshot", searched.prompt.num_fewshot, shots))
-    # RecordedRun where there are both examples and a template.
+    # The record has it only where there are both few-shot examples and a template.
     if searched.prompt.fewshot_as_multiturn is not None and searched.prompt.fewshot_as_multiturn != as_multiturn:
         found.append(Difference("fewshot_as_multiturn", searched.prompt.fewshot_as_multiturn, as_multiturn))
     if searched.prompt.gen_kwargs is not None and task.OUTPUT_TYPE == "generate_until":
@@ -94,7 +93,7 @@ def warn_of_evaluation(edit: Edit, tasks: Mapping[str, Any], as_multiturn: bool)
 
 
 def asked_by_search(edit: Edit) -> Asked | None:
-    """What the edit's search recorded that it asked; None where it recorded nothing."""
+    """The settings that the edit's search recorded; None where it recorded none."""
     asked = None if edit.search is None else edit.search.asked
     return None if asked == Asked() else asked
 

@@ -1,39 +1,36 @@
-"""What a loaded model of lm-eval is asked with: the model's part of `Asked` and what it knows of the prompt's part."""
+"""The record of a loaded model (`AskedModel`, and its part of `AskedPrompt`): what its answers depend on."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import hashlib
 import inspect
 import json
-import math
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-import torch
 from lm_eval.models.huggingface import HFLM
-from transformers.utils import cached_file, extract_commit_hash
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from cti_edits.artifact.asked import AskedModel, AskedPrompt
-from cti_edits.harness.hf_arguments import HOW_IT_IS_FETCHED, HOW_IT_RUNS, is_quantization
+from cti_edits.harness.hf_arguments import DOWNLOAD_ARGUMENTS, RUNTIME_ARGUMENTS, is_quantization
+from cti_edits.harness.plain_json import canonical
 from cti_edits.models.weights_hash import weights_sha256
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from cti_edits.harness.edited_model import EditedHFLM
 
 TOKENIZER_SETTINGS = (
     "model_max_length", "truncation_side", "padding_side", "clean_up_tokenization_spaces", "split_special_tokens",
     "add_bos_token", "add_eos_token",
 )  # fmt: skip
-"""What a tokenizer knows beside its rules."""
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+"""Attributes of a tokenizer that change what it does."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,9 @@ class ModelSource:
 
     Attributes:
         pretrained: hub id or folder, or a model in memory.
-        revision: that was asked for, by the argument or the edit.
-        arguments: all others of HFLM that were given.
-        weights: `weights_sha256` of a model in memory, taken before the edit was applied to it; None: not taken yet.
+        revision: the argument's, or the edit's.
+        arguments: all other arguments of HFLM.
+        weights: `weights_sha256` of a model in memory before the edit was applied to it; None: not computed.
     """
 
     pretrained: object
@@ -56,42 +53,42 @@ class ModelSource:
     def before_edit(
         cls, lm: HFLM, pretrained: object, revision: str | None, arguments: Mapping[str, object]
     ) -> ModelSource:
-        """What ``lm`` was made of, told before an edit changes the weights."""
+        """What ``lm`` was made of; called before an edit changes the weights."""
         weights = None if isinstance(pretrained, str) else _weights_sha256(lm)
         return cls(pretrained, revision, arguments, weights)
 
-    def of_answers(self) -> dict[str, object]:
-        """The arguments that answers depend on, without those that are HFLM's defaults."""
-        left_out = (*HOW_IT_RUNS, *HOW_IT_IS_FETCHED)
+    def answer_arguments(self) -> dict[str, object]:
+        """The arguments that change answers, without those that have HFLM's default."""
+        left_out = (*RUNTIME_ARGUMENTS, *DOWNLOAD_ARGUMENTS)
         return {k: v for k, v in self.arguments.items() if k not in left_out and not _is_default(k, v)}
 
 
 def asked_model(lm: EditedHFLM) -> AskedModel:
-    """The model's part of what ``lm`` is asked: the base that it runs, without the edit."""
-    given = lm.given
-    in_memory = not isinstance(given.pretrained, str)
-    arguments = given.of_answers()
+    """The record of the base model that ``lm`` runs, without the edit."""
+    source = lm.source
+    in_memory = not isinstance(source.pretrained, str)
+    arguments = source.answer_arguments()
     quantization = {name: value for name, value in arguments.items() if is_quantization(name)}
     own_fields = {one.name for kind in (AskedModel, AskedPrompt) for one in fields(kind)}
     others = {name: value for name, value in arguments.items() if name not in (*own_fields, *quantization)}
     dtype = getattr(lm.model, "dtype", None)
     return AskedModel(
-        pretrained=type(lm.model).__name__ if in_memory else place(str(given.pretrained)),
-        revision=None if in_memory else _revision(lm, str(given.pretrained)),
+        pretrained=type(lm.model).__name__ if in_memory else location(str(source.pretrained)),
+        revision=None if in_memory else _revision(lm, str(source.pretrained)),
         subfolder=_text(arguments.get("subfolder")),
         gguf_file=_text(arguments.get("gguf_file")),
-        weights_sha256=(given.weights or _weights_sha256(lm)) if in_memory else None,
+        weights_sha256=(source.weights or _weights_sha256(lm)) if in_memory else None,
         dtype=str(dtype).removeprefix("torch.") if dtype is not None else None,
         quantization=canonical(quantization) if quantization else None,
-        peft=_place(arguments.get("peft")),
-        delta=_place(arguments.get("delta")),
+        peft=_location(arguments.get("peft")),
+        delta=_location(arguments.get("delta")),
         tokenizer=_tokenizer(arguments.get("tokenizer")),
         model_arguments=canonical(others) if others else None,
     )
 
 
 def asked_prompt(lm: EditedHFLM) -> AskedPrompt:
-    """What ``lm`` knows of how examples become prompts; what lm-eval's evaluator decides stays None."""
+    """The model's settings of how examples become prompts; those of lm-eval's evaluator stay None."""
     prefix = lm.prefix_token_id
     return AskedPrompt(
         add_bos_token=None if lm.add_bos_token is None else bool(lm.add_bos_token),
@@ -101,13 +98,13 @@ def asked_prompt(lm: EditedHFLM) -> AskedPrompt:
     )
 
 
-def place(text: str) -> str:
-    """A folder's whole path, so that it is the same from wherever it was named; any other text is a hub id."""
+def location(text: str) -> str:
+    """A folder's absolute path; any other text is a hub id and stays."""
     return str(Path(text).resolve()) if Path(text).is_dir() else text
 
 
-def tokenizer_sha256(tokenizer: Any) -> str:
-    """Hash of all that a tokenizer of transformers does: vocabulary, rules, special tokens, chat template, settings."""
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of everything that a tokenizer does: vocabulary, rules, special tokens, chat template, settings."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts: dict[str, object] = {
         "class": type(tokenizer).__name__,
@@ -125,7 +122,7 @@ def tokenizer_sha256(tokenizer: Any) -> str:
     return hashlib.sha256(f"{canonical(parts)}\n{text}".encode()).hexdigest()
 
 
-def _vocabulary_files(tokenizer: Any) -> dict[str, str]:
+def _vocabulary_files(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
     """Hashes of the files that a tokenizer written in Python keeps its vocabulary in."""
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(NotImplementedError):
         tokenizer.save_vocabulary(folder)
@@ -133,67 +130,24 @@ def _vocabulary_files(tokenizer: Any) -> dict[str, str]:
     return {}
 
 
-def canonical(value: Mapping[str, object]) -> str:
-    """Canonical JSON (RFC 8785) of arguments; see `plain_value` for what becomes of those that JSON has not."""
-    import rfc8785
-
-    return rfc8785.dumps(plain_value(value)).decode()
-
-
-def class_name(value: object) -> Json:
-    """The whole name of an object's class."""
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def plain_value(value: object, other: Callable[[object], Json] = class_name) -> Json:
-    """An argument as JSON has it.
-
-    Args:
-        value: a dtype or path becomes its name, a configuration of transformers or PEFT its fields.
-        other: what becomes of objects that JSON has not.
-    """
-    if isinstance(value, enum.Enum):
-        return plain_value(value.value, other)
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**53 else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if isinstance(value, os.PathLike):
-        return str(os.fspath(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain_value(one, other) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(one, other) for one in value]
-    if isinstance(value, set | frozenset):
-        return sorted((plain_value(one, other) for one in value), key=json.dumps)
-    if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
-        return plain_value(to_dict(), other)
-    return other(value)
-
-
 def _revision(lm: EditedHFLM, pretrained: str) -> str | None:
-    """The commit that this machine's copy of a model of the hub is of, else what was asked for; a folder has none."""
+    """The commit of the local copy of a model of the hub, else the revision that names it; a folder has none."""
     if Path(pretrained).is_dir():
         return None
-    given = lm.given.arguments
-    asked_for = lm.given.revision or "main"
+    arguments, revision = lm.source.arguments, lm.source.revision or "main"
     try:
         # transformers 5 notes no commit in the config.
         file = cached_file(
             pretrained,
-            str(given.get("gguf_file") or "config.json"),
-            subfolder=str(given.get("subfolder") or ""),
-            revision=asked_for,
-            cache_dir=given.get("cache_dir"),
+            str(arguments.get("gguf_file") or "config.json"),
+            subfolder=str(arguments.get("subfolder") or ""),
+            revision=revision,
+            cache_dir=arguments.get("cache_dir"),
             local_files_only=True,
         )
     except (OSError, ValueError):
-        return asked_for
-    return extract_commit_hash(file, None) or asked_for
+        return revision
+    return extract_commit_hash(file, None) or revision
 
 
 def _weights_sha256(lm: HFLM) -> str | None:
@@ -203,16 +157,18 @@ def _weights_sha256(lm: HFLM) -> str | None:
         return None
 
 
-def _tokenizer(given: object) -> str | None:
-    return _place(given) if given is None or isinstance(given, str) else f"sha256:{tokenizer_sha256(given)}"
+def _tokenizer(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return _location(value)
+    return f"sha256:{tokenizer_sha256(cast('PreTrainedTokenizerBase', value))}"
 
 
-def _place(given: object) -> str | None:
-    return place(str(given)) if given else None
+def _location(value: object) -> str | None:
+    return location(str(value)) if value else None
 
 
-def _text(given: object) -> str | None:
-    return str(given) if given else None
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _is_default(name: str, value: object) -> bool:

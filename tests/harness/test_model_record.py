@@ -9,8 +9,8 @@ import torch
 import transformers
 
 from cti_edits.artifact.asked import Asked
-from cti_edits.harness.asking import canonical
 from cti_edits.harness.lm import EditedLM
+from cti_edits.harness.plain_json import canonical
 from cti_edits.models.weights_hash import weights_sha256
 from tests.conftest import Run
 from tests.support.edits import SEARCH, edit_of

@@ -1,4 +1,4 @@
-"""Words of a command line, and errors that name flags."""
+"""Flags as typer and lm-eval take them, and errors that name them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import doctest
 
 import pytest
 
-from cti_edits.cli import words
-from cti_edits.cli.words import as_lm_eval_spells, spelled_out, with_flag
+from cti_edits.cli import flags
+from cti_edits.cli.flags import lm_eval_arguments, typer_arguments, with_flag
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(words).failed == 0
-    assert doctest.testmod(words).attempted >= 4
+    assert doctest.testmod(flags).failed == 0
+    assert doctest.testmod(flags).attempted >= 4
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_the_examples_in_the_docstrings() -> None:
     ],
 )
 def test_flags_as_lm_eval_has_them(given: list[str], expected: list[str]) -> None:
-    assert spelled_out(given) == expected
+    assert typer_arguments(given) == expected
 
 
 def test_flags_of_eval_are_spelled_as_lm_eval_does() -> None:
     given = ["--num-fewshot", "2", "--apply-chat-template", "--system-instruction=Be-brief.", "--tasks", "a--b"]
     expected = ["--num_fewshot", "2", "--apply_chat_template", "--system_instruction=Be-brief.", "--tasks", "a--b"]
-    assert as_lm_eval_spells(given) == expected
+    assert lm_eval_arguments(given) == expected
 
 
 def test_only_a_field_of_the_command_becomes_a_flag() -> None:
-    flags = {"top_q": "--top-q", "repository": "OWNER/NAME"}
-    assert with_flag("repository: expected a hub id", flags) == "OWNER/NAME: expected a hub id"
+    names = {"top_q": "--top-q", "repository": "OWNER/NAME"}
+    assert with_flag("repository: expected a hub id", names) == "OWNER/NAME: expected a hub id"
     for message in ("a.json: edits[0].module: top_q: x", "module: the model has no top_q", "x (module)", "top_q"):
-        assert with_flag(message, flags) == message.replace("top_q", "--top-q") if message == "top_q" else message
+        assert with_flag(message, names) == message.replace("top_q", "--top-q") if message == "top_q" else message

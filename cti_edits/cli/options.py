@@ -1,0 +1,92 @@
+"""From the text of an option to its value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from cti_edits.errors import EditError, printable
+
+if TYPE_CHECKING:
+    from cti_edits.models.architectures import Kind
+
+Number = TypeVar("Number", int, float)
+
+
+def numbers(field: str, text: str, kind: Callable[[str], Number]) -> tuple[Number, ...]:
+    """Numbers that are joined by commas; ``kind`` is int or float.
+
+    Raises:
+        EditError: something else is among them.
+    """
+    try:
+        return tuple(map(kind, names(text)))
+    except ValueError:
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise EditError(f"{field}: expected {wanted} joined by commas, got {printable(text)!r}") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names that are joined by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def boolean(field: str, text: str) -> bool:
+    """``true`` or ``false``, in any case.
+
+    Raises:
+        EditError: it is neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise EditError(f"{field}: expected true or false, got {printable(text)!r}")
+    return text.lower() == "true"
+
+
+def batch_size(text: str) -> int | None:
+    """A number, or None for ``auto``.
+
+    Raises:
+        EditError: it is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise EditError(f"batch_size: expected 1 or more, or auto, got {printable(text)!r}")
+    return int(text)
+
+
+def chat_template(text: str | None) -> bool | str:
+    """Whether to use the chat template, or the name of one of several."""
+    if text is None or text.lower() == "false":
+        return False
+    return True if text.lower() == "true" else text
+
+
+def arguments(field: str, text: str) -> dict[str, object]:
+    """A JSON object, or ``key=value,key=value`` as lm-eval reads it.
+
+    Raises:
+        EditError: it begins like JSON, and is none.
+    """
+    if not text.lstrip().startswith("{"):
+        from lm_eval.utils import simple_parse_args_string
+
+        return dict(simple_parse_args_string(text))
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise EditError(f"{field}: expected a JSON object, got text that is none ({printable(error)})") from None
+
+
+def model_kind(text: str) -> Kind:
+    """``causal`` or ``masked``.
+
+    Raises:
+        EditError: it is neither.
+    """
+    if text == "causal":
+        return "causal"
+    if text == "masked":
+        return "masked"
+    raise EditError(f"kind: expected causal or masked, got {printable(text)!r}")
