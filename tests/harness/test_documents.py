@@ -40,7 +40,7 @@ def test_an_example_can_be_judged_again(tmp_path: Path) -> None:
     documents = Documents(choices(tmp_path))
     responses = [(-1.0, False), (-2.0, False)]
     first = documents.sample(0, responses)
-    documents.sample(0, responses[::-1])
+    assert documents.sample(0, responses[::-1])["acc"] == 1 - first["acc"]
     assert documents.sample(0, responses) == first
 
 

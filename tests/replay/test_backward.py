@@ -52,6 +52,12 @@ def test_nothing_before_the_block_is_in_the_backward_pass(layers: torch.nn.Seque
     assert sorted(taken) == [1, 2]
 
 
+def test_what_is_before_the_block_gets_no_gradient_even_where_it_asks_for_one(layers: torch.nn.Sequential) -> None:
+    with gradients_stop_at(layers[1]):
+        layers(X).sum().backward()
+    assert [layer.weight.grad is None for layer in layers] == [True, False, False]
+
+
 def test_a_block_that_takes_its_states_by_name() -> None:
     class Block(torch.nn.Module):
         def forward(self, hidden_states: torch.Tensor, other: int) -> torch.Tensor:

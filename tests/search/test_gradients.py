@@ -25,7 +25,7 @@ def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: 
     weights = targets()
     together = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
     assert len(list((tmp_path / "together").iterdir())) == 3 * len(weights)
-    monkeypatch.setattr("cti_edits.search.scoring.HELD", 0)
+    monkeypatch.setattr("cti_edits.search.gradients.HELD", 0)
     in_turn = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
     for ways, others, target in zip(together, in_turn, weights.values(), strict=True):
         assert [len(blocks) for blocks in ways] == [1, 2, 4]
@@ -38,7 +38,7 @@ def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("held", [0, HELD])
 def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cti_edits.search.scoring.HELD", held)
+    monkeypatch.setattr("cti_edits.search.gradients.HELD", held)
     weights = targets()
     bad = list(weights.values())[2]
     with torch.no_grad():

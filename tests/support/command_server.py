@@ -147,6 +147,7 @@ def _run(command: str, words: list[str]) -> None:
         sys.modules["__main__"].cli_evaluate = cli_evaluate  # type: ignore[attr-defined]
         cli_evaluate()
     else:
+        sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
 
 
