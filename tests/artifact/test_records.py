@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.asked import AskedPrompt
@@ -74,7 +74,6 @@ def manifests() -> st.SearchStrategy[dict[str, Any]]:
     return objects({"properties": properties, "required": required}).map(completed)
 
 
-@settings(deadline=None, max_examples=30)
 @given(manifests())
 def test_any_valid_manifest_becomes_the_same_json_again(document: dict[str, Any]) -> None:
     """As text, since to Python 1, 1.0 and true are equal."""
