@@ -131,7 +131,7 @@ class AppliedEdit:
         """Restore the weights from before the edit. A second call changes nothing.
 
         Raises:
-            EditError: they were not kept, see `apply`, or were dropped, see `forget`.
+            EditError: they were not kept (``apply(revertible=False)``).
         """
         if self._model is None:
             raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
@@ -141,10 +141,6 @@ class AppliedEdit:
         for name, module in self._modules:
             self._model.set_submodule(name, module)
         self._weights, self._modules = [], []
-
-    def forget(self) -> None:
-        """Drop the former weights, which take as much memory as the edited matrices; `revert` is refused afterwards."""
-        self._model, self._weights, self._modules = None, [], []
 
 
 def find_target(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:

@@ -133,10 +133,10 @@ def test_a_second_edit_on_a_factorized_layer_is_refused_by_what_is_there() -> No
         apply(edit, model)
 
 
-def test_a_model_whose_former_weights_are_dropped_cannot_be_reverted() -> None:
+def test_a_model_whose_former_weights_were_not_kept_cannot_be_reverted() -> None:
     model = tiny_model("llama")
-    in_force = apply(edit_of(model, ("U_in", 1, 2, 0.2), ("W_o", 1, 1, 0.9)), model, factorize=True)
-    in_force.forget()
+    edit = edit_of(model, ("U_in", 1, 2, 0.2), ("W_o", 1, 1, 0.9))
+    in_force = apply(edit, model, factorize=True, revertible=False)
     with pytest.raises(EditError, match="test: cannot be reverted, the former weights were dropped"):
         in_force.revert()
 
