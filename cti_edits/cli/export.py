@@ -34,8 +34,8 @@ def export(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     from cti_edits.hub.references import load_edit
     from cti_edits.hub.repositories import checkpoint_folder
-    from cti_edits.models.checkpoint_files import HUB_FILES
     from cti_edits.models.checkpoint_location import edit_subfolder
+    from cti_edits.models.export import HUB_FILES
     from cti_edits.models.export import export as write
 
     edit = load_edit(file)

@@ -14,7 +14,7 @@ from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import EditError, FitError
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods import method_of
-from cti_edits.models.architectures import Family, architecture_fits, family_of
+from cti_edits.models.architectures import Family, check_architecture, family_of
 from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.loaded_base import LoadedBase
@@ -190,12 +190,10 @@ def bind(
         BaseMismatchError: a hash or norm differs, or cannot be compared.
     """
     model = inner_model(model)
-    architecture = type(model).__name__
-    if not architecture_fits(edit.base_model.architecture, architecture):
-        raise FitError(
-            f"{edit.name}: base_model.architecture: the edit is for {edit.base_model.architecture}, "
-            f"the model is a {architecture}"
-        )
+    try:
+        check_architecture(edit.base_model.architecture, [type(model).__name__], "the model")
+    except FitError as error:
+        raise FitError(f"{edit.name}: {error}") from None
     if edit.edits:
         try:
             model_family(model)

@@ -16,8 +16,8 @@ import torch
 
 from cti_edits.artifact.manifest import MatrixEdit
 from cti_edits.errors import FitError, printable
-from cti_edits.models.checkpoint import BYTES, StoredTensor
 from cti_edits.models.identity import DTYPE_NAMES, DTYPES, is_cast_of, tensor_sha256
+from cti_edits.models.stored_tensor import StoredTensor
 
 Verdict = Literal["ok", "does not fit", "cannot tell"]
 
@@ -74,7 +74,7 @@ def base_match(one: MatrixEdit, base_dtype: str | None, evidence: Evidence) -> B
         CheckpointError: the stored tensor cannot be read.
     """
     memory, stored = evidence.memory, evidence.stored
-    if stored is not None and stored.dtype not in BYTES:
+    if stored is not None and not stored.is_weight:
         if memory is None:
             why = f"{stored.name} is stored as {printable(stored.dtype)}, which holds no plain weights"
             return BaseMatch("cannot tell", why, "sha256")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.artifact.ranks import kept_parameters, partition_rows
 from cti_edits.errors import EditError, printable
-from cti_edits.models.checkpoint import BYTES, Checkpoint
+from cti_edits.models.checkpoint import Checkpoint
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 TOKENS = (1, 64)
@@ -45,13 +46,14 @@ def model_size(edit: Edit, checkpoint: Checkpoint) -> tuple[Size, Size]:
     """
     from cti_edits.models.verify import stored_matrix
 
-    numbers, stored_bytes = checkpoint.sizes()
+    tensors = checkpoint.tensors()
+    numbers, stored_bytes = sum(math.prod(one.shape) for one in tensors), sum(one.size for one in tensors)
     saved = saved_bytes = 0
     for one in edit.edits:
         size = layer_size(one)
         stored, _ = stored_matrix(edit, one, checkpoint)
         saved += size.dense - size.factored
-        saved_bytes += (size.dense - size.factored) * BYTES.get(stored.dtype, 1)
+        saved_bytes += (size.dense - size.factored) * stored.size // size.dense
     return Size(numbers - saved, numbers), Size(stored_bytes - saved_bytes, stored_bytes)
 
 

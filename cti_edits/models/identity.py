@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from cti_edits.errors import CheckpointError, printable
-from cti_edits.models.checkpoint import BYTES, Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation
+from cti_edits.models.stored_tensor import TORCH_NAMES, StoredTensor
 from cti_edits.models.wrappers import inner_model
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
-"""Names of dtypes as safetensors writes them."""
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, torch_name) for name, torch_name in TORCH_NAMES.items()}
+"""The dtypes that an edited weight can have, by the names that safetensors gives them."""
 
-DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def tensor_sha256(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> str:
@@ -64,7 +65,7 @@ def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | Non
             to its own dtype, it is the tensor in memory that counts.
     """
     stored = _stored(checkpoint, name)
-    if stored is not None and stored.dtype in BYTES and is_cast_of(parameter, stored):
+    if stored is not None and stored.is_weight and is_cast_of(parameter, stored):
         norm = stored.frobenius_norm()
         return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"))
     norm = float(torch.linalg.vector_norm(parameter.detach().double()))

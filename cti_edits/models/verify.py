@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError, printable
-from cti_edits.models.architectures import architecture_fits, family_of
+from cti_edits.models.architectures import check_architecture, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
-from cti_edits.models.checkpoint import Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import edit_subfolder
 from cti_edits.models.factor_file import read_factors
+from cti_edits.models.stored_tensor import StoredTensor
 
 EXIT_CODES: dict[Verdict, int] = {"ok": 0, "does not fit": 1, "cannot tell": 2}
 
@@ -90,19 +91,12 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
         FitError: architecture, module or shape differ, or there is no such tensor.
         CheckpointError: the checkpoint cannot be read, or does not say what model it is of.
     """
-    config = checkpoint.config
-    classes = config.get("architectures")
-    if isinstance(classes, list) and classes and isinstance(classes[0], str):
-        wanted = edit.base_model.architecture
-        if not any(architecture_fits(wanted, str(found)) for found in classes):
-            raise FitError(
-                f"base_model.architecture: the edit is for {wanted}, the checkpoint is of {printable(classes[0])}"
-            )
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str):
-        raise CheckpointError(f"{printable(checkpoint.place)}: has no config.json with a model_type")
+    place, config = printable(checkpoint.place), checkpoint.config
+    check_architecture(edit.base_model.architecture, config.architectures, place)
+    if config.model_type is None:
+        raise CheckpointError(f"{place}: has no config.json with a model_type")
     try:
-        family = family_of(model_type)
+        family = family_of(config.model_type)
     except FitError as error:
         raise CheckpointError(str(error)) from None
     expected = family.module_name(one.matrix, one.layer)
@@ -111,7 +105,7 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     name = f"{one.module}.weight"
     stored = checkpoint.find(name)
     if stored is None:
-        raise FitError(f"tensor: {printable(checkpoint.place)} has no {one.tensor or name}")
+        raise FitError(f"tensor: {place} has no {one.tensor or name}")
     check_tensor_name(one, name, stored.name)
     transposed = family.weight_rows == "inputs"
     shape = stored.shape[::-1] if transposed else stored.shape

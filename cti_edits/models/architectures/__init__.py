@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -157,10 +157,19 @@ HEADS = (("ForPreTraining", "ForMaskedLM"), ("DoubleHeadsModel", "LMHeadModel"))
 """Endings of classes whose checkpoints have all that a class of the second ending needs."""
 
 
-def architecture_fits(wanted: str, found: str) -> bool:
-    """Whether a model or checkpoint of the class ``found`` has what an edit of the class ``wanted`` changes.
+def check_architecture(wanted: str, found: Sequence[str], what: str) -> None:
+    """Refuse a model or checkpoint of another class than an edit is for.
 
-    So does the class itself, one that was pretrained with a further head, and the bare model without a head.
+    The class itself has the matrices that the edit changes, and so have the one that was pretrained with a further head
+    and the bare model without a head.
+
+    Args:
+        wanted: name of the transformers class that the edit is for.
+        found: names of the classes that the model or checkpoint is of; where there are none, nothing is refused.
+        what: the model or checkpoint, for the message.
+
+    Raises:
+        FitError: no class of ``found`` is one of these.
     """
     names = {wanted}
     for more, less in HEADS:
@@ -169,4 +178,5 @@ def architecture_fits(wanted: str, found: str) -> bool:
     for ending in ("ForCausalLM", "ForMaskedLM", "LMHeadModel"):
         if wanted.endswith(ending):
             names.add(f"{wanted.removesuffix(ending)}Model")
-    return found in names
+    if found and names.isdisjoint(found):
+        raise FitError(f"base_model.architecture: the edit is for {wanted}, {what} is a {printable(', '.join(found))}")
