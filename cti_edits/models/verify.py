@@ -14,8 +14,6 @@ from cti_edits.models.checkpoint_location import edit_subfolder
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.stored_tensor import StoredTensor
 
-EXIT_CODES: dict[Verdict, int] = {"ok": 0, "does not fit": 1, "cannot tell": 2}
-
 
 def base_checkpoint(
     edit: Edit, model: str | None, revision: str | None, local: bool = False, subfolder: str | None = None
@@ -81,7 +79,7 @@ def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> TensorC
 def exit_code(findings: list[TensorCheck]) -> int:
     """1 if any does not fit, else 2 if any cannot be told, else 0."""
     verdicts = {finding.verdict for finding in findings}
-    return 1 if "does not fit" in verdicts else max((EXIT_CODES[verdict] for verdict in verdicts), default=0)
+    return 1 if "does not fit" in verdicts else 2 if "cannot tell" in verdicts else 0
 
 
 def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[StoredTensor, bool]:
