@@ -1,4 +1,7 @@
-"""The method ``block-svd``: each row block W_k keeps its j_k largest singular values (the paper's section 3.2)."""
+"""The method ``block-svd``: each row block W_k keeps its j_k largest singular values (the paper's section 3.2).
+
+Ŵ_k = Σ_{i ≤ j_k} σ_i u_i v_iᵀ. The functions are those of `method.Method`.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,15 @@ Packed = Sequence[Block | None]
 
 
 def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> torch.Tensor:
-    """Ŵ (m, n) in the weight's dtype.
+    """Ŵ (m, n) in the weight's dtype; of ``packed`` on the CPU.
 
     Args:
-        weight: W (m, n), rows = output features, finite.
-        matrix_edit: what to keep.
-        packed: factors of a file, so that nothing is decomposed.
+        weight: W (m, n), rows = output features, any floating dtype, finite.
+        matrix_edit: the row blocks and the rank that each keeps.
+        packed: factors from a file (see `factor_file.read_factors`), so that nothing is decomposed.
+
+    Raises:
+        EditError: a rank or the partition does not fit the weight.
     """
     if packed is None:
         return truncate(weight, matrix_edit.block_ranks, partition=matrix_edit.partition)
@@ -39,7 +45,10 @@ def factors_are_smaller(matrix_edit: MatrixEdit) -> bool:
 
 
 def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> Sequence[Block]:
-    """The factors of every block of Ŵ; arguments as in `edited_weight`."""
+    """The factors of every block of Ŵ, or the dense block where they have no fewer numbers.
+
+    Arguments and errors are those of `edited_weight`.
+    """
     if packed is None:
         return factored(weight, matrix_edit.block_ranks, matrix_edit.partition)
     return _with_base_rows(packed, weight, matrix_edit)
@@ -48,7 +57,10 @@ def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None
 def factored_layer(
     weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
 ) -> FactoredLinear:
-    """A layer that takes the place of ``layer`` and runs the factors; the rest as in `edited_weight`."""
+    """A layer that takes the place of ``layer`` and runs the factors of Ŵ.
+
+    The other arguments and the errors are those of `edited_weight`.
+    """
     return FactoredLinear(factors(weight, matrix_edit, packed), matrix_edit.partition, layer)
 
 

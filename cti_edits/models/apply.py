@@ -13,7 +13,7 @@ import torch
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import EditError, FitError
 from cti_edits.linalg.finite import all_finite
-from cti_edits.methods import method_of
+from cti_edits.methods.method import method_of
 from cti_edits.models.architectures import Family, check_architecture, family_of
 from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
@@ -20,8 +20,8 @@ class CheckpointLocation(TypedDict, total=False):
     use_safetensors: bool | None
 
 
-def checkpoint_location(arguments: Mapping[str, Any]) -> CheckpointLocation:
-    """Those of ``arguments`` that say where weights are."""
+def checkpoint_location(arguments: Mapping[str, object]) -> CheckpointLocation:
+    """Those of ``arguments``, which are for ``from_pretrained``, that say where weights are and are not empty."""
     given = {key: arguments[key] for key in CheckpointLocation.__annotations__ if arguments.get(key) not in (None, "")}
     return cast(CheckpointLocation, given)
 

@@ -19,7 +19,7 @@ from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
 from cti_edits.files import atomic_folder
 from cti_edits.linalg.factors import Block
 from cti_edits.linalg.finite import all_finite
-from cti_edits.methods import method_of
+from cti_edits.methods.method import method_of
 from cti_edits.models.apply import TargetMatrix, find_target
 from cti_edits.models.architectures import check_architecture
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name

@@ -93,7 +93,7 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
     """The blocks of a matrix edit as the file has them: of the base in the dtype that the edit was made in."""
     import torch
 
-    from cti_edits.methods import method_of
+    from cti_edits.methods.method import method_of
 
     finding = check_tensor(edit, one, checkpoint)
     if finding.verdict == "does not fit":
