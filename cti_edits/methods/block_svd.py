@@ -11,8 +11,8 @@ import torch
 
 from cti_edits.artifact.manifest import MatrixEdit
 from cti_edits.artifact.ranks import kept_parameters, partition_rows
-from cti_edits.linalg.factors import Block, assembled, factored, members
-from cti_edits.linalg.lowrank import truncate
+from cti_edits.linalg.factors import Block, factored_blocks, weight_of_blocks
+from cti_edits.linalg.lowrank import row_selector, truncate
 from cti_edits.methods.factored_linear import FactoredLinear
 
 NAME = "block-svd"
@@ -35,7 +35,7 @@ def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed 
     if packed is None:
         return truncate(weight, matrix_edit.block_ranks, partition=matrix_edit.partition)
     blocks = _with_base_rows(packed, weight, matrix_edit)
-    return assembled(blocks, matrix_edit.shape[0], weight.dtype, matrix_edit.partition)
+    return weight_of_blocks(blocks, matrix_edit.shape[0], weight.dtype, matrix_edit.partition)
 
 
 def factors_are_smaller(matrix_edit: MatrixEdit) -> bool:
@@ -50,7 +50,7 @@ def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None
     Arguments and errors are those of `edited_weight`.
     """
     if packed is None:
-        return factored(weight, matrix_edit.block_ranks, matrix_edit.partition)
+        return factored_blocks(weight, matrix_edit.block_ranks, matrix_edit.partition)
     return _with_base_rows(packed, weight, matrix_edit)
 
 
@@ -67,4 +67,6 @@ def factored_layer(
 def _with_base_rows(packed: Packed, weight: torch.Tensor, matrix_edit: MatrixEdit) -> list[Block]:
     """The blocks of a file of factors, with the base's own rows where a block keeps all of its ranks."""
     rows = partition_rows(matrix_edit.shape[0], matrix_edit.clusters, matrix_edit.partition)
-    return [weight[members(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)]
+    return [
+        weight[row_selector(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)
+    ]

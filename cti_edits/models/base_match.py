@@ -30,10 +30,10 @@ class BaseMatch:
     """The answer for one matrix.
 
     Attributes:
-        verdict: "ok": it holds the very values that the edit was made for. "does not fit": it holds others. "cannot
-            tell": what there is to compare says too little.
-        why: what that rests on, in words.
-        field: of the matrix edit that decided; None where none did.
+        verdict: "ok": the weight has the values that the edit was made for; "does not fit": it has others; "cannot
+            tell": the edit or the weight says too little.
+        why: the reason, for people.
+        field: the field of the matrix edit that decided; None if none did.
     """
 
     verdict: Verdict
@@ -42,20 +42,20 @@ class BaseMatch:
 
     @property
     def refuses(self) -> bool:
-        """Whether an edit that is to be verified must not be applied. An edit without a hash cannot be verified."""
+        """Whether an edit must not be applied without an override. One that has no hash may be."""
         return self.verdict == "does not fit" or (self.verdict == "cannot tell" and self.field is not None)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is there of a weight. One of the two at least.
+    """A weight as far as it is known: in memory, in the checkpoint, or both.
 
     Attributes:
-        memory: the tensor that will be edited, in its stored orientation.
-        stored: what the checkpoint has.
-        name: of the weight, for words.
-        unread: why there is no ``stored``, if that is known.
-        converted: whether ``memory`` was made of other values by those who loaded it (of a GGUF file's).
+        memory: the tensor of the loaded model, in its stored orientation.
+        stored: the tensor of the checkpoint.
+        name: the weight's name, for messages.
+        unread: why ``stored`` is missing, if that is known.
+        converted: whether loading the model changed the values, as with a GGUF file.
     """
 
     memory: torch.Tensor | None
@@ -76,7 +76,7 @@ def base_match(one: MatrixEdit, base_dtype: str | None, evidence: Evidence) -> B
     Raises:
         CheckpointError: the stored tensor cannot be read.
     """
-    # What the hash is over; None: over what there was, whatever its dtype.
+    # The dtype that the hash is over; None: whatever dtype the weight had.
     hashed_as = getattr(torch, base_dtype) if base_dtype is not None else None
     if one.dtype is not None:
         hashed_as = DTYPES[one.dtype]
@@ -117,7 +117,7 @@ def _memory_match(
     """The answer for a loaded model, by its weight in memory and by the checkpoint's tensor, if that can be read."""
     same = BaseMatch("ok", f"{evidence.name}, {_name(memory.dtype)}", "sha256")
     compared = _compared(memory, one.sha256, hashed_as)
-    # Where it has room for all that is stored, what is in memory says everything, and nothing needs to be read.
+    # A dtype in memory that holds every value of the stored one lost nothing, so that no file needs to be read.
     if compared == "same" and (stored is None or _holds(memory.dtype, DTYPES[stored.dtype])):
         return same
     changed = ""
@@ -178,7 +178,7 @@ def _rounded(one: MatrixEdit, why: str) -> BaseMatch:
 def _compared(
     values: torch.Tensor, sha256: str | None, dtype: torch.dtype | None
 ) -> Literal["same", "rounds", "other"]:
-    """Whether ``values`` are those hashed as ``dtype``, or become them by rounding alone."""
+    """Whether ``values`` are those whose hash, in ``dtype``, is ``sha256``; "rounds": only after rounding to it."""
     if tensor_sha256(values, dtype) != sha256:
         return "other"
     return "same" if dtype is None or _exact(values, dtype) else "rounds"
@@ -224,15 +224,15 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def check_tensor_name(one: MatrixEdit, name: str, stored: str) -> None:
-    """Refuse an edit whose ``tensor`` is not the one that the checkpoint has for its module.
+    """Refuse a matrix edit whose ``tensor``, of which its hash is, is another than its module's weight.
 
     Args:
         one: a matrix edit.
-        name: of its module's weight.
-        stored: what that is called in the checkpoint, with one part more or less in front.
+        name: of the module's weight in the model.
+        stored: of that weight in the checkpoint, which may have one part more or less in front.
 
     Raises:
-        FitError: it names another tensor, whose hash would say nothing of this one.
+        FitError: it names another tensor.
     """
     if one.tensor is None or one.tensor in (name, stored):
         return

@@ -38,7 +38,7 @@ class Config:
 
 
 class Checkpoint:
-    """The weights of a checkpoint. Its files are asked for when they are first needed, a shard when a tensor in it is.
+    """A checkpoint. Each file is fetched when it is first needed: a shard when one of its tensors is looked up.
 
     Args:
         place: the folder or hub id, for messages.
@@ -60,7 +60,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Config:
-        """What config.json says; nothing if there is none.
+        """What config.json says; an empty `Config` if there is no such file.
 
         Raises:
             CheckpointError: it is no JSON object, or cannot be read.

@@ -1,7 +1,7 @@
-"""An ordinary checkpoint folder with an edit applied, for any engine that loads safetensors.
+"""Writing an ordinary checkpoint folder with an edit applied, for any engine that loads safetensors.
 
-Files are copied and the bytes of the edited matrices are written over in the copies. So everything else is the source's
-byte for byte, and memory holds one matrix at a time.
+Files are copied, and the bytes of the edited matrices are overwritten in the copies. So every other byte is the
+source's, and memory holds one matrix at a time.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ HUB_FILES = (SINGLE, INDEX, "model-*.safetensors", *COMPANIONS)
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """An exported checkpoint.
 
     Attributes:
-        folder: where.
+        folder: where it is.
         files: names of its safetensors files.
-        edited: names of the tensors that were edited, as they are stored.
-        verified: whether every one of them had the manifest's hash.
+        edited: names of the tensors that were edited, in the checkpoint.
+        verified: whether every one of them was the one that the edit was made for.
     """
 
     folder: Path
@@ -67,18 +67,19 @@ class Export:
 def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Export:
     """Write the checkpoint in ``source`` to ``target`` with ``edit`` applied.
 
-    Shards, their headers and the index are the source's; tensors that it stores once stay stored once. The weights are
-    those that `apply.apply` gives on the model loaded in the edit's dtype, where the stored dtype holds that; else in
-    the stored one.
+    Shards, their headers and the index are the source's, so that shared tensors stay shared. The edited weights are
+    those that `apply.apply` gives on the model loaded in the edit's dtype if the stored dtype holds all of its values,
+    and else on the model loaded in the stored dtype.
 
     Args:
         edit: what to apply.
         source: checkpoint folder with config.json and safetensors weights.
         target: a folder that is not there yet, or is empty. It appears when it is complete.
-        verify: refuse a tensor whose hash differs from the manifest's.
+        verify: refuse a tensor that is not the one that the edit was made for; see `base_match.base_match`.
 
     Raises:
-        EditError: ``source`` is no such checkpoint, or ``target`` has files or cannot be written.
+        CheckpointError: ``source`` is no such checkpoint.
+        EditError: ``target`` has files or cannot be written, or the edit's method is not known.
         FitError: the edit does not fit the checkpoint, or a matrix is tied to another one.
         FactorsError: the file of factors is not the edit's.
         BaseMismatchError: a hash differs.
@@ -107,14 +108,14 @@ def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Expor
 
 
 def _companions(folder: Path) -> list[Path]:
-    """The files beside the weights that belong to the model, relative to the folder."""
+    """Paths, relative to ``folder``, of the files beside the weights that belong to the model."""
     found = {path for pattern in COMPANIONS for path in folder.glob(pattern) if path.is_file()}
     left_out = {path for pattern in NOT_COMPANIONS for path in folder.glob(pattern)}
     return sorted(path.relative_to(folder) for path in found - left_out)
 
 
 def _targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[TargetMatrix]:
-    """Every matrix of ``edit``, as the checkpoint's config alone has it: on the meta device, without values."""
+    """The matrices of ``edit`` in a model without values (on the meta device), which the checkpoint's config gives."""
     method_of(edit)
     model = _empty_model(edit, checkpoint.config, folder)
     targets = []
@@ -137,7 +138,7 @@ def _targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[TargetMat
 
 
 def _empty_model(edit: Edit, found: Config, folder: Path) -> torch.nn.Module:
-    """The model of the checkpoint's config on the meta device: its modules and shapes, without weights."""
+    """The model of the checkpoint's config on the meta device: its modules and shapes, without values."""
     import transformers
 
     wanted = edit.base_model.architecture
@@ -160,7 +161,7 @@ def _empty_model(edit: Edit, found: Config, folder: Path) -> torch.nn.Module:
 
 
 def _stored(one: MatrixEdit, target: TargetMatrix, checkpoint: Checkpoint, shown: Path, where: str) -> StoredTensor:
-    """The tensor of ``checkpoint`` that holds ``target``; ``shown`` is the folder that messages name."""
+    """The tensor of ``checkpoint`` that ``target`` is; messages name it as in the folder ``shown``."""
     name = f"{target.module}.weight"
     stored = checkpoint.find(name)
     if stored is None:
@@ -187,10 +188,10 @@ def _write_edited(
     verify: bool,
     where: str,
 ) -> bool:
-    """Write the edited matrix over the former one, which ``stored`` is; whether the edit's dtype was rounded for it."""
+    """Overwrite ``stored`` with the edited matrix, and return whether that was rounded from the edit's dtype."""
     tensor = stored.tensor()
     dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else tensor.dtype
-    # Where the stored dtype holds every value of the edit's, the weights are those of the model loaded in the latter.
+    # If the stored dtype holds every value of the edit's, edit the model as it is loaded in the edit's.
     exact = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
     weight = target.oriented(tensor.to(dtype) if exact else tensor)
     if not all_finite(weight):

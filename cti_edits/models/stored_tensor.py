@@ -1,4 +1,4 @@
-"""A tensor of a safetensors file: where its bytes are, what they hash to, and their values.
+"""A tensor of a safetensors file: where its bytes are, their hash, and their values.
 
 The format: 8 bytes with the header's length (little-endian), a JSON header that has each tensor's dtype, shape and
 offsets after the header, and the tensors' bytes.
@@ -52,7 +52,7 @@ class StoredTensor:
 
     @property
     def is_weight(self) -> bool:
-        """Whether its dtype is one that a weight to be edited can have; those of quantized weights are not."""
+        """Whether an edited weight can have its dtype. Quantized weights have others."""
         return self.dtype in TORCH_NAMES
 
     def chunks(self) -> Iterator[npt.NDArray[np.uint8]]:

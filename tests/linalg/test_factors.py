@@ -23,7 +23,15 @@ from hypothesis import strategies as st
 from cti_edits.artifact.manifest import Edit, Factors, load, parse
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
-from cti_edits.linalg.factors import Block, LowRank, assembled, factored, is_smaller, low_rank, product
+from cti_edits.linalg.factors import (
+    Block,
+    LowRank,
+    factored_blocks,
+    is_smaller,
+    low_rank,
+    reproducible_product,
+    weight_of_blocks,
+)
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import applied, apply, bind, target_matrix
 from cti_edits.models.factor_file import read_factors
@@ -69,7 +77,7 @@ def test_the_product_is_near_the_exact_one_and_the_same_in_any_order(
     pair: tuple[torch.Tensor, torch.Tensor], order: Any
 ) -> None:
     left, right = pair
-    found = product(left, right)
+    found = reproducible_product(left, right)
     assert found.dtype == torch.float64
     rank = left.shape[1]
     bits = (53 - (rank - 1).bit_length()) // 2
@@ -81,16 +89,16 @@ def test_the_product_is_near_the_exact_one_and_the_same_in_any_order(
             assert abs(Fraction(float(found[row, column])) - value) <= Fraction(bound)
     shuffled = list(range(rank))
     order.shuffle(shuffled)
-    assert torch.equal(product(left[:, shuffled], right[shuffled]), found)
+    assert torch.equal(reproducible_product(left[:, shuffled], right[shuffled]), found)
     # Rows alone, as another machine may cut the matrix for its threads.
-    assert torch.equal(torch.cat([product(row[None], right) for row in left]), found)
+    assert torch.equal(torch.cat([reproducible_product(row[None], right) for row in left]), found)
 
 
 def test_an_ordinary_product_depends_on_the_order() -> None:
     """Else the test above would show nothing."""
     left, right = torch.randn(50, 300, dtype=torch.float64), torch.randn(300, 50, dtype=torch.float64)
     assert not torch.equal(left.flip(1) @ right.flip(0), left @ right)
-    assert torch.equal(product(left.flip(1), right.flip(0)), product(left, right))
+    assert torch.equal(reproducible_product(left.flip(1), right.flip(0)), reproducible_product(left, right))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 511, 512, 513, 4096])
@@ -99,7 +107,7 @@ def test_no_partial_sum_of_slices_rounds(rank: int) -> None:
     bits = (53 - (rank - 1).bit_length()) // 2
     largest = 1.0 - 2.0**-bits
     left, right = (torch.full(shape, largest, dtype=torch.float64) for shape in ((3, rank), (rank, 2)))
-    assert Fraction(float(product(left, right)[0, 0])) == rank * Fraction(largest) ** 2
+    assert Fraction(float(reproducible_product(left, right)[0, 0])) == rank * Fraction(largest) ** 2
 
 
 @pytest.mark.parametrize("rank", [2, 64, 512])
@@ -108,11 +116,11 @@ def test_sums_near_the_largest_are_the_same_in_any_order(rank: int) -> None:
     generator = torch.Generator().manual_seed(0)
     left = torch.rand(40, rank, generator=generator, dtype=torch.float64) / 8 + 0.875
     right = torch.rand(rank, 40, generator=generator, dtype=torch.float64) / 8 + 0.875
-    found = product(left, right)
+    found = reproducible_product(left, right)
     one_by_one = torch.zeros_like(found)
     for _ in range(5):
         order = torch.randperm(rank, generator=generator)
-        assert torch.equal(product(left[:, order], right[order]), found)
+        assert torch.equal(reproducible_product(left[:, order], right[order]), found)
     for number in range(rank):
         one_by_one += left[:, number, None] * right[None, number]
     torch.testing.assert_close(found, one_by_one, rtol=1e-13, atol=0)
@@ -121,7 +129,7 @@ def test_sums_near_the_largest_are_the_same_in_any_order(rank: int) -> None:
 def test_a_row_of_zeros_and_the_smallest_numbers() -> None:
     left = torch.tensor([[0.0, 0.0], [1e-45, 1e-45], [-0.0, 3e38]])
     right = torch.tensor([[1e-45, 0.0], [1e-45, 3e38]])
-    found = product(left, right)
+    found = reproducible_product(left, right)
     expected = left.double() @ right.double()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
@@ -129,17 +137,17 @@ def test_a_row_of_zeros_and_the_smallest_numbers() -> None:
 THREADS = """
 import sys, torch
 torch.set_num_threads(int(sys.argv[1]))
-from cti_edits.linalg.factors import assembled
+from cti_edits.linalg.factors import weight_of_blocks
 blocks = torch.load(sys.argv[2], weights_only=False)
-sys.stdout.buffer.write(assembled(blocks, 300, torch.float32).numpy().tobytes())
+sys.stdout.buffer.write(weight_of_blocks(blocks, 300, torch.float32).numpy().tobytes())
 """
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads_or_the_processor_s_instructions(tmp_path: Path) -> None:
     weight = weight_of((300, 200), torch.float32)
-    blocks = factored(weight, block_ranks((300, 200), 2, 0.2))
+    blocks = factored_blocks(weight, block_ranks((300, 200), 2, 0.2))
     torch.save(blocks, tmp_path / "blocks.pt")
-    expected = assembled(blocks, 300, torch.float32).numpy().tobytes()
+    expected = weight_of_blocks(blocks, 300, torch.float32).numpy().tobytes()
     for threads, instructions in (("1", "default"), ("2", "avx2"), ("2", "default")):
         environment = {**os.environ, "ATEN_CPU_CAPABILITY": instructions, "MKL_CBWR": "COMPATIBLE"}
         words = [sys.executable, "-c", THREADS, threads, str(tmp_path / "blocks.pt")]
@@ -159,8 +167,8 @@ def test_factors_make_the_edited_matrix_within_the_rounding_of_its_dtype(
 ) -> None:
     weight = weight_of(shape, dtype)
     ranks = block_ranks(shape, 3, rho, partition)
-    blocks = factored(weight, ranks, partition)
-    found = assembled(blocks, shape[0], dtype, partition)
+    blocks = factored_blocks(weight, ranks, partition)
+    found = weight_of_blocks(blocks, shape[0], dtype, partition)
     expected = truncate(weight, ranks, partition=partition)
     assert found.dtype == dtype
     if rho == 1.0:
@@ -177,7 +185,7 @@ def test_factors_make_the_edited_matrix_within_the_rounding_of_its_dtype(
 def test_a_block_has_factors_only_where_they_have_fewer_numbers(dtype: torch.dtype) -> None:
     weight = weight_of((20, 10), dtype)
     for rank in range(1, 11):
-        (block,) = factored(weight, [rank])
+        (block,) = factored_blocks(weight, [rank])
         if isinstance(block, LowRank):
             assert block.left.numel() + block.right.numel() < 200
             assert block.left.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -251,7 +259,7 @@ def test_a_packed_edit_applies_its_factors_without_a_decomposition(
     assert not torch.equal(found[0], former[0])
     # The very product, in the place of the stored transpose.
     kept: list[Block] = [block for block in read_factors(edit)[edit.edits[0].module] if block is not None]
-    assert torch.equal(found[0], assembled(kept, 48, torch.float32))
+    assert torch.equal(found[0], weight_of_blocks(kept, 48, torch.float32))
     in_force.revert()
     assert all(torch.equal(one, other) for one, other in zip(weights(model, edit), former, strict=True))
 
@@ -461,7 +469,7 @@ def test_any_damage_to_the_file_is_an_error_or_gives_the_blocks(data: st.DataObj
     folder = tmp_path_factory.mktemp("damaged")
     model = tiny_model("gpt2")
     edit = edit_of(model, ("U_in", 1, 2, 0.1), name="tiny")
-    (block, other) = factored(target_matrix(model, "U_in", 1).weight, edit.edits[0].block_ranks)
+    (block, other) = factored_blocks(target_matrix(model, "U_in", 1).weight, edit.edits[0].block_ranks)
     assert isinstance(block, LowRank)
     assert isinstance(other, LowRank)
     names = {"0.left": block.left, "0.right": block.right, "1.left": other.left, "1.right": other.right}

@@ -1,4 +1,4 @@
-"""Where U_in of layer 7 lives: one data file per model family, and the look-up in both directions. No torch here."""
+"""Where U_in of layer 7 lives in a model: one data file for each family of models, and looking it up. No torch here."""
 
 from __future__ import annotations
 
@@ -54,16 +54,6 @@ class Family:
         if layer < 0:
             raise FitError(f"layer: expected 0 or more, got {layer}")
         return f"{self.layers}.{layer}.{self.matrices[matrix]}"
-
-    def locate(self, module_name: str) -> tuple[str, int] | None:
-        """The (matrix, layer) that ``module_name`` is, or None if it is none of the family's matrices."""
-        match = re.fullmatch(re.escape(self.layers) + r"\.(0|[1-9][0-9]*)\.(.+)", module_name)
-        if match is None:
-            return None
-        for matrix, inside in self.matrices.items():
-            if inside == match[2]:
-                return matrix, int(match[1])
-        return None
 
     def layer_count(self, module_names: Iterable[str]) -> int:
         """How many blocks a model has whose modules are named so (``dict(model.named_modules())``)."""
