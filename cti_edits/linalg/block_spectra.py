@@ -67,7 +67,7 @@ def block_spectra(weight: torch.Tensor, clusters: int) -> tuple[BlockSpectrum, .
     check_decomposable(weight)
     blocks = row_blocks(weight, clusters)
     if weight.dtype == torch.float64:
-        return tuple(_from_decomposition(decompose(block, 1)[0]) for block in blocks)
+        return tuple(spectrum_of(decompose(block, 1)[0]) for block in blocks)
     spectra = {
         index: _from_gram(gram, (blocks[index].shape[0], blocks[index].shape[1]))
         for _, index, gram in row_block_grams(weight, (clusters,))
@@ -81,7 +81,8 @@ def _from_gram(gram: torch.Tensor, shape: tuple[int, int]) -> BlockSpectrum:
     return BlockSpectrum(shape, squares.clamp(min=0.0).sqrt().flip(0), vectors.flip(1))
 
 
-def _from_decomposition(exact: BlockDecomposition) -> BlockSpectrum:
+def spectrum_of(exact: BlockDecomposition) -> BlockSpectrum:
+    """The spectrum of a block whose singular value decomposition, float64, is ``exact``."""
     shape = exact.U.shape[0], exact.Vh.shape[1]
     return BlockSpectrum(shape, exact.S, exact.Vh.mT if shape[0] >= shape[1] else exact.U, exact)
 

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 
 from cti_edits.artifact.ranks import row_block_sizes
 from cti_edits.errors import EditError, printable
-from cti_edits.linalg.block_spectra import BlockSpectrum, block_spectra
+from cti_edits.linalg.block_spectra import BlockSpectrum, block_spectra, spectrum_of
 from cti_edits.linalg.block_tails import TAIL, BlockTail, block_tails
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import BlockDecomposition
@@ -220,12 +220,10 @@ def _of_block(tensors: Tensors, index: int, attributes: Sequence[str], weight: t
 
 
 def _spectrum(tensors: Tensors, index: int, size: int, weight: torch.Tensor) -> BlockSpectrum:
-    shape = size, weight.shape[1]
     if f"{index}.vectors" in tensors:
         S, vectors = _of_block(tensors, index, ("S", "vectors"), weight)
-        return BlockSpectrum(shape, S, vectors)
-    exact = BlockDecomposition(*_of_block(tensors, index, ("U", "S", "Vh"), weight))
-    return BlockSpectrum(shape, exact.S, exact.Vh.mT if shape[0] >= shape[1] else exact.U, exact)
+        return BlockSpectrum((size, weight.shape[1]), S, vectors)
+    return spectrum_of(BlockDecomposition(*_of_block(tensors, index, ("U", "S", "Vh"), weight)))
 
 
 def _tail_shapes(weight: torch.Tensor, clusters: int) -> dict[str, tuple[int, ...]]:

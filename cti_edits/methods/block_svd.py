@@ -1,11 +1,12 @@
 """The method ``block-svd``: each row block W_k keeps its j_k largest singular values (the paper's section 3.2).
 
-Ŵ_k = Σ_{i ≤ j_k} σ_i u_i v_iᵀ. The functions are those of `method.Method`.
+Ŵ_k = Σ_{i ≤ j_k} σ_i u_i v_iᵀ. Arguments and errors of the functions are those of `method.Method`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,23 +16,14 @@ from cti_edits.linalg.factors import Block, factored_blocks, weight_of_blocks
 from cti_edits.linalg.lowrank import row_selector, truncate
 from cti_edits.methods.factored_linear import FactoredLinear
 
-NAME = "block-svd"
+if TYPE_CHECKING:
+    from cti_edits.methods.method import Packed
 
-Packed = Sequence[Block | None]
-"""Factors of every block from a file; None for a block that keeps all of its ranks."""
+NAME = "block-svd"
 
 
 def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> torch.Tensor:
-    """Ŵ (m, n) in the weight's dtype; of ``packed`` on the CPU.
-
-    Args:
-        weight: W (m, n), rows = output features, any floating dtype, finite.
-        matrix_edit: the row blocks and the rank that each keeps.
-        packed: factors from a file (see `factor_file.read_factors`), so that nothing is decomposed.
-
-    Raises:
-        EditError: a rank or the partition does not fit the weight.
-    """
+    """Ŵ (m, n) in the dtype of ``weight``; of ``packed`` on the CPU."""
     if packed is None:
         return truncate(weight, matrix_edit.block_ranks, partition=matrix_edit.partition)
     blocks = _with_base_rows(packed, weight, matrix_edit)
@@ -45,10 +37,7 @@ def factors_are_smaller(matrix_edit: MatrixEdit) -> bool:
 
 
 def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> Sequence[Block]:
-    """The factors of every block of Ŵ, or the dense block where they have no fewer numbers.
-
-    Arguments and errors are those of `edited_weight`.
-    """
+    """The factors of every block of Ŵ, or the dense block where they have no fewer numbers."""
     if packed is None:
         return factored_blocks(weight, matrix_edit.block_ranks, matrix_edit.partition)
     return _with_base_rows(packed, weight, matrix_edit)
@@ -57,10 +46,7 @@ def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None
 def factored_layer(
     weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
 ) -> FactoredLinear:
-    """A layer that takes the place of ``layer`` and runs the factors of Ŵ.
-
-    The other arguments and the errors are those of `edited_weight`.
-    """
+    """A layer that takes the place of ``layer`` and runs the factors of Ŵ."""
     return FactoredLinear(factors(weight, matrix_edit, packed), matrix_edit.partition, layer)
 
 

@@ -13,35 +13,37 @@ if TYPE_CHECKING:
 
     from cti_edits.linalg.factors import Block
 
+    Packed = Sequence[Block | None]
+
 
 class Method(Protocol):
-    """The functions of a method's module.
+    """The functions of a method's module, whose arguments are these.
 
-    ``weight`` is W (m, n), rows = output features, of any floating dtype and finite. ``packed`` has the factors of
-    every block, from a file, and None for a block that keeps all of its ranks; with it nothing is decomposed.
+    Args:
+        weight: W (m, n), rows = output features, any floating dtype, finite.
+        matrix_edit: what the manifest says of this matrix.
+        packed: the factors of every block from a file (see `factor_file.read_factors`), so that nothing is decomposed;
+            None for a block that keeps all of its ranks.
+        layer: the layer that holds W.
+
+    Each raises an EditError where the matrix edit does not fit the weight.
     """
 
     def edited_weight(
-        self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Sequence[Block | None] | None = None
+        self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None
     ) -> torch.Tensor:
-        """Ŵ (m, n) in the dtype of ``weight``."""
+        """Ŵ (m, n) in the dtype of ``weight``; of ``packed`` on the CPU."""
 
     def factors_are_smaller(self, matrix_edit: MatrixEdit) -> bool:
         """Whether the factors of Ŵ have fewer numbers than Ŵ."""
 
-    def factors(
-        self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Sequence[Block | None] | None = None
-    ) -> Sequence[Block]:
-        """The factors of every block of Ŵ, or the block itself where they have no fewer numbers."""
+    def factors(self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> Sequence[Block]:
+        """The factors of every block of Ŵ, or the dense block where they have no fewer numbers."""
 
     def factored_layer(
-        self,
-        weight: torch.Tensor,
-        matrix_edit: MatrixEdit,
-        layer: torch.nn.Module,
-        packed: Sequence[Block | None] | None = None,
+        self, weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
     ) -> torch.nn.Module:
-        """A layer that takes the place of ``layer`` and runs the factors."""
+        """A layer that takes the place of ``layer`` and runs the factors of Ŵ."""
 
 
 def method_of(edit: Edit) -> Method:

@@ -196,8 +196,12 @@ def _write_edited(
     weight = target.oriented(tensor.to(dtype) if exact else tensor)
     if not all_finite(weight):
         raise FitError(f"{where}.module: {stored.name} holds NaN or infinite values")
-    if verify:
-        _check_base(edit, one, stored, where)
+    found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name)) if verify else None
+    if found is not None and found.refuses:
+        raise BaseMismatchError(
+            f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
+            f"({found.why}); --no-verify exports it all the same"
+        )
     edited = target.oriented(method_of(edit).edited_weight(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
     assert content.nbytes == stored.size
@@ -205,15 +209,6 @@ def _write_edited(
         stream.seek(stored.start)
         stream.write(content.data)
     return not exact
-
-
-def _check_base(edit: Edit, one: MatrixEdit, stored: StoredTensor, where: str) -> None:
-    found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
-    if found.refuses:
-        raise BaseMismatchError(
-            f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
-            f"({found.why}); --no-verify exports it all the same"
-        )
 
 
 def _line(error: Exception) -> str:

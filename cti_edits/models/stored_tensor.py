@@ -130,6 +130,8 @@ def tensors_in(file: Path) -> dict[str, StoredTensor]:
     header.pop("__metadata__", None)
     found = {}
     for name, entry in header.items():
+        if not isinstance(entry, dict):  # the library takes a list of the values, too
+            raise unreadable(file, f"expected a JSON object for {printable(name)} in its header")
         start, end = entry["data_offsets"]
         place = 8 + length + start
         found[name] = StoredTensor(file, name, entry["dtype"], tuple(entry["shape"]), place, end - start)

@@ -69,3 +69,27 @@ def test_a_tensor_of_another_dtype_is_found_and_is_no_weight(tmp_path: Path) -> 
     assert (stored.dtype, stored.shape, stored.size, stored.is_weight) == ("I8", (2, 3), 6, False)
     with pytest.raises(CheckpointError, match="w is stored as I8, which holds no plain weights"):
         stored.tensor()
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ('{"w": ["F32", [2], [0, 8]]}', 8),
+        ('{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 9]}}', 9),
+        ('{"w": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}', 12),
+        ('{"w": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}', 8),
+        ('{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}', 7),
+        ('{"w": {"dtype": "F33", "shape": [2], "data_offsets": [0, 8]}}', 8),
+        ('{"w": {"shape": [2], "data_offsets": [0, 8]}}', 8),
+        ('{"w": 7}', 0),
+        ("[]", 0),
+        ("{" * 100_000, 0),
+        ("", 0),
+    ],
+)
+def test_a_header_that_lies_is_an_error_in_one_line(header: str, size: int, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(size))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read: ") as caught:
+        tensors_in(file)
+    assert str(caught.value).isprintable()
