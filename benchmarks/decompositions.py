@@ -15,7 +15,7 @@ import sys
 import torch
 
 from benchmarks.demo import machine, timed
-from cti_edits.linalg.block_tails import ALLOWED, TAIL, BlockTail, block_tails
+from cti_edits.linalg.block_tails import TAIL, TOLERANCE, BlockTail, block_tails
 from cti_edits.linalg.lowrank import decompose
 from cti_edits.linalg.spectrum import matrix_score
 
@@ -60,7 +60,7 @@ def check_same(
             matrix_score([((t.U.mT @ g.double()) * t.V.mT).sum(dim=1) for t, g in zip(tails, parts, strict=True)])
             for tails in (ours[number], theirs[number])
         ]
-        if abs(scores[0] - scores[1]) > TAIL * ALLOWED * max(norms):
+        if abs(scores[0] - scores[1]) > TAIL * TOLERANCE * max(norms):
             sys.exit(f"K = {number}: the scores differ: {scores[0]} and {scores[1]}")
 
 

@@ -17,7 +17,7 @@ import torch
 from benchmarks.demo import machine
 from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
-from cti_edits.linalg.factors import assembled, factored
+from cti_edits.linalg.factors import factored_blocks, weight_of_blocks
 from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.factor_file import factor_bytes
 from cti_edits.models.footprint import TOKENS, layer_size, median_seconds
@@ -35,10 +35,10 @@ def main() -> None:
     ranks = block_ranks(shape, options.clusters, options.rho)
     torch.manual_seed(0)
     dense = torch.nn.Linear(options.columns, options.rows)
-    blocks = factored(dense.weight, ranks)
+    blocks = factored_blocks(dense.weight, ranks)
     layer = FactoredLinear(blocks, "row-blocks", dense)
     with torch.no_grad():
-        dense.weight.copy_(assembled(blocks, options.rows, torch.float32))
+        dense.weight.copy_(weight_of_blocks(blocks, options.rows, torch.float32))
     one = MatrixEdit("U_in", 0, "layers.0.fc", shape, options.rho, options.clusters, ranks)
     size = layer_size(one)
     print(machine())

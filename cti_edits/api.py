@@ -76,8 +76,8 @@ def export(
         EditError: the model is no such checkpoint, or ``out`` has files or cannot be written.
     """
     from cti_edits.hub.repositories import checkpoint_folder
-    from cti_edits.models.checkpoint_files import HUB_FILES
     from cti_edits.models.checkpoint_location import edit_subfolder
+    from cti_edits.models.export import HUB_FILES
     from cti_edits.models.export import export as write
 
     if model is None:

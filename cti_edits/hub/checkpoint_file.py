@@ -23,12 +23,12 @@ def folder_inside(place: str, subfolder: str) -> PurePath:
 def from_hub(
     place: str, revision: str | None, local: bool, subfolder: str, cache_dir: str | None
 ) -> Callable[[str], Path | None]:
-    """What gives the path of a file by its name, or None where the model has no such file.
+    """A function that gives the path of a file by its name, fetched if need be; None if the model has no such file.
 
     Args:
         place: hub id.
         revision: of the model; its main branch if None.
-        local: take what is in the cache and ask no network.
+        local: use the cache on this machine and no network.
         subfolder: where the files are.
         cache_dir: the cache; the client's own if None.
 

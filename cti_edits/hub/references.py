@@ -24,8 +24,8 @@ class HubReference:
 
     Attributes:
         repository: ``owner/name``.
-        file: the manifest's name in it; None: its only one, or edit.json.
-        revision: branch, tag or commit; None: the newest.
+        file: the manifest's name in the repository; None: edit.json, or its only JSON file.
+        revision: branch, tag or commit; None: the main branch.
     """
 
     repository: str
@@ -42,9 +42,10 @@ def is_hub_id(text: str) -> bool:
 
 
 def hub_reference(text: str) -> HubReference | None:
-    """The place on the hub that ``text`` names, or None where it is a path: what is there on disk is always one.
+    """The edit on the hub that ``text`` names, or None where ``text`` is a path.
 
-    ``edits/fever.json`` without a revision is a path too, and so is a file of a folder that is there.
+    It is a path if a file or folder of that name exists, or, without a revision, if it is ``folder/name.json`` or a
+    file in a folder that exists.
     """
     match = _ON_THE_HUB.fullmatch(text)
     if match is None or os.path.lexists(text):
@@ -56,7 +57,7 @@ def hub_reference(text: str) -> HubReference | None:
 
 
 def manifest_path(text: str | os.PathLike[str]) -> Path:
-    """Where the manifest is that ``text`` names, after it was fetched if need be. It may not be there, or not be valid.
+    """The path of the manifest that ``text`` names, fetched if it is on the hub. The file may be missing or invalid.
 
     Raises:
         EditError: a folder holds no manifest or several, or the hub cannot give it.
@@ -76,7 +77,7 @@ def manifest_path(text: str | os.PathLike[str]) -> Path:
 
 
 def own_manifest(text: str | os.PathLike[str]) -> Path:
-    """Where the manifest is that ``text`` names, to write beside it.
+    """The path of the manifest that ``text`` names, in a folder where something can be written beside it.
 
     Raises:
         EditError: a folder holds no manifest or several, or ``text`` names an edit on the hub.

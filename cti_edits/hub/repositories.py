@@ -1,4 +1,4 @@
-"""What comes from the Hugging Face hub and goes there, through huggingface_hub, its cache and its token."""
+"""Fetching and pushing edits, and fetching checkpoints, through huggingface_hub, its cache and its token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ README = "README.md"
 
 
 def fetch(reference: HubReference) -> Path:
-    """The manifest's path in the hub's cache, or in a folder of ours with real files where it has a file of factors.
+    """The path of a fetched manifest: in the hub's cache or, if it has factors, in a folder beside their files.
+
+    The cache's files are links, and factors are never read through one (see `factor_file.read_factors`); so that
+    folder, in the client's assets cache, holds files.
 
     Raises:
         EditError: the hub cannot give it, or the repository has no manifest or several.
@@ -43,7 +46,6 @@ def fetch(reference: HubReference) -> Path:
     files = sorted({one.factors.file for one in edit.edits if one.factors is not None})
     if not files:
         return path
-    # The cache's names are links, and factors are never read through one.
     commit = path.parent.name
     real = _real_folder(reference.repository, commit)
     for name in [*files, path.name]:
@@ -61,7 +63,7 @@ def _real_folder(repository: str, commit: str) -> Path:
 
 
 def _link(blob: Path, target: Path) -> None:
-    """Put a file at ``target`` that takes no room of its own where the file system can do that."""
+    """Make ``target`` a hard link to ``blob``, or a copy where the file system has no hard links."""
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
     try:
         try:
@@ -70,12 +72,12 @@ def _link(blob: Path, target: Path) -> None:
             shutil.copyfile(blob, temporary)
         temporary.replace(target)
     finally:
-        # Where both were the same file already, renaming leaves the other name.
+        # Renaming does nothing where ``target`` is the same file already.
         temporary.unlink(missing_ok=True)
 
 
 def checkpoint_folder(model: str, files: Sequence[str], revision: str | None = None, subfolder: str = "") -> Path:
-    """The folder of a checkpoint: ``model`` itself if it is one, else what the hub has by that id, in its cache.
+    """The folder of a checkpoint: ``model`` itself if it is a folder, else that of the hub's cache, fetched if need be.
 
     Args:
         model: a folder, or a hub id.
@@ -101,12 +103,12 @@ def checkpoint_folder(model: str, files: Sequence[str], revision: str | None = N
 
 
 def shareable(manifest: Path, repository: str, base_model: str | None = None) -> Edit:
-    """The edit in ``manifest`` as others can use it: its base model is named by a hub id.
+    """The edit in ``manifest`` as others can use it, with a hub id as the name of its base model.
 
     Args:
-        manifest: where it is.
-        repository: where it goes, ``owner/name``.
-        base_model: a hub id that takes the place of the edit's; that makes it another edit, with another digest.
+        manifest: path of the manifest.
+        repository: the repository to which it will be pushed, ``owner/name``.
+        base_model: a hub id that replaces the edit's base model; the edit then has another digest.
 
     Raises:
         ManifestError: the manifest is not valid.
@@ -127,16 +129,16 @@ def shareable(manifest: Path, repository: str, base_model: str | None = None) ->
 
 
 def prepare(edit: Edit, manifest: Path, card: str, folder: Path) -> list[Path]:
-    """Write what a repository of an edit holds into ``folder``: edit.json, the files of factors, the model card.
+    """Write the files of an edit's repository into ``folder``: edit.json, the files of factors, the model card.
 
     Args:
-        edit: what is shared.
-        manifest: where it was read from; its files of factors lie beside that.
+        edit: the edit to share.
+        manifest: path of its manifest, beside which its files of factors are.
         card: the text of README.md.
-        folder: is made if need be. Files of these names in it are replaced.
+        folder: is created if need be. Files of the same names in it are replaced.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
         EditError: a file of factors is not the one that the edit names, or ``folder`` cannot be written to.
@@ -151,10 +153,10 @@ def prepare(edit: Edit, manifest: Path, card: str, folder: Path) -> list[Path]:
 
 
 def push(files: list[Path], repository: str, message: str, private: bool = False, revision: str | None = None) -> str:
-    """Upload ``files`` in one commit to a repository that is created if need be, and return the commit's id.
+    """Upload ``files`` in one commit, and return the commit's id. The repository is created if need be.
 
     Raises:
-        EditError: the hub refuses, or cannot be reached; the repository is as it was then, or was created and is empty.
+        EditError: the hub refuses or cannot be reached. The repository is then unchanged, or created and empty.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -166,14 +168,17 @@ def push(files: list[Path], repository: str, message: str, private: bool = False
 
 
 def pull(reference: HubReference, target: Path | None = None) -> tuple[Edit, Path]:
-    """Copy a manifest, byte for byte, and its files of factors from the hub to ``target`` and the folder of that.
+    """Copy a manifest from the hub, byte for byte, and its files of factors into the same folder.
 
     Args:
         reference: what to fetch.
-        target: name of the manifest here; the edit's name and ".json" if None. A file that is there must be the same.
+        target: the manifest's path here; the edit's name and ".json" if None. A file that exists must be the same.
+
+    Returns:
+        The edit, and the path of its manifest.
 
     Raises:
-        EditError: the hub cannot give it, another file is there, or it cannot be written.
+        EditError: the hub cannot give it, another file has the name, or it cannot be written.
         ManifestError: the manifest is not valid.
     """
     source = fetch(reference)
@@ -212,12 +217,12 @@ def http_error() -> type[Exception]:
 
 @contextlib.contextmanager
 def hub_errors(what: str, revision: str | None = None, progress: bool = False) -> Iterator[None]:
-    """Whatever the hub's client raises inside becomes an `EditError` of one line, which says what can be done.
+    """Inside, an exception of the hub's client becomes an `EditError` of one line that says what can be done.
 
     Args:
-        what: whose message it is.
-        revision: that was asked for.
-        progress: leave the client's progress bars as they are; without, there are none.
+        what: the repository or edit that the message names.
+        revision: the revision that was asked for.
+        progress: show the client's progress bars.
 
     Raises:
         EditError: the client raised.
@@ -244,7 +249,7 @@ def _explain(error: Exception, revision: str | None) -> str:
 
     answer = getattr(error, "response", None)
     status = getattr(answer, "status_code", None)
-    # The second by its name: the client has it since version 2 only.
+    # HfUriError is compared by its name, since only version 2 of the client has it.
     if isinstance(error, errors.HFValidationError) or type(error).__name__ == "HfUriError":
         return "expected a file or folder that is there, or a hub id such as owner/name"
     if isinstance(error, errors.RevisionNotFoundError):

@@ -1,4 +1,4 @@
-"""Factors of an edited matrix, and their product with the same bits on every machine. Tensors only."""
+"""Factors of an edited weight, and their product with the same bits on every machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from cti_edits.artifact.ranks import ROW_BLOCKS, full_ranks, partition_rows
 from cti_edits.linalg.gram import eigenpairs
-from cti_edits.linalg.lowrank import decompose, truncate
+from cti_edits.linalg.lowrank import decompose, row_selector, truncate
 
 
 @dataclass(frozen=True)
@@ -30,53 +30,60 @@ class LowRank:
 
 
 Block: TypeAlias = LowRank | torch.Tensor
-"""A row block: its factors, or the dense (m_k, n) block in the weight's dtype."""
+"""A row block of Ŵ: its factors, or the dense (m_k, n) block in the weight's dtype."""
 
 Exponents: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int32]]"
 
 
 def is_smaller(rows: int, columns: int, rank: int) -> bool:
-    """Whether the factors of a block of ``rows`` × ``columns`` have fewer numbers than the block."""
+    """Whether factors of ``rank`` have fewer numbers than a block of ``rows`` × ``columns``: j (m + n) < m n."""
     return rank * (rows + columns) < rows * columns
 
 
-def factored(weight: torch.Tensor, ranks: Sequence[int], partition: str = ROW_BLOCKS) -> tuple[Block, ...]:
-    """The row blocks of ``weight`` (m, n) cut to ``ranks``, one a block, on the weight's device.
+def factored_blocks(weight: torch.Tensor, ranks: Sequence[int], partition: str = ROW_BLOCKS) -> tuple[Block, ...]:
+    """The row blocks of Ŵ, which is ``weight`` cut to ``ranks``, on the weight's device.
 
-    Factors where they have fewer numbers than the block, else the dense block as `lowrank.truncate` has it; a block
-    that loses no rank keeps its bits.
+    Each is factored where that takes fewer numbers than the block, and else is the dense block of `lowrank.truncate`. A
+    block that loses no rank keeps its bits.
+
+    Args:
+        weight: (m, n), any floating dtype.
+        ranks: one a block.
+        partition: which rows make a block; see `ranks.partition_rows`.
 
     Raises:
         EditError: see `lowrank.truncate`.
     """
     weight = weight.detach()
     columns = weight.shape[1]
-    # A narrower Ŵ would be factored with its rounding.
+    # In at least float32: rounded to a narrower dtype first, Ŵ would have more ranks than its factors.
     edited = truncate(weight if weight.dtype == torch.float64 else weight.float(), ranks, partition=partition)
     full = full_ranks((weight.shape[0], columns), len(ranks), partition)
     blocks: list[Block] = []
     for rows, rank, most in zip(partition_rows(weight.shape[0], len(ranks), partition), ranks, full, strict=True):
         if rank == most:
-            blocks.append(weight[members(rows)])
+            blocks.append(weight[row_selector(rows)])
         elif is_smaller(len(rows), columns, rank):
-            blocks.append(low_rank(edited[members(rows)], rank))
+            blocks.append(low_rank(edited[row_selector(rows)], rank))
         else:
-            blocks.append(edited[members(rows)].to(weight.dtype))
+            blocks.append(edited[row_selector(rows)].to(weight.dtype))
     return tuple(blocks)
 
 
-def members(rows: Sequence[int]) -> slice | list[int]:
-    """What selects ``rows`` of a matrix: without a copy where they are consecutive."""
-    return slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)
-
-
 def low_rank(block: torch.Tensor, rank: int) -> LowRank:
-    """Factors of ``block`` (m, n) whose rank is at most ``rank`` but for rounding.
+    """Factors of a block B (m, n) whose rank is at most ``rank`` but for rounding.
 
-    From the leading eigenvectors of the smaller Gram matrix, in float64; B V Vᵀ = B for any orthonormal basis V of the
-    row space, so that they need not be the singular vectors to the last digit. What the square of the singular values
-    loses, below 1e-8 of the largest, is under float32's rounding; float64 takes a singular value decomposition, and so
-    does a block whose factors turn out to be further off than its dtype's rounding.
+    B = B V Vᵀ for any orthonormal basis V of its row space. V is taken from the leading eigenvectors of the smaller
+    Gram matrix, in float64: what squaring loses, singular values below 1e-8 of the largest, is under float32's
+    rounding. A float64 block takes a singular value decomposition, and so does one whose product turns out to be
+    further from B than its dtype's rounding.
+
+    Args:
+        block: any floating dtype.
+        rank: 1 ≤ j ≤ min(m, n).
+
+    Returns:
+        (m, j) and (j, n), float64 for a float64 block, else float32.
     """
     if block.dtype != torch.float64:
         wide = block.double()
@@ -103,8 +110,16 @@ def _leading(gram: torch.Tensor, count: int) -> torch.Tensor:
     return eigenpairs(gram, len(gram) - count, len(gram) - 1)[1].flip(1)
 
 
-def assembled(blocks: Sequence[Block], rows: int, dtype: torch.dtype, partition: str = ROW_BLOCKS) -> torch.Tensor:
-    """Ŵ (``rows``, n) in ``dtype`` on the CPU, with the same bits on every machine; see `product`.
+def weight_of_blocks(
+    blocks: Sequence[Block], rows: int, dtype: torch.dtype, partition: str = ROW_BLOCKS
+) -> torch.Tensor:
+    """Ŵ (``rows``, n) in ``dtype`` on the CPU, with the same bits on every machine; see `reproducible_product`.
+
+    Args:
+        blocks: the row blocks of Ŵ.
+        rows: m.
+        dtype: of the result.
+        partition: which rows make a block; see `ranks.partition_rows`.
 
     Raises:
         EditError: the partition does not fit.
@@ -112,14 +127,14 @@ def assembled(blocks: Sequence[Block], rows: int, dtype: torch.dtype, partition:
     columns = blocks[0].right.shape[1] if isinstance(blocks[0], LowRank) else blocks[0].shape[1]
     weight = torch.empty(rows, columns, dtype=dtype)
     for chosen, block in zip(partition_rows(rows, len(blocks), partition), blocks, strict=True):
-        dense = product(block.left, block.right) if isinstance(block, LowRank) else block.cpu()
-        # Rounded by way of float32, as torch's own conversion to the half types is, whatever the processor has.
+        dense = reproducible_product(block.left, block.right) if isinstance(block, LowRank) else block.cpu()
+        # By way of float32, as torch converts to half precision, on processors that have an instruction for it, too.
         half = dtype in (torch.float16, torch.bfloat16)
-        weight[members(chosen)] = (dense.float() if half else dense).to(dtype)
+        weight[row_selector(chosen)] = (dense.float() if half else dense).to(dtype)
     return weight
 
 
-def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def reproducible_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """``left`` (m, j) times ``right`` (j, n), float64, on the CPU, with the same bits on every machine.
 
     An ordinary product depends on the order in which the machine adds j terms. Here each row of ``left`` and each

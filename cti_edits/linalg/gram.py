@@ -1,4 +1,4 @@
-"""The smaller Gram matrices of row blocks, and truncation by them: refused where not exact. Tensors only."""
+"""The smaller Gram matrices of row blocks, and truncation by their eigenvectors where that is exact enough."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ STRIP = 512
 """Rows of the long side that are projected at once: so few that the memory of one strip serves the next."""
 
 SUBSET = 1 / 3
-"""Above this share of eigenvectors LAPACK's whole solver takes less time than its solver for some of them (measured at
-1024, 2048 and 4096 on two cores: 0.4, 0.37, 0.32)."""
+"""For more than this share of the eigenvectors, LAPACK's solver for all takes less time than its solver for some
+(measured at 1024, 2048 and 4096 on two cores: 0.4, 0.37, 0.32)."""
 
 LARGE = 3072
 FEW = 1 / 50
-"""From this size on, and up to this share of eigenvectors, `leading_eigenvectors` takes less time than LAPACK (measured
-on random matrices on two cores; one of 2048 still fits into the cache, where LAPACK is fast)."""
+"""From size `LARGE` on, and for at most the share `FEW` of the eigenvectors, `leading_eigenvectors` takes less time
+than LAPACK (measured on random matrices on two cores; one of 2048 still fits into the cache, where LAPACK is fast)."""
 
 RESIDUAL = 16
-"""How many times the residual of `leading_eigenvectors` counts. Unlike rounding errors it comes as close to the bound
-as it is let, and more elements of the result would then differ from LAPACK's in their last bit."""
+"""Weight of the residual of `leading_eigenvectors` in the error bound. The iteration ends as soon as the bound is met:
+with a weight of 1, more elements of the result would differ from LAPACK's in their last bit."""
 
 SHARE = 1 / 20
-"""How much of the weight's own rounding the truncation may be off."""
+"""The most that a truncation may be off, as a share of what rounding Ŵ to its dtype moves it by."""
 
 
 def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
-    """The best approximation of ``block`` with ``rank`` ranks, by eigenvectors of its smaller Gram matrix, or None.
+    """The best approximation of ``block`` of this rank, by eigenvectors of its smaller Gram matrix, or None.
 
     Let m ≥ n (a wide block is taken transposed), A = WᵀW in float64, λ_i = σ_i² its eigenvalues, V_j its ``rank`` = j
     leading eigenvectors, V_c the n - j others. Then
@@ -65,14 +65,14 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
     little, as no gap divides it.
 
     A few vectors of a big matrix come from `lanczos.leading_eigenvectors`. They and Θ belong to an A' that is off by
-    ‖R‖ more (`lanczos.Cut`): δ is then larger by ‖R‖_F, the smallest eigenvalue of Θ is λ̂_j, and μ, above all others of
-    A', stands for λ̂_{j+1}. Where they are refused, and elsewhere, LAPACK finds them.
+    ‖R‖ more (`lanczos.Cut`): δ is then larger by ‖R‖_F, the smallest eigenvalue of Θ is λ̂_j, and μ, above all others
+    of A', stands for λ̂_{j+1}. Where they are refused, and elsewhere, LAPACK finds them.
 
     The result is given if that bound is at most a twentieth of u ‖Ŵ‖_F, with u the unit roundoff of the block's dtype:
     what rounding Ŵ to that dtype may move it by anyway, in the same norm. Hence an element differs from the exact Ŵ_il
-    by no more than u |Ŵ_il| + u ‖Ŵ‖_F / 20. Elsewhere the caller needs a singular value decomposition, whose error has
-    σ_j - σ_{j+1} in the place of λ_j - λ_{j+1}: a tie at the cut, a zero block, more ranks than the block has, singular
-    values far below the first, float64.
+    by no more than u |Ŵ_il| + u ‖Ŵ‖_F / 20. Where the bound is not met, the caller needs a singular value
+    decomposition, whose error has σ_j - σ_{j+1} in the place of λ_j - λ_{j+1}. That is so at a tie at the cut, for a
+    zero block, for more ranks than the block has, for singular values far below the first, and for float64.
 
     Args:
         block: (m, n), any floating dtype, finite.
@@ -110,23 +110,27 @@ def truncated_by_gram(block: torch.Tensor, rank: int) -> torch.Tensor | None:
 
 
 def accurate_cut(cut: Cut, shape: Sequence[int], dtype: torch.dtype) -> bool:
-    """Whether the bound of `truncated_by_gram` is met for a block of ``shape`` by what has been found of its cut."""
+    """Whether `truncated_by_gram` may use the eigenvectors that ``cut`` is of, for a block of this shape and dtype."""
     error = squares_error(shape, cut.largest) + RESIDUAL * cut.error
     return accurate_at(cut.above, cut.below, error, cut.rank, cut.kept, dtype)
 
 
 def squares_error(shape: Sequence[int], largest: float) -> float:
-    """δ of `truncated_by_gram` for a block of ``shape``: how far eigenvalues of its Gram matrix may be off.
+    """δ of `truncated_by_gram`: how far computed eigenvalues of a block's Gram matrix may be off.
 
     Args:
-        shape: (m, n).
+        shape: (m, n), of the block.
         largest: λ_1, or a bound above it.
     """
     return 4 * math.sqrt(sum(shape)) * torch.finfo(torch.float64).eps * largest
 
 
 def largest_at_most(gram: torch.Tensor) -> float:
-    """A bound above the largest eigenvalue of the lower triangle of ``gram``: no row's absolute sum is below it."""
+    """A bound above the largest eigenvalue of a symmetric matrix, its largest absolute row sum (Gershgorin).
+
+    Args:
+        gram: (n, n), of which only the lower triangle is read.
+    """
     lower = gram.tril().abs()
     return float((lower.sum(dim=0) + lower.sum(dim=1)).max())
 
@@ -150,19 +154,19 @@ def accurate_at(above: float, below: float, error: float, fewer: int, kept: floa
 
 
 def gram_matrix(tall: torch.Tensor) -> torch.Tensor:
-    """The lower triangle of ``tall``ᵀ ``tall``, (n, n) float64; what lies above it is undefined."""
+    """AᵀA of A = ``tall`` (m, n), any floating dtype: (n, n) float64, of which only the lower triangle is defined."""
     size = tall.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=tall.device)
     for rows in _in_float64(torch.split(tall, ROWS)):
         for start in range(0, size, PANEL):
             stop = start + PANEL
-            # Flat panels: tall ones, of columns, take a sixth longer.
+            # Panels of rows: panels of columns take a sixth longer.
             gram[start:stop, :stop].addmm_(rows[:, start:stop].T, rows[:, :stop])
     return gram
 
 
 def _in_float64(parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Each part, until the next one is asked for: in the same memory, which takes long to get anew each time."""
+    """Each part in float64. All use the same memory, so that each is valid until the next one is asked for."""
     held = torch.empty_like(parts[0], dtype=torch.float64)
     for part in parts:
         yield part if part.dtype == torch.float64 else held[: len(part)].copy_(part)
@@ -171,10 +175,11 @@ def _in_float64(parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
 def row_block_grams(weight: torch.Tensor, clusters: Sequence[int]) -> Iterator[tuple[int, int, torch.Tensor]]:
     """The smaller Gram matrix of every row block for every K of ``clusters``, from one pass over ``weight``.
 
-    W_k W_kᵀ of a wide block (m_k < n) is a diagonal part of a bigger wide block's, where it lies within one. W_kᵀ W_k
-    of any other block is the sum of its pieces', cut where a block of any K begins or ends: blocks of different K need
-    not nest where K does not divide m. Each matrix is made when it is asked for. At once there are, for tall blocks,
-    at most one sum for each K and one piece, for wide ones one matrix.
+    For a wide block (m_k < n) that lies within a bigger wide block, W_k W_kᵀ is a diagonal block of the bigger one's.
+    For any other block, W_kᵀ W_k is a sum over pieces of its rows. ``weight`` is cut into these pieces wherever a block
+    of any K begins or ends, since blocks of different K need not nest where K does not divide m. Each matrix is made
+    when it is asked for. At any time there are, for tall blocks, at most one sum for each K and one piece, and for wide
+    blocks one matrix.
 
     Args:
         weight: (m, n), any floating dtype, finite.
@@ -200,42 +205,51 @@ def row_block_grams(weight: torch.Tensor, clusters: Sequence[int]) -> Iterator[t
 
 
 def _sums(weight: torch.Tensor, blocks: Sequence[tuple[range, int, int]]) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """The Gram matrices of tall blocks, from the top of ``weight`` to its end."""
+    """The Gram matrices of tall blocks, in the order in which the blocks end."""
     bounds = sorted({bound for rows, _, _ in blocks for bound in (rows.start, rows.stop)})
     sums: dict[tuple[int, int], torch.Tensor] = {}
     for start, stop in itertools.pairwise(bounds):
-        around = [(rows, key) for rows, *key in blocks if rows.start <= start and stop <= rows.stop]
-        if not around:
+        containing = [(rows, key) for rows, *key in blocks if rows.start <= start and stop <= rows.stop]
+        if not containing:
             continue
         piece = gram_matrix(weight[start:stop])
         # The last block takes the piece itself: where blocks nest it is the only one that begins and ends with it.
-        for number, (rows, (count, index)) in enumerate(sorted(around, key=lambda one: -len(one[0])), start=1):
+        for number, (rows, (count, index)) in enumerate(sorted(containing, key=lambda one: -len(one[0])), start=1):
             if rows.start < start:
                 sums[count, index] += piece
             else:
-                sums[count, index] = piece if number == len(around) else piece.clone()
+                sums[count, index] = piece if number == len(containing) else piece.clone()
         del piece
-        for rows, (count, index) in around:
+        for rows, (count, index) in containing:
             if rows.stop == stop:
                 yield count, index, sums.pop((count, index))
 
 
 def _parts(weight: torch.Tensor, blocks: Sequence[tuple[range, int, int]]) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """The Gram matrices of wide blocks, each cut from the first of the biggest ones that holds it."""
+    """The Gram matrices of wide blocks, each cut out of that of the biggest block that contains it."""
     within: dict[range, list[tuple[range, int, int]]] = {}
     for block in sorted(blocks, key=lambda one: -len(one[0])):
         rows = block[0]
         host = next((big for big in within if big.start <= rows.start and rows.stop <= big.stop), rows)
         within.setdefault(host, []).append(block)
     for host, inside in within.items():
-        whole = gram_matrix(weight[host.start : host.stop].T)
+        gram = gram_matrix(weight[host.start : host.stop].T)
         for rows, count, index in inside:
             part = slice(rows.start - host.start, rows.stop - host.start)
-            yield count, index, whole[part, part]
+            yield count, index, gram[part, part]
 
 
 def eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvalues ``first``..``last`` of the lower triangle of ``gram`` (ascending, from 0), and their vectors."""
+    """Some eigenvalues of a symmetric matrix, and their eigenvectors.
+
+    Args:
+        gram: (n, n) float64, of which only the lower triangle is read.
+        first: index of the first one, from 0 in ascending order.
+        last: index of the last one, ``first`` ≤ ``last`` < n.
+
+    Returns:
+        (count,) ascending and (n, count), float64.
+    """
     if gram.is_cuda or last - first >= SUBSET * len(gram):
         values, vectors = torch.linalg.eigh(gram)
         return values[first : last + 1], vectors[:, first : last + 1]
@@ -243,7 +257,13 @@ def eigenpairs(gram: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor,
 
 
 def projected(block: torch.Tensor, basis: torch.Tensor, keep: bool) -> torch.Tensor:
-    """``block`` projected on the span of ``basis`` along its short side, or what that leaves over; its own dtype."""
+    """``block`` projected on a subspace along its short side, or on the complement of that, in its own dtype.
+
+    Args:
+        block: (m, n), any floating dtype.
+        basis: (min(m, n), j) float64, orthonormal columns that span the subspace.
+        keep: True for the subspace, False for its complement.
+    """
     edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
     transposed = block.shape[0] < block.shape[1]
     pair = (block.T, edited.T) if transposed else (block, edited)

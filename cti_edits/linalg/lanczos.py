@@ -1,4 +1,4 @@
-"""A few leading eigenvectors of a big symmetric matrix, and a test that none was missed. Tensors only."""
+"""A few leading eigenvectors of a large symmetric matrix by block Lanczos, and a test that none was missed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import torch
 
 BLOCK = 8
-"""Vectors that the basis grows by at once. Fewer reach the same accuracy with a smaller basis and more passes over the
-matrix, which take the time (measured at 4096 on two cores: 4 to 32)."""
+"""Vectors that a step adds to the basis. With fewer, the same accuracy takes a smaller basis and more passes over the
+matrix, which take most of the time (measured at 4096 on two cores: 4 to 32)."""
 
 GROWTH = 1.5
-"""How much bigger, at most, the basis is at the next look at what it holds: each look takes an eigendecomposition."""
+"""How much larger, at most, the basis is at the next test of its Ritz vectors; a test takes an eigendecomposition."""
 
 PANEL = 256
 """Columns that are mirrored at once."""
 
 MOST = 0.3
-"""The biggest basis, as a share of the matrix's size. Beyond that LAPACK's solver does not take longer."""
+"""The largest basis, as a share of the matrix's size. With a larger one, LAPACK's solver takes no longer."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,25 @@ class Cut:
 
 
 def leading_eigenvectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut], bool]) -> torch.Tensor | None:
-    """The ``rank`` = j leading eigenvectors of a symmetric matrix A, as accurate as is asked for, or None.
+    """The ``rank`` = j leading eigenvectors of a symmetric matrix A, if they can be had as accurately as is asked for.
 
-    By a block Lanczos iteration that keeps its whole basis orthonormal (Golub and Van Loan, Matrix Computations,
-    section 10.3): j Ritz vectors of a growing Krylov space are V, and its next Ritz value, which tells where
-    the other eigenvalues begin, sets μ halfway between. Whatever the iteration did, V is made orthonormal once more and
-    its residual is computed from A, and `none_missed` tests μ: that V is good does not rest on the iteration.
+    A block Lanczos iteration with full reorthogonalization (Golub and Van Loan, Matrix Computations, section 10.3)
+    gives j Ritz vectors V of a growing Krylov space. Its next Ritz value, which is near the first of the other
+    eigenvalues, sets μ halfway between that and the smallest of the j. The result does not rest on the iteration: V is
+    made orthonormal once more, its residual is computed from A, and `none_missed` tests μ.
 
-    What comes back is the same each time: the start is drawn from a generator of its own.
+    Deterministic: the start is drawn from a generator with a fixed seed.
 
     Args:
-        lower: (n, n) float64, of which only the lower triangle is read. The other is filled in with its mirror image.
+        lower: (n, n) float64, of which only the lower triangle is read. The upper one is overwritten by its mirror.
         rank: 1 ≤ j < n. Meant for a small share of n; see `MOST`.
-        accurate: whether a `Cut`, taken as true, is good enough. One whose μ is not below the smallest eigenvalue of Θ
-            never is.
+        accurate: whether what a `Cut` says is accurate enough. It must be false where μ is not below the smallest
+            eigenvalue of Θ.
 
     Returns:
-        (n, j) float64 with orthonormal columns that span the invariant subspace of j eigenvalues of A', and A' has no
-        others as large, as `Cut` has it; None where the cut is not accurate enough before the basis reaches `MOST`, as
-        with eigenvalues that tie there, or where an eigenvector may have been missed, as happens with more than `BLOCK`
-        for one eigenvalue.
+        (n, j) float64, orthonormal columns. They span the invariant subspace of the j largest eigenvalues of A' (see
+        `Cut`). None where the cut is not accurate enough with a basis of the size `MOST`, as for eigenvalues that tie
+        at the cut, or where an eigenvector may have been missed, as for an eigenvalue with more than `BLOCK` of them.
     """
     matrix = _mirrored(lower)
     krylov = _Krylov(matrix, int(MOST * len(matrix)))
@@ -78,7 +77,7 @@ def leading_eigenvectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut
         if len(krylov) <= rank:
             break
         found, beyond = krylov.leading(rank)
-        # The basis may have lost some of its orthogonality.
+        # Rounding may have cost the basis some of its orthogonality.
         vectors = _orthonormal(found)
         projected, cut = cut_by(matrix, vectors, beyond)
         if accurate(cut):
@@ -89,20 +88,20 @@ def leading_eigenvectors(lower: torch.Tensor, rank: int, accurate: Callable[[Cut
 
 
 def none_missed(matrix: torch.Tensor, vectors: torch.Tensor, projected: torch.Tensor, cut: Cut) -> bool:
-    """Whether all eigenvalues of A' (see `Cut`) but those of Θ are below μ, by one Cholesky factorisation.
+    """Whether all eigenvalues of A' (see `Cut`) but those of Θ are below μ, by a Cholesky factorization.
 
-    If μI - A + VΘVᵀ is positive definite, then xᵀAx < μ xᵀx for every x ≠ 0 with Vᵀx = 0. On these x, A' is A projected
-    on them.
+    If μI - A + VΘVᵀ is positive definite, then xᵀAx < μ xᵀx for every x ≠ 0 with Vᵀx = 0, and for these x,
+    xᵀA'x = xᵀAx.
 
     Args:
         matrix: A, (n, n) float64, both triangles.
         vectors: Vᵀ, (j, n) float64, orthonormal rows.
         projected: Θ, (j, j) float64.
-        cut: of these.
+        cut: what these say about the eigenvalues of A.
     """
     largest = max(abs(cut.largest), abs(cut.below))
     left, right = vectors.mT @ (projected / largest), vectors
-    # Float32 takes half the time, and will do for a gap that is wide enough. A GPU may round it to fewer bits.
+    # Float32 takes half the time, and is enough for a wide gap. A GPU may compute with fewer bits than that.
     for dtype in (torch.float64,) if matrix.is_cuda else (torch.float32, torch.float64):
         # Scaled, so that squares that leave the range of float32 do not.
         shifted = torch.mul(matrix, -1 / largest, out=torch.empty_like(matrix, dtype=dtype))
@@ -112,10 +111,11 @@ def none_missed(matrix: torch.Tensor, vectors: torch.Tensor, projected: torch.Te
 
 
 def _positive_definite(matrix: torch.Tensor, shift: float) -> bool:
-    """Whether ``matrix`` + ``shift`` I, which overwrites it, is known to be positive definite; its norm is about 1.
+    """Whether ``matrix`` + ``shift`` I is certain to be positive definite. Its norm is about 1; it is overwritten.
 
-    What is factorised is off by rounding errors: 4 √n units are allowed for them. On random, positive, graded and
-    nearly deficient matrices of 64 to 2048 none went through whose smallest eigenvalue was below an eighth of a unit.
+    4 √n units in the last place are subtracted for the rounding errors of the factorization. On random, positive,
+    graded and nearly deficient matrices of 64 to 2048, none passed whose smallest eigenvalue was below an eighth of a
+    unit.
     """
     rounding = 4 * math.sqrt(len(matrix)) * torch.finfo(matrix.dtype).eps
     matrix.diagonal().add_(shift - rounding)
@@ -123,8 +123,8 @@ def _positive_definite(matrix: torch.Tensor, shift: float) -> bool:
 
 
 def _mirrored(lower: torch.Tensor) -> torch.Tensor:
-    """``lower`` itself, its upper triangle overwritten."""
-    # By panels: a transpose of the whole takes four times as long.
+    """``lower`` itself, with its upper triangle overwritten by the mirror image of the lower one."""
+    # By panels: transposing all at once takes four times as long.
     for start in range(0, len(lower), PANEL):
         stop = start + PANEL
         corner = lower[start:stop, start:stop]
@@ -151,24 +151,24 @@ class _Krylov:
         return self._size
 
     def grow_to(self, size: int) -> None:
-        """To ``size`` vectors or up to `BLOCK` - 1 more, or to as many as there is room for."""
+        """Add blocks until there are ``size`` vectors or no room for another block."""
         while self._size < min(size, self.room):
             self._grow()
 
     def _grow(self) -> None:
         former, size = max(self._size - BLOCK, 0), self._size + BLOCK
         self._basis[self._size : size] = self._next
-        # Vectors lie in rows, and the matrix is symmetric: BLAS takes the least time for this product of all.
+        # Of all ways to write this product, BLAS takes the least time for this: vectors in rows, the matrix transposed.
         images = self._next @ self._matrix.mT
-        # But for rounding, A times a block is orthogonal to all blocks before the last but one.
+        # But for rounding, A times the last block is orthogonal to all blocks but the last two.
         near = self._basis[former:size]
         overlap = near @ images.mT
         self._projected[former:size, self._size : size] = overlap
         self._projected[self._size : size, former:size] = overlap.mT
         images = _orthonormal(images - overlap.mT @ near)
-        # Rounding errors grow along the eigenvectors that have been found.
-        known = self._basis[:size]
-        self._next = _orthonormal(images - (images @ known.mT) @ known)
+        # Rounding errors grow along eigenvectors that have converged, so that all blocks are projected out.
+        basis = self._basis[:size]
+        self._next = _orthonormal(images - (images @ basis.mT) @ basis)
         self._size = size
 
     def leading(self, rank: int) -> tuple[torch.Tensor, float]:
@@ -178,7 +178,13 @@ class _Krylov:
 
 
 def cut_by(matrix: torch.Tensor, vectors: torch.Tensor, beyond: float) -> tuple[torch.Tensor, Cut]:
-    """Θ of Vᵀ = ``vectors``, and its `Cut` with μ halfway from the eigenvalue after it, thought ``beyond``."""
+    """Θ (j, j), and the `Cut` that Vᵀ = ``vectors`` (j, n) gives.
+
+    Args:
+        matrix: A, (n, n) float64, both triangles.
+        vectors: Vᵀ, orthonormal rows.
+        beyond: an estimate of the largest of the other eigenvalues of A; μ is halfway between it and Θ's smallest.
+    """
     images = vectors @ matrix.mT
     projected = vectors @ images.mT
     projected = (projected + projected.mT) / 2
@@ -189,19 +195,23 @@ def cut_by(matrix: torch.Tensor, vectors: torch.Tensor, beyond: float) -> tuple[
 
 
 def _next_size(size: int, cut: Cut, former: tuple[int, float] | None, accurate: Callable[[Cut], bool]) -> int:
-    """The least size that will do if the error goes on falling as it did from the former, (size, error) too."""
-    latest = math.ceil(GROWTH * size)
+    """The size of the basis for the next test: at most `GROWTH` times ``size``.
+
+    It is less where the error, falling as it did since ``former`` (size and error at the last test), will be small
+    enough sooner.
+    """
+    largest = math.ceil(GROWTH * size)
     if former is None or not former[1]:
-        return latest
+        return largest
     fall = cut.error / former[1]
-    for wanted in range(size + BLOCK, latest, BLOCK):
+    for wanted in range(size + BLOCK, largest, BLOCK):
         error = cut.error * fall ** ((wanted - size) / (size - former[0]))
         if accurate(dataclasses.replace(cut, error=error)):
             return wanted
-    return latest
+    return largest
 
 
 def _orthonormal(rows: torch.Tensor) -> torch.Tensor:
-    """Orthonormal rows with the same span, or with more than it where ``rows`` are dependent."""
+    """As many orthonormal rows, whose span contains that of ``rows``."""
     columns: torch.Tensor = torch.linalg.qr(rows.mT)[0]
     return columns.mT.contiguous()

@@ -1,6 +1,6 @@
-"""LAPACK's solver for some eigenpairs of a symmetric matrix, called so that other threads of Python go on meanwhile.
+"""LAPACK's solver for some eigenpairs of a symmetric matrix, called without Python's global lock (GIL).
 
-scipy.linalg.eigh calls the same routine, and holds the interpreter's lock until it is done.
+scipy.linalg.eigh calls the same routine, but holds the lock, so that other threads wait.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from scipy.linalg import cython_lapack
 from cti_edits.errors import EditError
 
 ARGUMENTS = 21
-"""Of dsyevr."""
+"""Number of arguments of LAPACK's dsyevr."""
 
 MAX_SIZE = 46_340
-"""The largest n whose n·n places, which LAPACK counts, fit into 32 bits; its 26·n of workspace then do, too."""
+"""The largest n for which n² fits into LAPACK's 32-bit integers; the 26 n places of its workspace then do, too."""
 
 
 def some_eigenpairs(lower: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eigenvalues ``first``..``last`` of a symmetric matrix, and their vectors, by ``dsyevr``.
+    """Some eigenvalues of a symmetric matrix, and their eigenvectors, by ``dsyevr``.
 
     Args:
         lower: (n, n) float64 on the CPU, finite, of which only the lower triangle is read.
-        first: from 0, in ascending order.
-        last: ``first`` ≤ ``last`` < n.
+        first: index of the first eigenvalue, from 0 in ascending order.
+        last: index of the last one, ``first`` ≤ ``last`` < n.
 
     Returns:
         (count,) ascending and (n, count), float64.
@@ -41,45 +41,45 @@ def some_eigenpairs(lower: torch.Tensor, first: int, last: int) -> tuple[torch.T
         raise EditError(f"expected a matrix of at most {MAX_SIZE:,} rows, which is what LAPACK can index, got {size:,}")
     if not takes_32_bit_integers(_signature()):
         return _by_scipy(lower, first, last)
-    # LAPACK overwrites it. What is the lower triangle row by row is the upper one column by column.
+    # A copy, which LAPACK overwrites. The lower triangle in row-major order is the upper one in column-major order.
     matrix = lower.numpy().copy(order="C")
     values, vectors = np.empty(size), np.empty((count, size))
     support = np.empty(2 * count, dtype=np.int32)
     found, info = ctypes.c_int(), ctypes.c_int()
 
-    def run(work: np.ndarray, work_size: int, whole: np.ndarray, whole_size: int) -> None:
-        # Bounds on the values, which are not asked for, and an accuracy of 0 for the best there is.
+    def run(work: np.ndarray, work_size: int, integer_work: np.ndarray, integer_size: int) -> None:
+        # ``none`` stands for bounds on the values, which range "I" ignores, and for the best accuracy.
         none, order = ctypes.c_double(0.0), ctypes.c_int(size)
         arguments = (
             *(ctypes.c_char(letter) for letter in (b"V", b"I", b"U")),
             *(order, matrix, order, none, none, ctypes.c_int(first + 1), ctypes.c_int(last + 1), none),
             *(found, values, vectors, order, support),
-            *(work, ctypes.c_int(work_size), whole, ctypes.c_int(whole_size), info),
+            *(work, ctypes.c_int(work_size), integer_work, ctypes.c_int(integer_size), info),
         )
         _dsyevr()(*(_address(argument) for argument in arguments))
         if info.value:
             raise EditError(f"LAPACK's dsyevr found no eigenpairs of a matrix of {size} (info: {info.value})")
 
-    # How much room it wants.
-    work, whole = np.empty(1), np.empty(1, dtype=np.int32)
-    run(work, -1, whole, -1)
-    work, whole = np.empty(int(work[0])), np.empty(int(whole[0]), dtype=np.int32)
-    run(work, len(work), whole, len(whole))
+    # The first call asks for the sizes of the workspaces.
+    work, integer_work = np.empty(1), np.empty(1, dtype=np.int32)
+    run(work, -1, integer_work, -1)
+    work, integer_work = np.empty(int(work[0])), np.empty(int(integer_work[0]), dtype=np.int32)
+    run(work, len(work), integer_work, len(integer_work))
     return torch.from_numpy(values[:count]), torch.from_numpy(vectors).mT
 
 
 def takes_32_bit_integers(signature: str) -> bool:
-    """Whether a routine of this C prototype has integers of 32 bits; SciPy on an ILP64 library has wider ones.
+    """Whether dsyevr, by its C prototype, takes integers of 32 bits; that of an ILP64 library takes wider ones.
 
     Args:
-        signature: "void (char *, …, int *, …)", as SciPy's capsules have it; the fourth argument is an integer.
+        signature: "void (char *, …, int *, …)", the name of SciPy's capsule; the fourth argument is an integer.
     """
     arguments = signature.partition("(")[2].rpartition(")")[0].split(",")
     return len(arguments) == ARGUMENTS and arguments[3].strip() == "int *" and ctypes.sizeof(ctypes.c_int) == 4
 
 
 def _by_scipy(lower: torch.Tensor, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same by the routine that SciPy itself finds, with the interpreter's lock held."""
+    """`some_eigenpairs` by SciPy's own call, which holds Python's global lock."""
     from scipy.linalg import LinAlgError, eigh
 
     try:
@@ -95,7 +95,7 @@ def _address(argument: object) -> int:
 
 @functools.cache
 def _dsyevr() -> Callable[..., None]:
-    """The routine of the LAPACK that SciPy brings, which it offers to compiled code (scipy.linalg.cython_lapack)."""
+    """The routine in SciPy's LAPACK, by the pointer that SciPy offers to compiled code (scipy.linalg.cython_lapack)."""
     capsule = cython_lapack.__pyx_capi__["dsyevr"]
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)

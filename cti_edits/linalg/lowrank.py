@@ -1,4 +1,4 @@
-"""Row blocks, their ranks and exact truncation: the arithmetic of an edit. Tensors only."""
+"""Row blocks of a weight, their singular value decompositions, and cutting them to ranks: the arithmetic of an edit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from cti_edits.linalg.gram import truncated_by_gram
 from cti_edits.linalg.matrix_threads import matrix_threads
 
 BIG = 1 << 23
+"""Blocks of a weight with more elements than this are truncated `AT_ONCE`."""
+
 AT_ONCE = 2
-"""So many blocks of a weight of more than so many elements are truncated at once: each has parts that keep one thread
-busy. More take more memory."""
+"""How many blocks are truncated side by side: each has steps that one thread does. More take more memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class BlockDecomposition:
     Vh: torch.Tensor
 
     def truncated(self, rank: int) -> torch.Tensor:
-        """The best approximation of the block with ``rank`` ranks (Eckart-Young), (m_k, n), in working precision."""
+        """The best approximation of the block of this rank (Eckart-Young), (m_k, n), in working precision."""
         return (self.U[:, :rank] * self.S[:rank]) @ self.Vh[:rank]
 
 
@@ -51,6 +52,11 @@ def row_blocks(weight: torch.Tensor, clusters: int) -> tuple[torch.Tensor, ...]:
         raise EditError(f"expected a matrix, got a tensor of shape {tuple(weight.shape)}")
     row_block_sizes(weight.shape[0], clusters)
     return torch.tensor_split(weight, clusters, dim=0)
+
+
+def row_selector(rows: Sequence[int]) -> slice | list[int]:
+    """The index that selects ``rows`` of a matrix: a view, without a copy, where they are consecutive."""
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)
 
 
 def decompose(
@@ -89,14 +95,17 @@ def assemble(decompositions: Sequence[BlockDecomposition], ranks: Sequence[int],
 def truncate(
     weight: torch.Tensor, ranks: Sequence[int], dtype: torch.dtype = torch.float64, partition: str = ROW_BLOCKS
 ) -> torch.Tensor:
-    """``weight`` (m, n) with its row blocks cut to ``ranks`` (one a block), in the weight's own dtype.
+    """Ŵ (m, n): ``weight`` with its row blocks cut to ``ranks``, in its own dtype (the paper's section 3.2).
 
-    Computed in ``dtype`` (float64 or float32), rounded once at the end. A block that loses no rank keeps its bits.
-    ``partition`` says which rows make a block; see `ranks.partition_rows`.
+    Computed in ``dtype`` and rounded once at the end. A block that loses no rank keeps its bits. In float64, a block of
+    a narrower weight is truncated by its Gram matrix where that is known to be accurate enough (the bound is in
+    `gram.truncated_by_gram`), which takes a fraction of the time; any other by its singular value decomposition.
 
-    In float64, a block of a narrower weight is truncated by its Gram matrix where that is known to be accurate enough
-    (`gram.truncated_by_gram` has the bound), which takes a fraction of the time; all else by its singular value
-    decomposition.
+    Args:
+        weight: W (m, n), any floating dtype, finite.
+        ranks: one a block.
+        dtype: working precision, float64 or float32.
+        partition: which rows make a block; see `ranks.partition_rows`.
 
     Raises:
         EditError: see `decompose`, `assemble` and `ranks.partition_rows`.
@@ -105,8 +114,8 @@ def truncate(
     if partition != ROW_BLOCKS:
         edited = weight.clone()
         for rows, rank in zip(partition_rows(weight.shape[0], len(ranks), partition), ranks, strict=True):
-            members = list(rows)
-            edited[members] = truncate(weight[members], [rank], dtype)
+            selector = row_selector(rows)
+            edited[selector] = truncate(weight[selector], [rank], dtype)
         return edited
     blocks = row_blocks(weight, len(ranks))
     full = [min(block.shape) for block in blocks]
@@ -127,7 +136,7 @@ def _truncated(block: torch.Tensor, rank: int, dtype: torch.dtype) -> torch.Tens
 
 
 def check_decomposable(weight: torch.Tensor, dtype: torch.dtype = torch.float64) -> None:
-    """Refuse a weight or a working precision that has no decomposition here.
+    """Refuse a weight that has no singular value decomposition, or a working precision that is not supported.
 
     Raises:
         EditError: a value is not finite, or ``dtype`` is neither float32 nor float64.

@@ -1,32 +1,42 @@
-"""Works on several matrices at once, each on a thread of its own.
+"""Several matrices at once, each in a thread of its own.
 
-What takes milliseconds gains little from two threads of BLAS, and much from another matrix beside it.
+A decomposition that takes milliseconds gains little from a second thread of BLAS, but two of them side by side do.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
+Result = TypeVar("Result")
+
+
+class Map(Protocol):
+    """A function with the signature of Python's own ``map``."""
+
+    def __call__(self, function: Callable[..., Result], /, *iterables: Iterable[Any]) -> Iterator[Result]:
+        """The results of ``function`` for the first, second, … items of the iterables, in that order."""
+
 
 @contextlib.contextmanager
-def matrix_threads(most: int | None = None) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A ``map`` on as many threads as torch has, or ``most``; on each, torch and OpenBLAS work with its share of them.
+def matrix_threads(most: int | None = None) -> Iterator[Map]:
+    """A ``map`` that works on several matrices at once, inside a ``with`` block.
 
-    With one it is Python's own ``map``, on the thread that there is.
+    There are as many threads as torch has, or ``most``; each gets its share of the threads of torch and OpenBLAS. With
+    one thread it is Python's own ``map``, in the thread that calls it.
 
-    What is still waiting when the context is left, by an error or an interruption, is not begun.
+    Calls that have not begun when the block is left, by an error or an interruption, are dropped.
     """
     former = torch.get_num_threads()
     workers = former if most is None else min(most, former)
     if workers == 1:
-        yield map
+        yield _map_in_turn
         return
     each = former // workers
     with openblas().limit(limits=each):
@@ -39,9 +49,13 @@ def matrix_threads(most: int | None = None) -> Iterator[Callable[..., Iterator[A
             torch.set_num_threads(former)
 
 
+def _map_in_turn(function: Callable[..., Result], /, *iterables: Iterable[Any]) -> Iterator[Result]:
+    return map(function, *iterables)
+
+
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Inside, torch works with one thread: for what is small, waiting for others takes as long as the work."""
+    """Inside, torch uses one thread: waiting for the others takes as long as the work where a matrix is small."""
     former = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

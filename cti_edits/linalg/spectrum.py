@@ -1,4 +1,7 @@
-"""σ-gradients and matrix scores (arXiv:2510.20800, equations 1 and 2, and section 3.3). Tensors only."""
+"""σ-gradients by their definition, and the score of a matrix (arXiv:2510.20800, eq. 1 and 2, and section 3.3).
+
+A search takes σ-gradients of block tails alone, without G: replay/sigma_gradients.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from cti_edits.linalg.lowrank import BlockDecomposition, row_blocks
 
 
 def sigma_gradients(decompositions: Sequence[BlockDecomposition], gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """g_k = diag(U_kᵀ G_k V_k): how the loss changes with each singular value of each row block.
+    """g_k = diag(U_kᵀ G_k V_k), the derivative of the loss by each singular value of each row block (eq. 1 and 2).
 
     Args:
         decompositions: of W (m, n), from `lowrank.decompose`, one a row block.
@@ -38,10 +41,14 @@ def sigma_gradients(decompositions: Sequence[BlockDecomposition], gradient: torc
 
 
 def matrix_score(gradients: Sequence[torch.Tensor], tail: int = TAIL) -> float:
-    """Mean over the K blocks of Σ min(g_i, 0) over the last ``tail`` singular values (all, if a block has fewer).
+    """Mean over the K blocks of Σ min(g_i, 0) over the last ``tail`` singular values (section 3.3).
 
     To first order, g_i < 0 means that the loss falls as σ_i grows. The paper takes the sum of the negative ones as a
     measure of how much a matrix's trailing directions matter to the task; matrices are tried from the most negative
     score on.
+
+    Args:
+        gradients: one (r_k,) tensor a block, g_k in the order of descending singular values.
+        tail: t; of a block with fewer singular values, all count.
     """
     return sum(float(g[-tail:].clamp(max=0.0).sum()) for g in gradients) / len(gradients)

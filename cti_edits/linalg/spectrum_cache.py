@@ -1,4 +1,4 @@
-"""Decompositions on disk: they depend on a weight alone, so that the next search on a model need not make them."""
+"""Decompositions on disk. They depend on a weight alone, so that the next search on the same model reads them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 
 from cti_edits.artifact.ranks import row_block_sizes
 from cti_edits.errors import EditError, printable
-from cti_edits.linalg.block_spectra import BlockSpectrum, block_spectra
+from cti_edits.linalg.block_spectra import BlockSpectrum, block_spectra, spectrum_of
 from cti_edits.linalg.block_tails import TAIL, BlockTail, block_tails
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import BlockDecomposition
@@ -31,16 +31,16 @@ Tensors = dict[str, torch.Tensor]
 
 
 class SpectrumCache:
-    """Tails and spectra of weights, from disk where they are there, else computed and stored.
+    """Block tails and block spectra of weights: read from disk if they are there, else computed and stored.
 
-    One safetensors file for each tensor hash, K, kind and precision, written under another name first, so that
-    processes can share the folder. Whatever is wrong with a file is a warning, never an error: it is deleted and made
-    anew. The same bits come from disk as were computed, in the same memory layout.
+    There is one safetensors file for each tensor hash, K, kind and precision. Processes can share the folder: a file is
+    written under a temporary name and then renamed. A damaged file is reported as a warning, deleted and computed
+    again. What is read has the same bits and memory layout as what was computed.
 
     Args:
-        folder: where the files are; by default see `spectrum_files.default_folder`.
-        limit: bytes that they may take together; by default `spectrum_files.default_limit`. What was not used for
-            longest goes first, and what is larger than the limit is not stored.
+        folder: where the files are; `spectrum_files.default_folder` if None.
+        limit: bytes that all files may take; `spectrum_files.default_limit` if None. The least recently used files are
+            deleted first, and an entry larger than the limit is not stored.
 
     Raises:
         EditError: the environment variable with the limit is no number.
@@ -54,15 +54,15 @@ class SpectrumCache:
         self._lock = threading.Lock()
 
     def tails(self, weight: torch.Tensor, sha256: str, clusters: Sequence[int]) -> dict[int, tuple[BlockTail, ...]]:
-        """As `block_tails.block_tails` has them. One pass over ``weight`` makes all those that are missing.
+        """The result of `block_tails.block_tails`. One pass over ``weight`` makes all those that are missing.
 
         Args:
-            weight: (m, n), oriented.
-            sha256: of `apply.tensor_sha256` for the tensor that ``weight`` is, or is a transposed view of.
+            weight: (m, n), rows = output features, any floating dtype.
+            sha256: `identity.tensor_sha256` of the tensor that ``weight`` is, or is a transposed view of.
             clusters: the K.
 
         Raises:
-            EditError: see `block_tails.block_tails`; or ``sha256`` is none.
+            EditError: see `block_tails.block_tails`; or ``sha256`` is no sha256.
         """
         keys = {number: _key(weight, sha256, number, f"tails{TAIL}") for number in clusters}
         found: dict[int, Tensors] = {}
@@ -82,9 +82,9 @@ class SpectrumCache:
         }
 
     def spectra(self, weight: torch.Tensor, sha256: str, clusters: int) -> tuple[BlockSpectrum, ...]:
-        """As `block_spectra.block_spectra` has them; arguments and errors as `tails` has them, for one K.
+        """The result of `block_spectra.block_spectra`. Arguments and errors are those of `tails`, with one K.
 
-        A singular value decomposition that is made later, where a cut needs it, is not stored.
+        A singular value decomposition that a cut needs later is not stored.
         """
         key = _key(weight, sha256, clusters, "spectra")
         tensors = self._read(key, weight, _spectrum_shapes(weight, clusters))
@@ -99,7 +99,7 @@ class SpectrumCache:
         return tuple(_spectrum(tensors, index, size, weight) for index, size in enumerate(sizes))
 
     def _read(self, key: EntryKey, weight: torch.Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Tensors | None:
-        """The tensors of an entry, which have to have these ``shapes``, or None if it is not there or damaged."""
+        """The tensors of an entry; None if it is not there, or is damaged or has other ``shapes``."""
         path = self.folder / key.file_name
         try:
             # Not mapped into memory: a file that another program cuts short would end this process.
@@ -132,7 +132,7 @@ class SpectrumCache:
             self._stop_storing(error)
 
     def _stop_storing(self, error: Exception) -> None:
-        """Warn once: a search has hundreds of entries, and what is wrong with a folder seldom passes."""
+        """Store nothing from now on, with one warning: a search has hundreds of entries, which would all fail."""
         if self._storing:
             self._storing = False
             reason = getattr(error, "strerror", None) or error
@@ -149,7 +149,7 @@ def _key(weight: torch.Tensor, sha256: str, clusters: int, kind: str) -> EntryKe
 
 
 def _description(key: EntryKey, weight: torch.Tensor) -> dict[str, str]:
-    """What a file says of itself: it may have been given another one's name."""
+    """What a file's metadata says of its content, since files can be renamed."""
     return {
         "format": "cti-edits spectrum 1",
         "sha256": key.sha256,
@@ -162,10 +162,10 @@ def _description(key: EntryKey, weight: torch.Tensor) -> dict[str, str]:
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """What safetensors keeps beside the tensors: the header is JSON after eight bytes with its length.
+    """The metadata in the header of a safetensors file, which is JSON after eight bytes with its length.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no metadata.
     """
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata: dict[str, str] | None = header.get("__metadata__")
@@ -180,10 +180,10 @@ def _check(
     description: Mapping[str, str],
     shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Refuse what was not stored under this key.
+    """Refuse tensors that are not those of an entry's description and shapes, or are damaged.
 
     Raises:
-        ValueError: it differs.
+        ValueError: they differ; the message says how.
     """
     for field, value in description.items():
         if metadata.get(field) != value:
@@ -220,12 +220,10 @@ def _of_block(tensors: Tensors, index: int, attributes: Sequence[str], weight: t
 
 
 def _spectrum(tensors: Tensors, index: int, size: int, weight: torch.Tensor) -> BlockSpectrum:
-    shape = size, weight.shape[1]
     if f"{index}.vectors" in tensors:
         S, vectors = _of_block(tensors, index, ("S", "vectors"), weight)
-        return BlockSpectrum(shape, S, vectors)
-    exact = BlockDecomposition(*_of_block(tensors, index, ("U", "S", "Vh"), weight))
-    return BlockSpectrum(shape, exact.S, exact.Vh.mT if shape[0] >= shape[1] else exact.U, exact)
+        return BlockSpectrum((size, weight.shape[1]), S, vectors)
+    return spectrum_of(BlockDecomposition(*_of_block(tensors, index, ("U", "S", "Vh"), weight)))
 
 
 def _tail_shapes(weight: torch.Tensor, clusters: int) -> dict[str, tuple[int, ...]]:
@@ -238,7 +236,7 @@ def _tail_shapes(weight: torch.Tensor, clusters: int) -> dict[str, tuple[int, ..
 
 
 def _spectrum_shapes(weight: torch.Tensor, clusters: int) -> dict[str, tuple[int, ...]]:
-    """From Gram matrices; of a float64 weight from singular value decompositions."""
+    """Those of Gram matrices' spectra; of a float64 weight, those of singular value decompositions."""
     columns = weight.shape[1]
     shapes: dict[str, tuple[int, ...]] = {}
     for index, size in enumerate(row_block_sizes(weight.shape[0], clusters)):

@@ -1,6 +1,7 @@
-"""The files of the spectrum cache: their names, how much room they take, which of them go. Knows no tensors.
+"""The files of the spectrum cache: their names, how much room they take, and which are deleted. No tensors here.
 
-Processes share the folder without a lock: a file is whole as soon as it has its name, and may be gone at any moment.
+Processes share the folder without a lock: a file is complete once it has its final name, and may be deleted at any
+time.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ PRECISION = "float64"
 """What decompositions are computed and stored in."""
 
 RESERVE = 1 / 8
-"""Share of the limit; while so much is free, entries are stored without counting those that are there."""
+"""Share of the limit. While more than this is free, an entry is stored without counting the files again."""
 
 STALE = 3600
-"""Seconds after which a temporary file is taken for the remains of a process that was killed."""
+"""Age in seconds after which a temporary file is taken to be left over by a process that was killed."""
 
 _NAME = re.compile(r"([0-9a-f]{64})-(rows|columns)-k([1-9]\d{0,9})-([a-z]+\d*)-([a-z]+\d+)-1\.safetensors", re.ASCII)
 _TEMPORARY = ".cti-edits-*.tmp"
@@ -40,12 +41,9 @@ class EntryKey:
     """What an entry is of.
 
     Attributes:
-        sha256: hash of the weight as it is stored, of `apply.tensor_sha256`.
-        orientation: "rows" if the weight is the stored tensor, "columns" if it is that transposed: one hash may stand
-            for both.
-        clusters: K.
-        kind: what is stored, "tails20" or "spectra".
-        precision: name of the dtype.
+        sha256: `identity.tensor_sha256` of the weight as it is stored. orientation: "rows" if the weight is the stored
+        tensor, "columns" if it is that transposed; the hash is the same. clusters: K. kind: what is stored, "tails20"
+        or "spectra". precision: name of the dtype.
     """
 
     sha256: str
@@ -62,7 +60,7 @@ class EntryKey:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache: what it is of, where it is, its bytes, and when it was last used (seconds, as mtime)."""
+    """A file of the cache: its key, its path, its size in bytes, and when it was last used (mtime in seconds)."""
 
     key: EntryKey
     path: Path
@@ -90,7 +88,7 @@ def default_limit() -> int:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """The cache's files in ``folder``, the one that was not used for longest first; none if it is not there.
+    """The cache's files in ``folder``, the least recently used first; none if there is no such folder.
 
     Raises:
         EditError: the folder cannot be read.
@@ -115,13 +113,13 @@ def entries(folder: Path) -> list[Entry]:
 
 
 class BoundedFolder:
-    """The cache's folder, as one process writes it: all files together stay within a limit.
+    """The cache's folder, whose files together stay within a limit, as one process writes to it.
 
-    What is there is counted when the folder was changed by others, and wherever the limit is near, but not for every
-    entry: a search stores hundreds, among thousands.
+    The files are counted again when another process has changed the folder, and when the limit is near, but not for
+    every entry: a search stores hundreds, among thousands.
 
     Args:
-        folder: made when something is stored.
+        folder: created when something is stored.
         limit: bytes.
     """
 
@@ -130,13 +128,13 @@ class BoundedFolder:
         self.limit = limit
         self._total = 0
         self._changed: int | None = None
-        """When the folder was changed last, as far as ``_total`` knows."""
+        """The folder's mtime in nanoseconds when ``_total`` was right."""
 
     def store(self, key: EntryKey, content: bytes) -> bool:
-        """Put ``content`` into the cache, and so much out of it that all files together stay within the limit.
+        """Store an entry, and delete the least recently used ones so that all files together stay within the limit.
 
         Returns:
-            Whether it is stored: content of more than the limit is not.
+            Whether it is stored: content larger than the limit is not.
 
         Raises:
             EditError: the folder cannot be read.
@@ -148,26 +146,26 @@ class BoundedFolder:
         if not (self._is_known() and self._is_far_from_full(len(content))):
             self._make_room(self.limit - len(content))
         _write(self.folder / key.file_name, content)
-        # The one that it may have replaced is counted, too, until the next count.
+        # A file that it replaced is still in the total, until the files are counted again.
         self._total += len(content)
         self._changed = self.folder.stat().st_mtime_ns
         if not self._is_far_from_full(0):
-            # Others may have written at the same time. What is new is used last and goes last.
+            # Others may have written at the same time. The new file is the most recently used, and deleted last.
             self._make_room(self.limit)
         return True
 
     def _is_known(self) -> bool:
-        """Whether nobody else has put anything into the folder, or out of it, since it was counted."""
+        """Whether no other process has added or deleted a file since the last count."""
         return self._changed == self.folder.stat().st_mtime_ns
 
     def _is_far_from_full(self, more: int) -> bool:
-        """Whether ``more`` bytes leave as much as others may write unnoticed, while this process writes an entry."""
+        """Whether `RESERVE` is free after ``more`` bytes; others may use that up before this process notices."""
         return self._total + more <= self.limit * (1 - RESERVE)
 
     def _make_room(self, limit: int) -> None:
-        """Delete entries, those not used for longest first, until the others are within ``limit`` bytes."""
+        """Delete entries, the least recently used first, until the others are within ``limit`` bytes."""
         _remove_stale(self.folder)
-        # Before it is read: what others do meanwhile is to be seen later.
+        # Taken before the files are counted, so that what others change meanwhile is noticed later.
         self._changed = self.folder.stat().st_mtime_ns
         there = entries(self.folder)
         self._total = sum(entry.size for entry in there)
@@ -204,7 +202,7 @@ def clear(folder: Path) -> list[Entry]:
         What was deleted.
 
     Raises:
-        EditError: the folder cannot be read, or a file not be deleted.
+        EditError: the folder cannot be read, or a file cannot be deleted.
     """
     there = entries(folder)
     _remove_stale(folder)

@@ -1,4 +1,4 @@
-"""K-subspaces: each row goes to the nearest of K subspaces (the paper's optimal clustering). Tensors only."""
+"""K-subspaces: each row goes to the nearest of K subspaces (the paper's optimal clustering)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cti_edits.errors import EditError
 from cti_edits.linalg.finite import all_finite
 
 ROUNDS = 20
-"""At most so many times are subspaces fitted and rows assigned; most weights settle before."""
+"""The most rounds of fitting subspaces and assigning rows; for most weights the residual stops falling earlier."""
 
 STARTS = 4
-"""How many starts beside the consecutive blocks. The method finds a local best, and another from another start."""
+"""Random starts beside the consecutive blocks: each ends in a local minimum, and they differ."""
 
 
 def k_subspaces(
@@ -21,10 +21,10 @@ def k_subspaces(
     """A partition of the rows of ``weight`` into K blocks that low ranks fit well, as a manifest writes it.
 
     Alternates: the leading right singular vectors of each block span its subspace, of dimension
-    max(1, ⌊ρ · min(m / K, n)⌋); each row goes to the subspace with the least residual, at a tie to the first. It ends
-    when the residual falls no more, or after `ROUNDS`. It starts from consecutive row blocks, and from `STARTS` seeded
-    ones, in which rows go to the nearest in angle of K rows drawn at random; the least residual of all wins, so that
-    it is never more than that of consecutive blocks.
+    max(1, ⌊ρ · min(m / K, n)⌋), and each row goes to the subspace with the least residual, at a tie to the first. It
+    ends when the residual no longer falls, or after `ROUNDS`. It is run from consecutive row blocks, and from `STARTS`
+    random starts, in which each row goes to the nearest in angle of K rows drawn at random. The run with the least
+    residual is taken, so that it is never more than that of consecutive blocks.
 
     Args:
         weight: (m, n), any floating dtype, finite.

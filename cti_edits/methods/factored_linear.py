@@ -13,14 +13,20 @@ from cti_edits.linalg.factors import Block, LowRank
 class FactoredLinear(torch.nn.Module):
     """y = x Ŵᵀ + bias, where each row block of Ŵ is a product of two factors, or dense where that has fewer numbers.
 
-    All right factors are one (Σ j_k, n) matrix, so that x goes through memory once. In the dtype, on the device and
-    with the bias of the layer whose place it takes, an `nn.Linear` or GPT-2's Conv1D.
+    All right factors are one matrix, so that x is read from memory once for all of them.
+
+    Args:
+        blocks: the row blocks of Ŵ, at least one of them factors.
+        partition: which rows make a block; see `ranks.partition_rows`.
+        layer: an `nn.Linear` or GPT-2's Conv1D, whose place this takes: with its dtype, device, bias and mode.
 
     Attributes:
         in_features: n.
         out_features: m.
-        right: the right factors of the blocks that have them, one above the other, (Σ j_k, n).
+        right: the right factors of the blocks that have them, stacked, (Σ j_k, n).
         parts: one a block: the left factor (m_k, j_k), or the dense block (m_k, n).
+        ranks: one a block: j_k, or None for a dense block.
+        order: (m,), where in the stacked blocks each output is, or None where the blocks are consecutive.
         bias: (m,), or None.
     """
 
@@ -53,15 +59,15 @@ class FactoredLinear(torch.nn.Module):
         self.train(layer.training)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """``inputs`` (…, n) to (…, m)."""
+        """Outputs (…, m) for ``inputs`` (…, n), both in the weights' dtype."""
         linear = torch.nn.functional.linear
-        inside = linear(inputs, self.right)
+        projected = linear(inputs, self.right)
         outputs, start = [], 0
         for part, rank in zip(self.parts, self.ranks, strict=True):
             if rank is None:
                 outputs.append(linear(inputs, part))
             else:
-                outputs.append(linear(inside[..., start : start + rank], part))
+                outputs.append(linear(projected[..., start : start + rank], part))
                 start += rank
         result = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if self.order is not None:
@@ -69,6 +75,6 @@ class FactoredLinear(torch.nn.Module):
         return result if self.bias is None else result + self.bias
 
     def extra_repr(self) -> str:
-        """What ``print(model)`` says of it."""
+        """The sizes and ranks, for ``print(model)``."""
         ranks = ", ".join("dense" if rank is None else str(rank) for rank in self.ranks)
         return f"in_features={self.in_features}, out_features={self.out_features}, ranks=({ranks})"

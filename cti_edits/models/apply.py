@@ -1,4 +1,4 @@
-"""Bind an edit to a loaded model, verify the base, apply, revert."""
+"""Binding an edit to a loaded model, verifying its base, applying it, and putting the former weights back."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import EditError, FitError
 from cti_edits.linalg.finite import all_finite
-from cti_edits.methods import method_of
-from cti_edits.models.architectures import Family, architecture_fits, family_of
+from cti_edits.methods.method import method_of
+from cti_edits.models.architectures import Family, check_architecture, family_of
 from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.loaded_base import LoadedBase
@@ -50,7 +50,7 @@ class TargetMatrix:
         return self.oriented(self.parameter.detach())
 
     def oriented(self, stored: torch.Tensor) -> torch.Tensor:
-        """A tensor that lies as ``parameter`` does, such as its gradient, with rows = output features; a view."""
+        """``stored``, which has the orientation of ``parameter`` (its gradient, say), as (m, n); a view."""
         return stored.T if self.transposed else stored
 
 
@@ -101,7 +101,7 @@ def target_matrix(model: torch.nn.Module, matrix: str, layer: int) -> TargetMatr
 
 
 def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[TargetMatrix]:
-    """Every one of ``matrices`` in every layer of ``model``, layer by layer.
+    """Those of the roles ``matrices`` ("U_in") in every layer of ``model``, layer by layer.
 
     Raises:
         FitError: see `target_matrix`.
@@ -131,7 +131,7 @@ class AppliedEdit:
         """Restore the weights from before the edit. A second call changes nothing.
 
         Raises:
-            EditError: they were not kept, see `apply`, or were dropped, see `forget`.
+            EditError: they were not kept (``apply(revertible=False)``).
         """
         if self._model is None:
             raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
@@ -142,18 +142,14 @@ class AppliedEdit:
             self._model.set_submodule(name, module)
         self._weights, self._modules = [], []
 
-    def forget(self) -> None:
-        """Drop the former weights, which take as much memory as the edited matrices; `revert` is refused afterwards."""
-        self._model, self._weights, self._modules = None, [], []
-
 
 def find_target(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> TargetMatrix:
-    """The matrix of ``model`` that ``matrix_edit`` is of; its values do not matter.
+    """The matrix of ``model`` that ``matrix_edit`` changes, found by role, layer, module name and shape.
 
     Args:
-        matrix_edit: of an edit.
+        matrix_edit: one of an edit.
         model: a transformers model, which may be on the meta device.
-        where: what messages begin with, "NAME: edits[0]".
+        where: the beginning of messages, "NAME: edits[0]".
 
     Raises:
         FitError: module, layer or shape differ.
@@ -184,22 +180,23 @@ def bind(
         edit: what to apply.
         model: a transformers model, or a wrapper of one; see `wrappers.inner_model`.
         verify: refuse a matrix that is not the one the edit was made for; see `base_match.base_match`. The tensor in
-            memory is compared, and the checkpoint's where that one says more.
-        where: the arguments of ``from_pretrained`` that ``model`` was loaded with and that say where its weights are:
-            ``revision`` (the edit's if left out), ``subfolder`` (the edit's, for its own base), ``variant``,
-            ``gguf_file``, ``cache_dir``, ``use_safetensors``.
+            memory is compared, and that of the checkpoint where memory alone cannot tell.
+        where: those arguments of ``from_pretrained`` with which ``model`` was loaded that say where its weights are:
+            ``revision`` (by default the edit's), ``subfolder`` (by default the edit's, if the model is the edit's own
+            base), ``variant``, ``gguf_file``, ``cache_dir``, ``use_safetensors``.
+
+    Returns:
+        The matrices, in the order of the edit's.
 
     Raises:
         FitError: architecture, module, layer or shape differ, or a weight is not finite or not loaded (meta device).
         BaseMismatchError: a hash or norm differs, or cannot be compared.
     """
     model = inner_model(model)
-    architecture = type(model).__name__
-    if not architecture_fits(edit.base_model.architecture, architecture):
-        raise FitError(
-            f"{edit.name}: base_model.architecture: the edit is for {edit.base_model.architecture}, "
-            f"the model is a {architecture}"
-        )
+    try:
+        check_architecture(edit.base_model.architecture, [type(model).__name__], "the model")
+    except FitError as error:
+        raise FitError(f"{edit.name}: {error}") from None
     if edit.edits:
         try:
             model_family(model)
@@ -234,8 +231,8 @@ def apply(
         edit: what to apply. With a file of factors (see `packing.pack`) nothing is decomposed.
         model: see `bind`.
         verify: see `bind`.
-        factorize: put a `layers.FactoredLinear` in the place of each layer whose factors have fewer numbers than its
-            matrix.
+        factorize: put a `factored_linear.FactoredLinear` in the place of each layer whose factors have fewer numbers
+            than its matrix.
         revertible: keep the former weights for `AppliedEdit.revert`, which takes as much memory as the edited
             matrices.
         where: see `bind`.
@@ -294,10 +291,9 @@ def applied(
     factorize: bool = False,
     **where: Unpack[CheckpointLocation],
 ) -> Iterator[AppliedEdit]:
-    """Keep an edit in force inside a ``with`` block; the former bits are back after it. Arguments as `apply` has them.
+    """Apply an edit inside a ``with`` block; after it the former weights are back, bit for bit.
 
-    Raises:
-        FitError: see `apply`.
+    Arguments and errors are those of `apply`.
     """
     in_force = apply(edit, model, verify, factorize, **where)
     try:

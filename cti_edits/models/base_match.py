@@ -1,9 +1,12 @@
-"""Whether a model or a checkpoint is the base that an edit was made for: one answer, for apply, verify and export.
+"""Whether a weight is the one that an edit was made for: one answer, for apply, verify and export.
 
-What an edit records of a weight is a hash, in one of two ways. With ``dtype`` the hash is over the checkpoint's bytes;
-then a base is the same if it holds those very values, in whatever dtype it stores them or was loaded. Without it, in
-older manifests, the hash is over the weight as it was loaded in ``base_model.dtype``; then a checkpoint is the same if
-it gives those very values when it is loaded so. Values that become the recorded ones by rounding alone are others.
+What an edit records of a weight is a hash over its values in one dtype.
+
+- Where the matrix edit has a ``dtype``, that is the checkpoint's, and the hash is over its bytes. A model or checkpoint
+  is the base if it holds the same values, in whatever dtype it has them. Values that become those only when they are
+  rounded are others.
+- Where it has none, as in older manifests, that is ``base_model.dtype``, in which the weight was loaded. A model is the
+  base if it holds the same values, and a checkpoint if it gives them when it is loaded in that dtype.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import torch
 
 from cti_edits.artifact.manifest import MatrixEdit
 from cti_edits.errors import FitError, printable
-from cti_edits.models.checkpoint import BYTES, StoredTensor
 from cti_edits.models.identity import DTYPE_NAMES, DTYPES, is_cast_of, tensor_sha256
+from cti_edits.models.stored_tensor import StoredTensor
 
 Verdict = Literal["ok", "does not fit", "cannot tell"]
 
@@ -27,10 +30,10 @@ class BaseMatch:
     """The answer for one matrix.
 
     Attributes:
-        verdict: "ok": it holds the very values that the edit was made for. "does not fit": it holds others. "cannot
-            tell": what there is to compare says too little.
-        why: what that rests on, in words.
-        field: of the matrix edit that decided; None where none did.
+        verdict: "ok": the weight has the values that the edit was made for; "does not fit": it has others; "cannot
+            tell": the edit or the weight says too little.
+        why: the reason, for people.
+        field: the field of the matrix edit that decided; None if none did.
     """
 
     verdict: Verdict
@@ -39,20 +42,20 @@ class BaseMatch:
 
     @property
     def refuses(self) -> bool:
-        """Whether an edit that is to be verified must not be applied. An edit without a hash cannot be verified."""
+        """Whether an edit must not be applied without an override. One that has no hash may be."""
         return self.verdict == "does not fit" or (self.verdict == "cannot tell" and self.field is not None)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is there of a weight. One of the two at least.
+    """A weight as far as it is known: in memory, in the checkpoint, or both.
 
     Attributes:
-        memory: the tensor that will be edited, in its stored orientation.
-        stored: what the checkpoint has.
-        name: of the weight, for words.
-        unread: why there is no ``stored``, if that is known.
-        converted: whether ``memory`` was made of other values by those who loaded it (of a GGUF file's).
+        memory: the tensor of the loaded model, in its stored orientation.
+        stored: the tensor of the checkpoint.
+        name: the weight's name, for messages.
+        unread: why ``stored`` is missing, if that is known.
+        converted: whether loading the model changed the values, as with a GGUF file.
     """
 
     memory: torch.Tensor | None
@@ -73,8 +76,12 @@ def base_match(one: MatrixEdit, base_dtype: str | None, evidence: Evidence) -> B
     Raises:
         CheckpointError: the stored tensor cannot be read.
     """
+    # The dtype that the hash is over; None: whatever dtype the weight had.
+    hashed_as = getattr(torch, base_dtype) if base_dtype is not None else None
+    if one.dtype is not None:
+        hashed_as = DTYPES[one.dtype]
     memory, stored = evidence.memory, evidence.stored
-    if stored is not None and stored.dtype not in BYTES:
+    if stored is not None and not stored.is_weight:
         if memory is None:
             why = f"{stored.name} is stored as {printable(stored.dtype)}, which holds no plain weights"
             return BaseMatch("cannot tell", why, "sha256")
@@ -85,47 +92,44 @@ def base_match(one: MatrixEdit, base_dtype: str | None, evidence: Evidence) -> B
         norm = stored.frobenius_norm()
         if not math.isfinite(norm):
             return BaseMatch("does not fit", f"{stored.name} holds NaN or infinite values")
-    answer = BaseMatch("cannot tell", "the edit has no sha256")
+    answer = None
     if one.sha256 is not None:
-        recorded = _recorded_dtype(one, base_dtype)
         if memory is None:
             assert stored is not None
-            answer = _stored_match(one, recorded, stored, loaded_as=recorded)
+            answer = _stored_match(one, hashed_as, stored, loaded_as=hashed_as)
         else:
-            answer = _memory_match(one, recorded, memory, stored, evidence)
+            answer = _memory_match(one, hashed_as, memory, stored, evidence)
         if answer.verdict != "ok":
             return answer
-    return _with_norm(one, base_dtype, answer, norm, memory, stored, evidence.name)
-
-
-def _recorded_dtype(one: MatrixEdit, base_dtype: str | None) -> torch.dtype | None:
-    """What the hash is over; None: over what there was, whatever its dtype."""
-    if one.dtype is not None:
-        return DTYPES[one.dtype]
-    return getattr(torch, base_dtype) if base_dtype is not None else None
+    if (other := _other_norm(one, hashed_as, memory, stored, norm, evidence.name)) is not None:
+        return other
+    agree = "the shape agrees" if one.frobenius_norm is None else "shape and norm agree"
+    return answer or BaseMatch("cannot tell", f"the edit has no sha256; {agree}")
 
 
 def _memory_match(
     one: MatrixEdit,
-    recorded: torch.dtype | None,
+    hashed_as: torch.dtype | None,
     memory: torch.Tensor,
     stored: StoredTensor | None,
     evidence: Evidence,
 ) -> BaseMatch:
-    compared = _compared(memory, str(one.sha256), recorded)
-    # Where it has room for all that is stored, what is in memory says everything, and nothing needs to be read.
+    """The answer for a loaded model, by its weight in memory and by the checkpoint's tensor, if that can be read."""
+    same = BaseMatch("ok", f"{evidence.name}, {_name(memory.dtype)}", "sha256")
+    compared = _compared(memory, one.sha256, hashed_as)
+    # A dtype in memory that holds every value of the stored one lost nothing, so that no file needs to be read.
     if compared == "same" and (stored is None or _holds(memory.dtype, DTYPES[stored.dtype])):
-        return BaseMatch("ok", f"{evidence.name}, {_name(memory.dtype)}", "sha256")
+        return same
     changed = ""
     if stored is not None:
-        of_stored = _stored_match(one, recorded, stored, loaded_as=memory.dtype)
+        of_stored = _stored_match(one, hashed_as, stored, loaded_as=memory.dtype)
         if is_cast_of(memory, stored):
             return of_stored
         if of_stored.verdict == "ok":
             changed = "; the checkpoint has that tensor, but what is in memory is not that one, cast: it was changed"
     if compared == "same":
-        return BaseMatch("ok", f"{evidence.name}, {_name(memory.dtype)}", "sha256")
-    wanted = memory.dtype if recorded is None else recorded
+        return same
+    wanted = memory.dtype if hashed_as is None else hashed_as
     hint = changed
     if not changed and memory.dtype != wanted:
         hint = f"; it is loaded as {str(memory.dtype)[6:]}, the edit was made for dtype={str(wanted)[6:]}"
@@ -135,41 +139,46 @@ def _memory_match(
     if not evidence.converted and (changed or (compared == "other" and _holds(memory.dtype, wanted))):
         return BaseMatch("does not fit", why, "sha256")
     if compared == "rounds" and not evidence.converted:
-        return BaseMatch("does not fit" if _is_of_file(one) else "cannot tell", why, "sha256")
+        return _rounded(one, why)
     return BaseMatch("cannot tell", why + (f"; {evidence.unread}" if evidence.unread else ""), "sha256")
 
 
 def _stored_match(
-    one: MatrixEdit, recorded: torch.dtype | None, stored: StoredTensor, loaded_as: torch.dtype | None
+    one: MatrixEdit, hashed_as: torch.dtype | None, stored: StoredTensor, loaded_as: torch.dtype | None
 ) -> BaseMatch:
     """The answer for a checkpoint that is loaded as ``loaded_as``."""
     found = stored.sha256()
     if found == one.sha256:
         return BaseMatch("ok", f"{stored.name}, {stored.dtype}", "sha256")
     why = f"expected {one.sha256}, found {found}"
-    if recorded is None or recorded == DTYPES[stored.dtype]:
+    if hashed_as is None or hashed_as == DTYPES[stored.dtype]:
         return BaseMatch("does not fit", why, "sha256")
-    name = _name(recorded)
+    name = _name(hashed_as)
     why += f"; it is stored as {stored.dtype}, the hash is over {name}"
-    compared = _compared(stored.tensor(), str(one.sha256), recorded)
+    compared = _compared(stored.tensor(), one.sha256, hashed_as)
     if compared == "other":
         return BaseMatch("does not fit", why, "sha256")
-    as_made = BaseMatch("ok", f"{stored.name}, loaded as {name} (stored as {stored.dtype})", "sha256")
-    if compared == "same":
-        return as_made
+    if compared == "same" or (one.dtype is None and loaded_as == hashed_as):
+        return BaseMatch("ok", f"{stored.name}, loaded as {name} (stored as {stored.dtype})", "sha256")
     if one.dtype is None:
-        if loaded_as == recorded:
-            return as_made
-        made = f"dtype={str(recorded)[6:]}, which does not hold all of its values"
+        made = f"dtype={str(hashed_as)[6:]}, which does not hold all of its values"
         return BaseMatch(
             "cannot tell", f"{why}; it is loaded as {str(loaded_as)[6:]}, the edit was made for {made}", "sha256"
         )
-    why += ", which does not hold all of its values"
-    return BaseMatch("does not fit" if _is_of_file(one) else "cannot tell", why, "sha256")
+    return _rounded(one, why + ", which does not hold all of its values")
 
 
-def _compared(values: torch.Tensor, sha256: str, dtype: torch.dtype | None) -> Literal["same", "rounds", "other"]:
-    """Whether ``values`` are those hashed as ``dtype``, or become them by rounding alone."""
+def _rounded(one: MatrixEdit, why: str) -> BaseMatch:
+    """The answer for values that become the recorded ones only when they are rounded."""
+    # A model made in memory has no name of a tensor, and its checkpoint may have been wider.
+    over_stored_bytes = one.dtype is not None and one.tensor is not None
+    return BaseMatch("does not fit" if over_stored_bytes else "cannot tell", why, "sha256")
+
+
+def _compared(
+    values: torch.Tensor, sha256: str | None, dtype: torch.dtype | None
+) -> Literal["same", "rounds", "other"]:
+    """Whether ``values`` are those whose hash, in ``dtype``, is ``sha256``; "rounds": only after rounding to it."""
     if tensor_sha256(values, dtype) != sha256:
         return "other"
     return "same" if dtype is None or _exact(values, dtype) else "rounds"
@@ -186,38 +195,28 @@ def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:
     return torch.promote_types(wide, narrow) == wide
 
 
-def _is_of_file(one: MatrixEdit) -> bool:
-    """Whether the hash is known to be over a checkpoint's bytes: those of a model in memory have no tensor's name."""
-    return one.dtype is not None and one.tensor is not None
-
-
-def _with_norm(
+def _other_norm(
     one: MatrixEdit,
-    base_dtype: str | None,
-    answer: BaseMatch,
-    norm: float | None,
+    hashed_as: torch.dtype | None,
     memory: torch.Tensor | None,
     stored: StoredTensor | None,
+    norm: float | None,
     name: str,
-) -> BaseMatch:
-    """``answer``, unless the norm that the edit records is another one."""
-    agree = "the shape agrees"
-    if one.frobenius_norm is not None:
-        if memory is not None and (stored is None or _holds(memory.dtype, DTYPES[stored.dtype])):
-            norm, dtype = float(torch.linalg.vector_norm(memory.detach().cpu().double())), memory.dtype
-        else:
-            assert stored is not None
-            norm = stored.frobenius_norm() if norm is None else norm
-            name, dtype = stored.name, DTYPES[stored.dtype]
-        recorded = _recorded_dtype(one, base_dtype)
-        # The norm of a tensor that was cast differs by its rounding.
-        exact = recorded in (None, dtype) or (one.dtype is not None and _holds(dtype, DTYPES[one.dtype]))
-        tolerance = 1e-6 if exact else 1e-2
-        if not math.isclose(norm, one.frobenius_norm, rel_tol=tolerance):
-            why = f"expected {one.frobenius_norm:.9g}, {name} has {norm:.9g}"
-            return BaseMatch("does not fit", why, "frobenius_norm")
-        agree = "shape and norm agree"
-    return BaseMatch("cannot tell", f"{answer.why}; {agree}") if one.sha256 is None else answer
+) -> BaseMatch | None:
+    """A refusal if ‖W‖_F is not the one that the edit records; ``norm`` is that of ``stored``, if it is known."""
+    if one.frobenius_norm is None:
+        return None
+    if memory is not None and (stored is None or _holds(memory.dtype, DTYPES[stored.dtype])):
+        norm, dtype = float(torch.linalg.vector_norm(memory.detach().cpu().double())), memory.dtype
+    else:
+        assert stored is not None
+        norm = stored.frobenius_norm() if norm is None else norm
+        name, dtype = stored.name, DTYPES[stored.dtype]
+    exact = hashed_as in (None, dtype) or (one.dtype is not None and _holds(dtype, DTYPES[one.dtype]))
+    # The norm of a tensor that was cast differs by its rounding.
+    if math.isclose(norm, one.frobenius_norm, rel_tol=1e-6 if exact else 1e-2):
+        return None
+    return BaseMatch("does not fit", f"expected {one.frobenius_norm:.9g}, {name} has {norm:.9g}", "frobenius_norm")
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -225,15 +224,15 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def check_tensor_name(one: MatrixEdit, name: str, stored: str) -> None:
-    """Refuse an edit whose ``tensor`` is not the one that the checkpoint has for its module.
+    """Refuse a matrix edit whose ``tensor``, of which its hash is, is another than its module's weight.
 
     Args:
         one: a matrix edit.
-        name: of its module's weight.
-        stored: what that is called in the checkpoint, with one part more or less in front.
+        name: of the module's weight in the model.
+        stored: of that weight in the checkpoint, which may have one part more or less in front.
 
     Raises:
-        FitError: it names another tensor, whose hash would say nothing of this one.
+        FitError: it names another tensor.
     """
     if one.tensor is None or one.tensor in (name, stored):
         return

@@ -1,116 +1,50 @@
-"""A checkpoint's safetensors files: what they store of a tensor, without loading a model."""
+"""The reader of a checkpoint, in a folder or on the hub: what its config says and where each tensor is. No model here.
+
+A checkpoint comes from a stranger. What its config and index say is checked here, before anything else uses it, and the
+headers of its files are checked in stored_tensor.py.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from cti_edits.errors import CheckpointError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, printable
 from cti_edits.hub.checkpoint_file import folder_inside, from_hub
-from cti_edits.models.checkpoint_json import json_object
-
-if TYPE_CHECKING:
-    import torch
+from cti_edits.models.stored_tensor import StoredTensor, tensors_in, unreadable
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-CHUNK_BYTES = 1 << 24
-"""How much of a tensor is held at once while it is hashed."""
-
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""The dtypes that an edit can be of, as safetensors names them, with bytes a number."""
+MAX_JSON_BYTES = 1 << 27
+"""Of a config or an index. An index has about 100 bytes a tensor."""
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A tensor of a safetensors file.
+class Config:
+    """What a checkpoint's config.json says of its model.
 
     Attributes:
-        file: where it is.
-        name: its name there.
-        dtype: as safetensors names it, "F16".
-        shape: as it is stored.
+        model_type: key of its architecture family, "gpt2"; None if it does not say.
+        architectures: names of its transformers classes, usually one; none if it does not say.
     """
 
-    file: Path
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def chunks(self) -> Iterator[torch.Tensor]:
-        """The tensor in parts along its first axis, of about `CHUNK_BYTES` each and the stored dtype, on the CPU.
-
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        with _opened(self.file) as opened:
-            if not self.shape or not math.prod(self.shape):
-                yield opened.get_tensor(self.name)
-                return
-            values = opened.get_slice(self.name)
-            step = max(1, CHUNK_BYTES // (BYTES.get(self.dtype, 1) * math.prod(self.shape[1:])))
-            for start in range(0, self.shape[0], step):
-                yield values[start : start + step]
-
-    def tensor(self) -> torch.Tensor:
-        """The whole tensor in the stored dtype, on the CPU.
-
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        with _opened(self.file) as opened:
-            found: torch.Tensor = opened.get_tensor(self.name)
-        return found
-
-    def sha256(self) -> str:
-        """Hash of what is stored: of "F32 [2, 3]", a line feed, and the tensor's bytes. `identity.tensor_sha256` is
-        the same of a tensor in memory.
-
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        import torch
-
-        digest = hashlib.sha256(f"{self.dtype} {list(self.shape)}\n".encode())
-        for chunk in self.chunks():
-            if chunk.numel():
-                digest.update(chunk.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
-
-    def frobenius_norm(self) -> float:
-        """‖W‖_F, summed in float64; NaN or infinite where a value is.
-
-        Raises:
-            CheckpointError: the file cannot be read.
-        """
-        return math.sqrt(math.fsum(float(chunk.double().square().sum()) for chunk in self.chunks()))
-
-
-def stored_name(tensors: Collection[str], name: str) -> str | None:
-    """What a checkpoint with ``tensors`` calls the weight ``name`` of a model; None if it has none.
-
-    A model with a head may have been saved without it and the other way round, so that one part of the name more or
-    less in front ("transformer.", "model.") is the same tensor, unless two are.
-    """
-    if name in tensors:
-        return name
-    shorter = name.partition(".")[2]
-    near = [one for one in tensors if one == shorter or one.partition(".")[2] == name]
-    return near[0] if len(near) == 1 else None
+    model_type: str | None = None
+    architectures: tuple[str, ...] = ()
 
 
 class Checkpoint:
-    """A checkpoint folder or a model of the hub; files of the hub are fetched when they are first needed.
+    """A checkpoint. Each file is fetched when it is first needed: a shard when one of its tensors is looked up.
 
-    Attributes:
-        place: the folder or hub id, as it was given.
+    Args:
+        place: the folder or hub id, for messages.
         commit: the hub commit that the files are of, or None for a folder.
+        fetch: gives the path of a file by its name, or None where there is no such file.
+        variant: of the weights' file names, "fp16".
     """
 
     def __init__(
@@ -118,76 +52,163 @@ class Checkpoint:
     ) -> None:
         self.place = place
         self.commit = commit
-        self._fetch = fetch
+        self._fetch = cache(fetch)
         # As transformers names them: "model.fp16.safetensors", "model.safetensors.index.fp16.json".
         self._single = SINGLE if not variant else f"model.{variant}.safetensors"
         self._index = INDEX if not variant else f"model.safetensors.index.{variant}.json"
+        self._headers: dict[str, dict[str, StoredTensor]] = {}
 
     @cached_property
-    def config(self) -> Mapping[str, Any]:
-        """What config.json says; empty if there is none.
+    def config(self) -> Config:
+        """What config.json says; an empty `Config` if there is no such file.
 
         Raises:
-            CheckpointError: it cannot be read.
+            CheckpointError: it is no JSON object, or cannot be read.
         """
         file = self._fetch("config.json")
-        return json_object(file) if file else {}
+        content = _json_object(file) if file else {}
+        model_type, architectures = content.get("model_type"), content.get("architectures")
+        return Config(
+            model_type if isinstance(model_type, str) else None,
+            tuple(name for name in architectures if isinstance(name, str)) if isinstance(architectures, list) else (),
+        )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the safetensors files.
+
+        Raises:
+            CheckpointError: the files cannot be read, or the index is wrong.
+        """
+        return tuple(sorted(set(self._file_of.values())))
 
     @cached_property
-    def _files(self) -> Mapping[str, str]:
-        """From each tensor's name to the file that holds it."""
-        if single := self._fetch(self._single):
-            with _opened(single) as opened:
-                return dict.fromkeys(opened.keys(), self._single)
-        index = self._fetch(self._index)
-        if index is None:
-            raise CheckpointError(
-                f"{printable(self.place)}: has neither {printable(self._single)} nor {printable(self._index)}; "
-                "its weights can be read from safetensors files only"
-            )
-        files = json_object(index).get("weight_map")
-        if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
-            raise CheckpointError(f"{printable(index, 1000)}: weight_map: expected an object of file names")
-        for file in set(files.values()):
-            if Path(file).name != file or "\\" in file:
-                got = printable(file)
-                raise CheckpointError(f"{printable(index, 1000)}: weight_map: expected names beside it, got {got!r}")
-        return files
+    def index(self) -> Path | None:
+        """The file that says which shard holds which tensor; None where one file holds everything.
+
+        Raises:
+            CheckpointError: there is neither that nor a single file.
+        """
+        if self._fetch(self._single):
+            return None
+        if index := self._fetch(self._index):
+            return index
+        raise CheckpointError(
+            f"{printable(self.place, MAX_SHOWN_PATH)}: has neither {printable(self._single)} nor "
+            f"{printable(self._index)}; its weights can be read from safetensors files only, which save_pretrained "
+            "writes"
+        )
+
+    @cached_property
+    def _file_of(self) -> Mapping[str, str]:
+        """From each tensor's name to the name of the file that holds it."""
+        if self.index is None:
+            return dict.fromkeys(self._header(self._single), self._single)
+        where = f"{printable(self.index, MAX_SHOWN_PATH)}: weight_map"
+        found = _json_object(self.index).get("weight_map")
+        if not isinstance(found, dict) or not found:
+            raise CheckpointError(f"{where}: expected an object from tensors to files")
+        file_of: dict[str, str] = {}
+        for name, file in found.items():
+            if not isinstance(file, str):
+                raise CheckpointError(f"{where}: expected an object from tensors to files")
+            # Not by Path, which drops a "./".
+            if os.path.basename(file) != file or "\\" in file or not file.endswith(".safetensors"):  # noqa: PTH119
+                raise CheckpointError(f"{where}: expected the name of a safetensors file, got {printable(file)!r}")
+            file_of[name] = file
+        return file_of
+
+    def _header(self, file_name: str) -> Mapping[str, StoredTensor]:
+        """The tensors of one file by their names."""
+        if file_name not in self._headers:
+            file = self._fetch(file_name)
+            if file is None:
+                raise CheckpointError(f"{printable(self.place, MAX_SHOWN_PATH)}: {printable(file_name)} is missing")
+            self._headers[file_name] = tensors_in(file)
+        return self._headers[file_name]
 
     def find(self, name: str) -> StoredTensor | None:
-        """The tensor called ``name``, see `stored_name`, or None if there is none.
+        """The weight ``name`` of a model, or None if there is no such tensor.
+
+        A model with a head may have been saved without it and the other way round. So a tensor whose name has one part
+        more or less in front ("transformer.", "model.") is the weight, too, unless there are two such.
 
         Raises:
-            CheckpointError: the files cannot be read.
+            CheckpointError: the files cannot be read, or the index is wrong.
         """
-        found = stored_name(self._files, name)
-        if found is None:
-            return None
-        file = self._fetch(self._files[found])
-        if file is None:
-            raise CheckpointError(f"{printable(self.place)}: {printable(self._files[found])} is missing")
-        with _opened(file) as opened:
-            values = opened.get_slice(found)
-            return StoredTensor(file, found, str(values.get_dtype()), tuple(values.get_shape()))
+        found = _stored_name(self._file_of, name)
+        return None if found is None else self._tensor(found)
 
-    def sizes(self) -> tuple[int, int]:
-        """Numbers and bytes of all tensors. Reads the headers of every file.
+    def _tensor(self, name: str) -> StoredTensor:
+        file = self._file_of[name]
+        header = self._header(file)
+        if name not in header:
+            raise CheckpointError(
+                f"{printable(self.index, MAX_SHOWN_PATH)}: {printable(name)} is not in {printable(file)}"
+            )
+        return header[name]
+
+    def tensors(self) -> tuple[StoredTensor, ...]:
+        """Every tensor. Reads the headers of all files, and no weights.
 
         Raises:
-            CheckpointError: the files cannot be read.
+            CheckpointError: a file is missing or cannot be read, a tensor is in two of them, or the index is wrong.
         """
-        numbers = stored = 0
-        for name in set(self._files.values()):
-            file = self._fetch(name)
-            if file is None:
-                raise CheckpointError(f"{printable(self.place)}: {printable(name)} is missing")
-            with _opened(file) as opened:
-                for tensor in opened.keys():  # noqa: SIM118 (no mapping)
-                    values = opened.get_slice(tensor)
-                    count = math.prod(values.get_shape())
-                    numbers += count
-                    stored += count * BYTES.get(values.get_dtype(), 1)
-        return numbers, stored
+        found: dict[str, StoredTensor] = {}
+        for file in self.files:
+            for name, tensor in self._header(file).items():
+                if name in found:
+                    raise CheckpointError(
+                        f"{printable(self.place, MAX_SHOWN_PATH)}: the tensor {printable(name)} is in both "
+                        f"{printable(found[name].file.name)} and {printable(file)}"
+                    )
+                found[name] = tensor
+        for name in self._file_of:
+            self._tensor(name)
+        return tuple(found.values())
+
+
+def _stored_name(names: Collection[str], wanted: str) -> str | None:
+    if wanted in names:
+        return wanted
+    shorter = wanted.partition(".")[2]
+    near = [name for name in names if name == shorter or name.partition(".")[2] == wanted]
+    return near[0] if len(near) == 1 else None
+
+
+def _json_object(file: Path) -> dict[str, object]:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise CheckpointError(f"{printable(file, MAX_SHOWN_PATH)}: expected at most {MAX_JSON_BYTES:,} bytes")
+        found: object = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise unreadable(file, error) from None
+    if not isinstance(found, dict):
+        got = type(found).__name__
+        raise CheckpointError(f"{printable(file, MAX_SHOWN_PATH)}: expected a JSON object, got {got}")
+    return found
+
+
+def folder_checkpoint(folder: Path, variant: str | None = None) -> Checkpoint:
+    """The checkpoint in ``folder``.
+
+    Args:
+        folder: where config and weights are.
+        variant: of the weights' file names, "fp16".
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"{printable(folder, MAX_SHOWN_PATH)}: no such folder")
+
+    def fetch(name: str) -> Path | None:
+        # Not by Path, which raises where a name is too long.
+        return folder / name if os.path.isfile(folder / name) else None  # noqa: PTH113
+
+    return Checkpoint(str(folder), None, fetch, variant)
 
 
 def open_checkpoint(
@@ -212,27 +233,13 @@ def open_checkpoint(
         CheckpointError: there is no such folder or model.
     """
     parts = folder_inside(place, subfolder).parts
-    shown = f"{place}/{subfolder}" if parts else place
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # a name that no folder can have
         if place and Path(place).is_dir():
-            folder = Path(place, *parts)
-            if not folder.is_dir():
-                raise CheckpointError(f"{printable(shown)}: no such folder")
-            return Checkpoint(shown, None, lambda name: folder / name if (folder / name).is_file() else None, variant)
+            return folder_checkpoint(Path(place, *parts), variant)
     fetch = from_hub(place, revision, local, "/".join(parts), cache_dir)
     config = fetch("config.json")
+    shown = f"{place}/{subfolder}" if parts else place
     if config is None:
         where = "in the hub's cache on this machine" if local else "on the hub, nor in its cache"
         raise CheckpointError(f"{printable(shown)}: no such folder, and no such model {where}")
     return Checkpoint(shown, config.parents[len(parts)].name, fetch, variant)
-
-
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            yield opened
-    except (SafetensorError, OSError, AttributeError) as error:  # AttributeError: a dtype that torch does not have
-        raise CheckpointError(f"{printable(file, 1000)}: cannot be read: {printable(error)}") from None

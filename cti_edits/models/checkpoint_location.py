@@ -1,15 +1,15 @@
-"""The arguments that say where a model's weights were loaded from."""
+"""The arguments of ``from_pretrained`` that say where a model's weights are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 from cti_edits.artifact.manifest import Edit
 
 
 class CheckpointLocation(TypedDict, total=False):
-    """The arguments of transformers' ``from_pretrained`` that say where a model's weights are, beside their place."""
+    """Those arguments of ``from_pretrained`` that, with the folder or hub id, say where a model's weights are."""
 
     revision: str | None
     subfolder: str | None
@@ -19,13 +19,13 @@ class CheckpointLocation(TypedDict, total=False):
     use_safetensors: bool | None
 
 
-def checkpoint_location(arguments: Mapping[str, Any]) -> CheckpointLocation:
-    """Those of ``arguments`` that say where weights are."""
-    given = {key: arguments[key] for key in CheckpointLocation.__annotations__ if arguments.get(key) not in (None, "")}
-    return cast(CheckpointLocation, given)
+def checkpoint_location(arguments: Mapping[str, object]) -> CheckpointLocation:
+    """Those of ``arguments``, which are for ``from_pretrained``, that say where weights are and are not empty."""
+    known = CheckpointLocation.__annotations__
+    return cast(CheckpointLocation, {key: arguments[key] for key in known if arguments.get(key) not in (None, "")})
 
 
 def edit_subfolder(edit: Edit) -> str | None:
-    """The subfolder that an edit's base was loaded from when it was searched; None if it does not say."""
+    """The subfolder from which the search that made ``edit`` loaded the base; None if the edit does not say."""
     asked = None if edit.search is None else edit.search.asked
     return None if asked is None else asked.model.subfolder

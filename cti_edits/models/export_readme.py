@@ -1,4 +1,4 @@
-"""The README.md of an exported checkpoint: what it is, and of what."""
+"""The README.md of an exported checkpoint: its base and edit, and the tensors that were edited."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
 
     Args:
         edit: what was applied.
-        tensors: names of the edited tensors as they are stored, one a matrix edit.
-        verified: whether each of them had the edit's hash.
-        rounded: whether the edit's dtype holds more than the checkpoint's.
+        tensors: names of the edited tensors in the checkpoint, one a matrix edit.
+        verified: whether each of them was the one that the edit was made for.
+        rounded: whether edited weights were rounded from the edit's dtype to the checkpoint's.
     """
     base = edit.base_model
     lines = [
         YAML_FENCE,
-        # The hub refuses a folder here.
+        # A folder's path is left out: the hub refuses it here.
         *([f"base_model: {_quoted(base.id)}"] if is_hub_id(base.id) else []),
         "library_name: transformers",
         "tags:",

@@ -1,8 +1,8 @@
-"""The safetensors file of factors beside a manifest: what is in it, and reading it from a stranger.
+"""The safetensors file of factors beside a manifest: what is in it, and reading one that a stranger wrote.
 
 Block k of the matrix edit of module M has the tensors ``M.k.left`` (m_k, j_k) and ``M.k.right`` (j_k, n), or
 ``M.k.dense`` (m_k, n) where factors would have no fewer numbers (`factors.is_smaller`), or none where it keeps all of
-its ranks and so the base's own bits.
+its ranks, and with them the bits of the base.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from cti_edits.linalg.factors import Block
 
 FILE_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}\.safetensors"
-"""As the schema has it; an edit made in Python has met no schema."""
+"""The schema's pattern, checked here again: the schema is not applied to an edit made in Python."""
 
 DTYPES = {"factors": ("torch.float32", "torch.float64"),
           "dense": ("torch.float32", "torch.float16", "torch.bfloat16", "torch.float64")}  # fmt: skip
 
 
 def factor_bytes(blocks: Mapping[str, Sequence[Block | None]]) -> bytes:
-    """A file for the blocks of each module; the same blocks give the same bytes."""
+    """The content of a file of factors; the same blocks give the same bytes.
+
+    Args:
+        blocks: from each module's name to its row blocks, None for one that keeps all of its ranks.
+    """
     from safetensors.torch import save
 
     from cti_edits.linalg.factors import LowRank
@@ -54,8 +58,8 @@ def read_factors(edit: Edit) -> dict[str, tuple[Block | None, ...]]:
     """The blocks of each module of ``edit`` that has a file of factors; None for a block that keeps all of its ranks.
 
     Raises:
-        FactorsError: the edit was read from no file, or a file is missing, is a link, is not the one that the manifest
-            names (its size and sha256), or does not hold the blocks that the edit has.
+        FactorsError: the edit was not read from a file; or a file of factors is missing, is a link, has another size or
+            sha256 than the manifest says, or does not hold the edit's blocks.
     """
     files: dict[Factors, dict[str, torch.Tensor]] = {}
     found = {}
@@ -86,7 +90,7 @@ def _tensors(factors: Factors, file: Path | None, where: str) -> dict[str, torch
 
 
 def _content(file: Path, factors: Factors, where: str) -> bytes:
-    """The file's bytes, read once, so that what is hashed is what is used."""
+    """The file's bytes, read once, so that the bytes that are hashed are the bytes that are used."""
     shown = printable(file, 1000)
     try:
         # O_NONBLOCK: opening a pipe would wait for a writer.

@@ -1,7 +1,8 @@
-"""What a layer and a model cost with an edit run as factors: numbers, bytes, and time on this machine."""
+"""The size of a layer and a model with an edit run as factors, and their speed on this machine."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -11,47 +12,48 @@ from typing import Any
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.artifact.ranks import kept_parameters, partition_rows
 from cti_edits.errors import EditError, printable
-from cti_edits.models.checkpoint import BYTES, Checkpoint
+from cti_edits.models.checkpoint import Checkpoint
 
 DTYPE_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 TOKENS = (1, 64)
-"""Numbers of tokens that are timed: a step of generation, and a short prompt."""
+"""Lengths in tokens of the inputs that are timed: a step of generation, and a short prompt."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers that are held as factors and as dense matrices."""
+    """Parameters, or bytes, with the edit run as factors, and with dense matrices."""
 
     factored: int
     dense: int
 
     @property
     def share(self) -> float:
-        """Of the dense ones."""
+        """``factored`` as a share of ``dense``."""
         return self.factored / self.dense
 
 
 def layer_size(one: MatrixEdit) -> Size:
-    """Numbers of the edited matrix, without bias; dense blocks where factors have no fewer."""
+    """Parameters of an edited matrix, without bias. A block counts as dense where its factors have no fewer."""
     return Size(kept_parameters(one.shape, one.block_ranks, one.partition), one.shape[0] * one.shape[1])
 
 
 def model_size(edit: Edit, checkpoint: Checkpoint) -> tuple[Size, Size]:
-    """Parameters, and bytes, of the whole model as its checkpoint stores it.
+    """Parameters, and bytes, of a model as its checkpoint stores it.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        FitError: it has no tensor that the edit is of.
+        FitError: it lacks a tensor that the edit changes.
     """
     from cti_edits.models.verify import stored_matrix
 
-    numbers, stored_bytes = checkpoint.sizes()
+    tensors = checkpoint.tensors()
+    numbers, stored_bytes = sum(math.prod(one.shape) for one in tensors), sum(one.size for one in tensors)
     saved = saved_bytes = 0
     for one in edit.edits:
         size = layer_size(one)
         stored, _ = stored_matrix(edit, one, checkpoint)
         saved += size.dense - size.factored
-        saved_bytes += (size.dense - size.factored) * BYTES.get(stored.dtype, 1)
+        saved_bytes += (size.dense - size.factored) * stored.size // size.dense
     return Size(numbers - saved, numbers), Size(stored_bytes - saved_bytes, stored_bytes)
 
 
@@ -65,7 +67,12 @@ class Seconds:
 
 
 def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...]:
-    """Evaluation here on the CPU, with random numbers in the place of the weights, which takes as long."""
+    """Time of an edited layer on this CPU, with random weights. Nothing if all of its blocks are dense.
+
+    Args:
+        one: a matrix edit.
+        dtype: of weights and inputs, "float32".
+    """
     import torch
 
     from cti_edits.linalg.factors import Block, LowRank, is_smaller
@@ -91,7 +98,7 @@ def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...
 
 
 def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[Seconds, ...]:
-    """Evaluation here on the CPU: forward passes of the edited model, in the edit's dtype, over random tokens.
+    """Time of forward passes of the edited model on this CPU, in the edit's dtype, over random tokens.
 
     Raises:
         EditError: the model cannot be loaded, or the edit does not fit it.
@@ -119,12 +126,12 @@ def model_seconds(edit: Edit, model: str, revision: str | None = None) -> tuple[
 
 
 def median_seconds(passes: Sequence[Callable[[], object]], least_runs: int = 5, seconds: float = 1.0) -> list[float]:
-    """Median seconds of each, run in turn so that what else the machine does meets all of them.
+    """Median seconds of each of ``passes``. They are run in turn, so that other load on the machine affects all alike.
 
     Args:
-        passes: what is run; once before it counts.
-        least_runs: runs of each at least.
-        seconds: runs are added until so much time has gone.
+        passes: what is timed; each is run once before.
+        least_runs: how often each is run at least.
+        seconds: more runs follow until this time has passed.
     """
     for one in passes:
         one()

@@ -1,4 +1,4 @@
-"""What identifies the tensor that an edit was made for, and the checkpoint that a loaded model is from."""
+"""The hash and norm that identify a weight, and the checkpoint that a loaded model is from."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING
 import torch
 
 from cti_edits.errors import CheckpointError, printable
-from cti_edits.models.checkpoint import BYTES, Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation
+from cti_edits.models.stored_tensor import TORCH_NAMES, StoredTensor
 from cti_edits.models.wrappers import inner_model
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-DTYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
-"""Names of dtypes as safetensors writes them."""
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, torch_name) for name, torch_name in TORCH_NAMES.items()}
+"""The dtypes that an edited weight can have, by the names that safetensors gives them."""
 
-DTYPES = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def tensor_sha256(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> str:
-    """Hash of a tensor as safetensors stores it: sha256 of "F32 [2, 3]", a line feed, and its bytes in memory order.
+    """Hash of a tensor as safetensors stores it: sha256 of "F32 [2, 3]", a line feed, and its bytes in row-major order.
 
     Args:
         tensor: in its stored orientation.
-        dtype: hash the values as this dtype; the tensor's own if None.
+        dtype: the dtype to which the values are converted first; the tensor's own if None.
     """
     tensor = tensor.detach().to(device="cpu", dtype=dtype or tensor.dtype).contiguous()
     head = f"{DTYPE_NAMES.get(tensor.dtype, str(tensor.dtype))} {list(tensor.shape)}\n"
@@ -39,13 +40,13 @@ def tensor_sha256(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> str
 
 @dataclass(frozen=True)
 class Identity:
-    """Of a weight W: what a manifest's matrix edit records of it.
+    """What a matrix edit records of its weight W, so that it can be recognized.
 
     Attributes:
-        sha256: hash of the checkpoint's bytes, or of the tensor in memory where there are none.
-        dtype: what ``sha256`` is over, as safetensors names it.
-        tensor: its name in the checkpoint; None where there is none.
-        frobenius_norm: ‖W‖_F, to 12 digits, so that the order of the summation does not show.
+        sha256: `tensor_sha256` of the checkpoint's tensor, or of that in memory if there is no checkpoint.
+        dtype: of the tensor that was hashed, as safetensors names it.
+        tensor: its name in the checkpoint; None if there is no checkpoint.
+        frobenius_norm: ‖W‖_F, to 12 digits, so that it does not depend on the order of the summation.
     """
 
     sha256: str
@@ -58,13 +59,16 @@ def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | Non
     """The identity of a loaded weight.
 
     Args:
-        parameter: the weight in its stored orientation, one of `DTYPE_NAMES`.
+        parameter: the weight in its stored orientation, of one of the dtypes `DTYPES`.
         name: of the weight in the model, "transformer.h.6.mlp.fc_out.weight".
-        checkpoint: where the model was loaded from, see `checkpoint_of`. If ``parameter`` is not the tensor there, cast
-            to its own dtype, it is the tensor in memory that counts.
+        checkpoint: where the model was loaded from, see `checkpoint_of`. Its tensor is the one that is identified, if
+            ``parameter`` is that cast to another dtype or the same; otherwise ``parameter`` is.
+
+    Raises:
+        CheckpointError: the checkpoint's tensor was found but cannot be read.
     """
     stored = _stored(checkpoint, name)
-    if stored is not None and stored.dtype in BYTES and is_cast_of(parameter, stored):
+    if stored is not None and stored.is_weight and is_cast_of(parameter, stored):
         norm = stored.frobenius_norm()
         return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"))
     norm = float(torch.linalg.vector_norm(parameter.detach().double()))
@@ -72,11 +76,9 @@ def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | Non
 
 
 def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
-    """Where a transformers model was loaded from, as far as this machine has it; None if that is not known.
+    """The checkpoint that a model was loaded from, if it is known and on this machine; else None.
 
-    Args:
-        model: whose ``config`` knows the folder or the hub id; what wraps it does not matter.
-        where: see `source_checkpoint`.
+    Arguments are those of `source_checkpoint`.
     """
     try:
         return source_checkpoint(model, **where)
@@ -85,14 +87,16 @@ def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -
 
 
 def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
-    """As `checkpoint_of`; None where the model does not say what it was loaded from.
+    """The checkpoint that a model was loaded from; None if its config does not say.
 
     Args:
-        model: whose ``config`` knows the folder or the hub id.
-        where: the further arguments that it was loaded with. Older transformers note the commit themselves.
+        model: a transformers model, or a wrapper of one. Its ``config`` has the folder or hub id, and with older
+            transformers the commit.
+        where: the other arguments of ``from_pretrained`` that it was loaded with.
 
     Raises:
-        CheckpointError: that is not a checkpoint on this machine, or has no safetensors files that were loaded.
+        CheckpointError: there is no such checkpoint on this machine, or the model was not loaded from safetensors
+        files.
     """
     config = getattr(inner_model(model), "config", None)
     place = getattr(config, "_name_or_path", None)
@@ -122,7 +126,11 @@ def _stored(checkpoint: Checkpoint | None, name: str) -> StoredTensor | None:
 
 
 def is_cast_of(parameter: torch.Tensor, stored: StoredTensor) -> bool:
-    """Whether ``parameter`` has the very bits of the stored tensor in its own dtype."""
+    """Whether ``parameter`` has the bits of the stored tensor cast to its own dtype.
+
+    Raises:
+        CheckpointError: the stored tensor cannot be read.
+    """
     return stored.shape == tuple(parameter.shape) and tensor_sha256(stored.tensor(), parameter.dtype) == tensor_sha256(
         parameter
     )

@@ -1,4 +1,4 @@
-"""Whether a loaded model's weights are those that an edit was made for, by memory and by the checkpoint."""
+"""Whether the weights of a loaded model are those that an edit was made for: in memory, and in its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from cti_edits.models.identity import source_checkpoint
 
 
 class LoadedBase:
-    """A model that an edit is to be applied to. Its checkpoint is opened when it is first needed.
+    """A loaded model, as the base of an edit. Its checkpoint is opened when it is first needed.
 
     Args:
-        edit: whose revision and subfolder hold where none are given; the latter for its own base alone.
-        model: a transformers model.
-        where: see `identity.source_checkpoint`.
+        edit: the edit. Its revision is used if ``where`` has none, and so is its subfolder if the model is its own
+        base. model: a transformers model. where: see `identity.source_checkpoint`.
     """
 
     def __init__(self, edit: Edit, model: torch.nn.Module, where: CheckpointLocation) -> None:
@@ -35,7 +34,7 @@ class LoadedBase:
 
     @cached_property
     def _checkpoint(self) -> tuple[Checkpoint | None, str]:
-        """The checkpoint that the model was loaded from, or why it cannot be read."""
+        """The checkpoint that the model was loaded from, and why it cannot be read if it cannot."""
         try:
             return source_checkpoint(self._model, **self._where), ""
         except CheckpointError as error:
@@ -45,9 +44,9 @@ class LoadedBase:
         """Refuse a weight that is not the one that ``one`` was made for.
 
         Args:
-            one: of the edit.
+            one: a matrix edit of the edit.
             parameter: the weight in its stored orientation; its values are finite.
-            place: what messages begin with, "NAME: edits[0]".
+            place: the beginning of messages, "NAME: edits[0]".
 
         Raises:
             BaseMismatchError: a hash or norm differs, or cannot be compared.

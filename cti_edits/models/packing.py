@@ -1,4 +1,4 @@
-"""Writes the factors of an edit beside its manifest, and drops them again."""
+"""Writing the factors of an edit to a file beside its manifest, and dropping that file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_FILE_BYTES = 1_000_000_000
 
 
 def pack(file: Path, model: str | None = None, revision: str | None = None) -> Edit:
-    """Write the factors of the edit at ``file`` to ``NAME.safetensors`` beside it, and where they are into it.
+    """Write the factors of an edit to ``NAME.safetensors`` beside its manifest, and the file's name and hash into that.
 
     Args:
-        file: a manifest.
+        file: the manifest.
         model: folder or hub id of the base; the manifest's if None.
         revision: of ``model`` on the hub; the manifest's if neither is given.
 
@@ -40,7 +40,7 @@ def pack(file: Path, model: str | None = None, revision: str | None = None) -> E
     Raises:
         ManifestError: the manifest cannot be read or written.
         FitError: the checkpoint is not the edit's base.
-        FactorsError: another file is in the way, or the factors are too large.
+        FactorsError: the edit is empty, another file has the name, or the factors are too large.
         EditError: the checkpoint cannot be read.
     """
     edit = load(file)
@@ -57,16 +57,16 @@ def pack(file: Path, model: str | None = None, revision: str | None = None) -> E
     if (target.exists() or target.is_symlink()) and _sha256(target) not in {*former, factors.sha256}:
         raise FactorsError(f"{printable(target, 1000)}: is there already and is not of this edit; move it away")
     packed = replace(edit, edits=tuple(replace(one, factors=factors) for one in edit.edits))
-    # The file first: a manifest never names one that is not there.
+    # The factors first, so that the manifest never names a file that is not there.
     write_atomically(target, content)
     packed.write(file)
     return packed
 
 
 def unpack(file: Path) -> tuple[Path, ...]:
-    """Take the factors out of the manifest at ``file``, and delete their files; which leaves the recipe as it was.
+    """Remove the factors from the manifest at ``file``, which is otherwise unchanged, and delete their files.
 
-    A file that another manifest in the folder names stays, and so does one that is not what the manifest says.
+    A file stays if another manifest in the folder names it, or if its hash is not the one in the manifest.
 
     Returns:
         The files that were deleted.
@@ -90,10 +90,10 @@ def unpack(file: Path) -> tuple[Path, ...]:
 
 
 def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Block | None]:
-    """The blocks of a matrix edit as the file has them: of the base in the dtype that the edit was made in."""
+    """The blocks of a matrix edit, for the file: made of the base in the dtype that the edit was made in."""
     import torch
 
-    from cti_edits.methods import method_of
+    from cti_edits.methods.method import method_of
 
     finding = check_tensor(edit, one, checkpoint)
     if finding.verdict == "does not fit":
@@ -112,7 +112,7 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
 
 
 def _sha256(file: Path) -> str | None:
-    """Of a regular file that can be read; else None."""
+    """The hash of a file; None if it is not a regular file or cannot be read."""
     with contextlib.suppress(OSError):
         if file.is_file() and not file.is_symlink():
             with file.open("rb") as opened:

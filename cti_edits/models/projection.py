@@ -1,4 +1,4 @@
-"""Logits at the places that are asked for, and nowhere else."""
+"""Logits at chosen positions only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import torch
 
 @contextlib.contextmanager
 def projected_at(head: torch.nn.Module | None, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
-    """Inside, ``head`` projects the hidden states at these places onto the vocabulary, and no others.
+    """Inside, ``head`` projects only the hidden states at some positions onto the vocabulary.
 
-    The vocabulary is where a small masked model spends its memory and much of its time. A model without such a
-    layer, or whose layer is given something else than (batch, sequence, width), computes all logits.
+    A small masked model spends most of its memory and much of its time on that projection. All logits are computed
+    where ``head`` is None or its input is not (batch, sequence, width).
+
+    Args:
+        head: the layer that gives logits, or None.
+        rows: (p,) indices into the batch.
+        columns: (p,) positions in the sequence. The output of ``head`` is (p, vocabulary).
     """
     if head is None:
         yield

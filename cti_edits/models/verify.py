@@ -1,4 +1,4 @@
-"""Whether a checkpoint is the base that an edit was made for: reads the tensors concerned and loads no model."""
+"""Whether a checkpoint is the base that an edit was made for, by the edited tensors alone. No model is loaded."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit, MatrixEdit
 from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError, printable
-from cti_edits.models.architectures import architecture_fits, family_of
+from cti_edits.models.architectures import check_architecture, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
-from cti_edits.models.checkpoint import Checkpoint, StoredTensor, open_checkpoint
+from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import edit_subfolder
 from cti_edits.models.factor_file import read_factors
-
-EXIT_CODES: dict[Verdict, int] = {"ok": 0, "does not fit": 1, "cannot tell": 2}
+from cti_edits.models.stored_tensor import StoredTensor
 
 
 def base_checkpoint(
@@ -22,11 +21,11 @@ def base_checkpoint(
     """The checkpoint of ``model``, or of the edit's base if that is None.
 
     Args:
-        edit: the edit, whose revision and subfolder hold for its own base where none are given.
+        edit: the edit. Its revision and subfolder are the defaults if the checkpoint is that of its own base.
         model: folder or hub id.
-        revision: of it on the hub.
-        local: take what is in the hub's cache on this machine and ask no network.
-        subfolder: of it.
+        revision: of the model on the hub.
+        local: use the hub's cache on this machine and no network.
+        subfolder: of the model, where config and weights are.
 
     Raises:
         CheckpointError: see `checkpoint.open_checkpoint`.
@@ -41,7 +40,7 @@ def base_checkpoint(
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """About one matrix edit: a verdict, and what it rests on in words."""
+    """The verdict on one matrix edit, and the reason for it in words."""
 
     matrix_edit: MatrixEdit
     verdict: Verdict
@@ -49,7 +48,7 @@ class TensorCheck:
 
 
 def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[TensorCheck]:
-    """A finding for each matrix edit, in order. Tensor by tensor, so that one is in memory at a time."""
+    """A finding for each matrix edit, in order. One tensor is in memory at a time."""
     broken = None
     try:
         read_factors(edit)
@@ -63,7 +62,7 @@ def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[TensorCheck]:
 
 
 def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> TensorCheck:
-    """The finding for one matrix edit, by name, shape, dtype, norm and hash of the stored tensor."""
+    """The finding for one matrix edit, from name, shape, dtype, norm and hash of the stored tensor."""
     try:
         stored, _ = stored_matrix(edit, one, checkpoint)
         found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
@@ -78,31 +77,24 @@ def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> TensorC
 
 
 def exit_code(findings: list[TensorCheck]) -> int:
-    """1 if any does not fit, else 2 if any cannot be told, else 0."""
+    """That of ``cti-edits verify``: 1 if a verdict is "does not fit", else 2 if one is "cannot tell", else 0."""
     verdicts = {finding.verdict for finding in findings}
-    return 1 if "does not fit" in verdicts else max((EXIT_CODES[verdict] for verdict in verdicts), default=0)
+    return 1 if "does not fit" in verdicts else 2 if "cannot tell" in verdicts else 0
 
 
 def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[StoredTensor, bool]:
-    """The tensor in the checkpoint that ``one`` is of, and whether it is stored with rows = input features.
+    """The tensor in the checkpoint that ``one`` changes, and whether it is stored with rows = input features.
 
     Raises:
         FitError: architecture, module or shape differ, or there is no such tensor.
         CheckpointError: the checkpoint cannot be read, or does not say what model it is of.
     """
-    config = checkpoint.config
-    classes = config.get("architectures")
-    if isinstance(classes, list) and classes and isinstance(classes[0], str):
-        wanted = edit.base_model.architecture
-        if not any(architecture_fits(wanted, str(found)) for found in classes):
-            raise FitError(
-                f"base_model.architecture: the edit is for {wanted}, the checkpoint is of {printable(classes[0])}"
-            )
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str):
-        raise CheckpointError(f"{printable(checkpoint.place)}: has no config.json with a model_type")
+    place, config = printable(checkpoint.place), checkpoint.config
+    check_architecture(edit.base_model.architecture, config.architectures, place)
+    if config.model_type is None:
+        raise CheckpointError(f"{place}: has no config.json with a model_type")
     try:
-        family = family_of(model_type)
+        family = family_of(config.model_type)
     except FitError as error:
         raise CheckpointError(str(error)) from None
     expected = family.module_name(one.matrix, one.layer)
@@ -111,7 +103,7 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     name = f"{one.module}.weight"
     stored = checkpoint.find(name)
     if stored is None:
-        raise FitError(f"tensor: {printable(checkpoint.place)} has no {one.tensor or name}")
+        raise FitError(f"tensor: {place} has no {one.tensor or name}")
     check_tensor_name(one, name, stored.name)
     transposed = family.weight_rows == "inputs"
     shape = stored.shape[::-1] if transposed else stored.shape

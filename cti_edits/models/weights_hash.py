@@ -10,7 +10,7 @@ from cti_edits.models.identity import tensor_sha256
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """Hash over names, dtypes, shapes and bytes of a model's state dict, whatever the order and the device.
+    """Hash over names, dtypes, shapes and bytes of a model's state dict. It depends on neither order nor device.
 
     Raises:
         TypeError: an entry is no tensor, or one whose bytes are not in memory.

@@ -1,4 +1,4 @@
-"""The transformers model inside what wraps it, and the layer inside an adapter's."""
+"""The transformers model inside a wrapper, the layer inside an adapter, and weights that cannot be edited in place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cti_edits.errors import FitError
 
 
 def inner_model(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside PEFT's, torch.compile's and data-parallel wrappers, in whatever order they were put around it.
+    """The model inside PEFT's, torch.compile's and data-parallel wrappers, in any order and number.
 
-    A model without any is returned as it is. Weights are shared, so that an edit of the inner model is one of the
-    wrapper.
+    A model without a wrapper is returned itself. Wrapper and model share their weights, so that an edit of one is an
+    edit of the other.
     """
     while (inside := _inside(model)) is not None:
         model = inside
@@ -35,8 +35,8 @@ def _inside(model: torch.nn.Module) -> torch.nn.Module | None:
 
 
 def frozen(model: torch.nn.Module) -> str | None:
-    """Why a compiled model would not see an edit of its weights; None if it would, or is not compiled."""
-    # Only where somebody has set it: the module takes a second to import.
+    """Why a compiled model would not use edited weights; None if it would, or is not compiled."""
+    # The module takes a second to import. Unless it was imported, the setting is off.
     settings = sys.modules.get("torch._inductor.config")
     if not getattr(settings, "freezing", False):
         return None
@@ -52,12 +52,12 @@ def frozen(model: torch.nn.Module) -> str | None:
 
 
 def has_adapter(module: torch.nn.Module) -> bool:
-    """Whether ``module`` is a layer of PEFT around the model's own."""
+    """Whether ``module`` is a PEFT layer that wraps one of the model's own."""
     return callable(getattr(module, "get_base_layer", None))
 
 
 def inner_layer(module: torch.nn.Module, name: str) -> torch.nn.Module:
-    """The model's own layer inside an adapter's; ``module`` itself where there is no adapter.
+    """The model's own layer inside a PEFT layer; ``module`` itself if it is none.
 
     Args:
         module: a layer.
@@ -80,7 +80,7 @@ def inner_layer(module: torch.nn.Module, name: str) -> torch.nn.Module:
 
 
 def keep_hook(former: torch.nn.Module, layer: torch.nn.Module) -> None:
-    """Give ``layer`` the accelerate hook of the one whose place it takes, which brings inputs to its device."""
+    """Give ``layer`` a copy of the accelerate hook of ``former``, whose place it takes. It moves inputs to a device."""
     if (hook := getattr(former, "_hf_hook", None)) is not None:
         import copy
 

@@ -127,7 +127,7 @@ def test_another_architecture_or_an_unknown_one(edit: Path, tmp_path: Path) -> N
     save_checkpoint(tmp_path / "llama", "llama")
     code, lines = verified(edit, "--model", tmp_path / "llama")
     assert code == 1
-    assert all("the edit is for GPT2LMHeadModel, the checkpoint is of LlamaForCausalLM" in line for line in lines)
+    assert all(f"edit is for GPT2LMHeadModel, {tmp_path}/llama is a LlamaForCausalLM" in line for line in lines)
     (tmp_path / "llama" / "config.json").write_text('{"model_type": "\\u001b[31m"}')
     code, lines = verified(edit, "--model", tmp_path / "llama")
     assert code == 2

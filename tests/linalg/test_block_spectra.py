@@ -1,4 +1,4 @@
-"""One decomposition for every rank: truncation as `lowrank.truncate` has it, singular triplets, ties."""
+"""One decomposition for every rank: truncation as `lowrank.truncate` has it, ties."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from cti_edits.artifact.ranks import full_ranks
 from cti_edits.errors import EditError
 from cti_edits.linalg import block_spectra as module
 from cti_edits.linalg.block_spectra import (
-    BlockSpectrum,
     block_spectra,
-    sigma_triplets,
     tied,
     tied_blocks,
     truncate_with,
 )
 from cti_edits.linalg.lowrank import decompose, truncate
-from cti_edits.linalg.spectrum import sigma_gradients
 from tests.linalg.test_gram import NARROW, check_as_exact
 from tests.support.matrices import random_block, weights_and_ranks, with_spectrum
 
@@ -41,20 +38,6 @@ def check_truncation(weight: torch.Tensor, edited: torch.Tensor, ranks: Sequence
             assert torch.equal(after, before)
         else:
             check_as_exact(after, before, rank)
-
-
-def check_triplets(weight: torch.Tensor, spectra: tuple[BlockSpectrum, ...]) -> None:
-    for found, block in zip(
-        sigma_triplets(weight, spectra), torch.tensor_split(weight.double(), len(spectra)), strict=True
-    ):
-        r = min(block.shape)
-        assert (found.U.shape, found.S.shape, found.Vh.shape) == ((len(block), r), (r,), (r, block.shape[1]))
-        largest = float(found.S[0])
-        torch.testing.assert_close(found.S, torch.linalg.svdvals(block), rtol=1e-6, atol=1e-13 * largest)
-        assert bool((found.S.diff() <= 0).all())
-        for side in (found.U.mT @ found.U, found.Vh @ found.Vh.mT):
-            torch.testing.assert_close(side, torch.eye(r, dtype=torch.float64), rtol=0, atol=2 * module.SKEW)
-        torch.testing.assert_close((found.U * found.S) @ found.Vh, block, rtol=0, atol=1e-12 * largest)
 
 
 @pytest.fixture
@@ -81,7 +64,6 @@ def test_every_rank_from_one_decomposition(
         edited = truncate_with(weight, spectra, [rank] * clusters)
         assert edited.dtype == dtype
         check_truncation(weight, edited, [rank] * clusters)
-    check_triplets(weight, spectra)
     assert len(decomposed) == (clusters if dtype == torch.float64 else 0)
     assert [spectrum.shape for spectrum in spectra] == [tuple(b.shape) for b in torch.tensor_split(weight, clusters)]
 
@@ -92,7 +74,6 @@ def test_every_rank_from_one_decomposition(
 def test_conditioning(shape: tuple[int, int], dtype: torch.dtype, condition: float) -> None:
     weight = with_spectrum(*shape, torch.logspace(0, -math.log10(condition), 30, dtype=torch.float64)).to(dtype)
     spectra = block_spectra(weight, 1)
-    check_triplets(weight, spectra)
     if condition > 1.0:
         for rank in (1, 4, 11, 16, 25, 29):
             check_truncation(weight, truncate_with(weight, spectra, [rank]), [rank])
@@ -144,33 +125,6 @@ def test_deficient_blocks(shape: tuple[int, int], dtype: torch.dtype) -> None:
             check_truncation(weight, truncate_with(weight, spectra, [rank]), [rank])
             assert not tied(spectra[0], rank)
             assert tied_blocks(weight, [rank]) == ()
-        check_triplets(weight, spectra)
-
-
-def test_triplets_take_the_decomposition_where_division_by_small_values_would_skew_them(
-    decomposed: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weight = with_spectrum(50, 30, torch.logspace(0, -6.5, 30, dtype=torch.float64)).float()
-    check_triplets(weight, block_spectra(weight, 1))
-    assert decomposed == [(50, 30)]
-    monkeypatch.setattr(module, "SKEW", math.inf)
-    (unnoticed,) = sigma_triplets(weight, block_spectra(weight, 1))
-    skew = unnoticed.U.mT @ unnoticed.U - torch.eye(30, dtype=torch.float64)
-    assert float(skew.abs().max()) > 2e-6
-
-
-@pytest.mark.parametrize("shape", [(60, 40), (40, 60)])
-def test_the_predicted_change_of_every_cut(shape: tuple[int, int]) -> None:
-    """-Σ_{i>j} σ_i g_i is ⟨Ŵ - W, G⟩, for each j, to the rounding of float64."""
-    weight, gradient = random_block(*shape, torch.float16), random_block(*shape, torch.float64, 5)
-    spectra = block_spectra(weight, 2)
-    slopes = sigma_gradients(sigma_triplets(weight, spectra), gradient)
-    for index, (spectrum, g) in enumerate(zip(spectra, slopes, strict=True)):
-        block, part = (torch.tensor_split(one.double(), 2)[index] for one in (weight, gradient))
-        (whole,) = decompose(block, 1)
-        for rank in (1, 7, len(g) - 1):
-            expected = float(((whole.truncated(rank) - block) * part).sum())
-            assert -float((spectrum.S * g)[rank:].sum()) == pytest.approx(expected, rel=1e-9, abs=1e-13)
 
 
 def test_tied_blocks_are_those_of_the_partition() -> None:
@@ -218,7 +172,6 @@ def test_any_weight(case: tuple[torch.Tensor, tuple[int, ...]]) -> None:
     weight, ranks = case
     spectra = block_spectra(weight, len(ranks))
     check_truncation(weight, truncate_with(weight, spectra, ranks), ranks)
-    check_triplets(weight, spectra)
     # After a truncation the spectra know ties as well as the singular values do.
     assert tied_blocks(weight, ranks) == tuple(k for k, rank in enumerate(ranks) if tied(spectra[k], rank))
 

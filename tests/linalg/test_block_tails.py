@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cti_edits.errors import EditError
 from cti_edits.linalg import block_tails as module
-from cti_edits.linalg.block_tails import ALLOWED, TAIL, BlockTail, block_tails
+from cti_edits.linalg.block_tails import TAIL, TOLERANCE, BlockTail, block_tails
 from cti_edits.linalg.gram import ROWS
 from cti_edits.linalg.lowrank import decompose
 from cti_edits.linalg.spectrum import matrix_score, sigma_gradients
@@ -39,10 +39,12 @@ def check_triplets(weight: torch.Tensor, tails: dict[int, tuple[BlockTail, ...]]
             assert bool((tail.S.diff() <= 0).all())
             for side in (tail.U, tail.V):
                 # The bound lets a singular vector be off by up to a millionth.
-                torch.testing.assert_close(side.mT @ side, torch.eye(t, dtype=torch.float64), rtol=0, atol=2 * ALLOWED)
+                torch.testing.assert_close(
+                    side.mT @ side, torch.eye(t, dtype=torch.float64), rtol=0, atol=2 * TOLERANCE
+                )
             # Of a wide block this is r_i, which may be a millionth of a gap, and no gap is wider than σ_i.
             off = torch.linalg.vector_norm(block @ tail.V - tail.U * tail.S, dim=0)
-            assert bool((off <= ALLOWED * tail.S + 1e-13 * largest).all())
+            assert bool((off <= TOLERANCE * tail.S + 1e-13 * largest).all())
 
 
 def check_slopes(weight: torch.Tensor, tails: dict[int, tuple[BlockTail, ...]], seed: int = 0) -> None:
@@ -54,8 +56,8 @@ def check_slopes(weight: torch.Tensor, tails: dict[int, tuple[BlockTail, ...]], 
         ours = [slopes(tail, part) for tail, part in zip(found, parts, strict=True)]
         norms = [float(torch.linalg.matrix_norm(part, 2)) for part in parts]
         for a, b, norm in zip(ours, exact, norms, strict=True):
-            assert float((a - b).abs().max()) <= ALLOWED * norm
-        assert abs(matrix_score(ours) - matrix_score(exact)) <= TAIL * ALLOWED * max(norms)
+            assert float((a - b).abs().max()) <= TOLERANCE * norm
+        assert abs(matrix_score(ours) - matrix_score(exact)) <= TAIL * TOLERANCE * max(norms)
 
 
 @pytest.fixture
@@ -89,11 +91,11 @@ def test_random_weights_take_the_fast_way(shape: tuple[int, int], dtype: torch.d
     assert ways == ["gram"] * 10
 
 
-@pytest.mark.parametrize("limit", [module.WHOLE, module.ALONE])
+@pytest.mark.parametrize("limit", [module.ALL_PAIRS, module.ONE_THREAD])
 def test_every_solver(monkeypatch: pytest.MonkeyPatch, limit: int, ways: list[str]) -> None:
     """Sizes above the limits, and a weight that is not held in float64 as a whole."""
     monkeypatch.setattr(module, "HELD", 1000)
-    monkeypatch.setattr(module, "ALONE", limit)
+    monkeypatch.setattr(module, "ONE_THREAD", limit)
     for shape in ((400, 150), (150, 400), (ROWS + 9, 140)):
         weight = random_block(*shape, torch.float16)
         tails = block_tails(weight, (1, 2))
@@ -128,7 +130,7 @@ def test_squares_that_are_too_small_are_noticed(
     assert ways == ["exact"]
     check_triplets(weight, tails)
     check_slopes(weight, tails)
-    monkeypatch.setattr(module, "ALLOWED", math.inf)
+    monkeypatch.setattr(module, "TOLERANCE", math.inf)
     unnoticed = block_tails(weight, (1,))
     assert ways == ["exact", "gram"]
     with pytest.raises(AssertionError):

@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import block_ranks
-from cti_edits.linalg.factors import LowRank, assembled, factored, is_smaller, low_rank, product
+from cti_edits.linalg.factors import (
+    LowRank,
+    factored_blocks,
+    is_smaller,
+    low_rank,
+    reproducible_product,
+    weight_of_blocks,
+)
 from cti_edits.linalg.lowrank import truncate
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -55,7 +62,7 @@ def test_the_product_is_near_the_exact_one_and_the_same_in_any_order(
     pair: tuple[torch.Tensor, torch.Tensor], order: Any
 ) -> None:
     left, right = pair
-    found = product(left, right)
+    found = reproducible_product(left, right)
     assert found.dtype == torch.float64
     rank = left.shape[1]
     bits = (53 - (rank - 1).bit_length()) // 2
@@ -67,16 +74,16 @@ def test_the_product_is_near_the_exact_one_and_the_same_in_any_order(
             assert abs(Fraction(float(found[row, column])) - value) <= Fraction(bound)
     shuffled = list(range(rank))
     order.shuffle(shuffled)
-    assert torch.equal(product(left[:, shuffled], right[shuffled]), found)
+    assert torch.equal(reproducible_product(left[:, shuffled], right[shuffled]), found)
     # Rows alone, as another machine may cut the matrix for its threads.
-    assert torch.equal(torch.cat([product(row[None], right) for row in left]), found)
+    assert torch.equal(torch.cat([reproducible_product(row[None], right) for row in left]), found)
 
 
 def test_an_ordinary_product_depends_on_the_order() -> None:
     """Else the test above would show nothing."""
     left, right = torch.randn(50, 300, dtype=torch.float64), torch.randn(300, 50, dtype=torch.float64)
     assert not torch.equal(left.flip(1) @ right.flip(0), left @ right)
-    assert torch.equal(product(left.flip(1), right.flip(0)), product(left, right))
+    assert torch.equal(reproducible_product(left.flip(1), right.flip(0)), reproducible_product(left, right))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 511, 512, 513, 4096])
@@ -85,7 +92,7 @@ def test_no_partial_sum_of_slices_rounds(rank: int) -> None:
     bits = (53 - (rank - 1).bit_length()) // 2
     largest = 1.0 - 2.0**-bits
     left, right = (torch.full(shape, largest, dtype=torch.float64) for shape in ((3, rank), (rank, 2)))
-    assert Fraction(float(product(left, right)[0, 0])) == rank * Fraction(largest) ** 2
+    assert Fraction(float(reproducible_product(left, right)[0, 0])) == rank * Fraction(largest) ** 2
 
 
 @pytest.mark.parametrize("rank", [2, 64, 512])
@@ -94,11 +101,11 @@ def test_sums_near_the_largest_are_the_same_in_any_order(rank: int) -> None:
     generator = torch.Generator().manual_seed(0)
     left = torch.rand(40, rank, generator=generator, dtype=torch.float64) / 8 + 0.875
     right = torch.rand(rank, 40, generator=generator, dtype=torch.float64) / 8 + 0.875
-    found = product(left, right)
+    found = reproducible_product(left, right)
     one_by_one = torch.zeros_like(found)
     for _ in range(5):
         order = torch.randperm(rank, generator=generator)
-        assert torch.equal(product(left[:, order], right[order]), found)
+        assert torch.equal(reproducible_product(left[:, order], right[order]), found)
     for number in range(rank):
         one_by_one += left[:, number, None] * right[None, number]
     torch.testing.assert_close(found, one_by_one, rtol=1e-13, atol=0)
@@ -107,7 +114,7 @@ def test_sums_near_the_largest_are_the_same_in_any_order(rank: int) -> None:
 def test_a_row_of_zeros_and_the_smallest_numbers() -> None:
     left = torch.tensor([[0.0, 0.0], [1e-45, 1e-45], [-0.0, 3e38]])
     right = torch.tensor([[1e-45, 0.0], [1e-45, 3e38]])
-    found = product(left, right)
+    found = reproducible_product(left, right)
     expected = left.double() @ right.double()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
@@ -115,17 +122,17 @@ def test_a_row_of_zeros_and_the_smallest_numbers() -> None:
 THREADS = """
 import sys, torch
 torch.set_num_threads(int(sys.argv[1]))
-from cti_edits.linalg.factors import assembled
+from cti_edits.linalg.factors import weight_of_blocks
 blocks = torch.load(sys.argv[2], weights_only=False)
-sys.stdout.buffer.write(assembled(blocks, 300, torch.float32).numpy().tobytes())
+sys.stdout.buffer.write(weight_of_blocks(blocks, 300, torch.float32).numpy().tobytes())
 """
 
 
 def test_the_bits_do_not_depend_on_the_number_of_threads_or_the_processor_s_instructions(tmp_path: Path) -> None:
     weight = weight_of((300, 200), torch.float32)
-    blocks = factored(weight, block_ranks((300, 200), 2, 0.2))
+    blocks = factored_blocks(weight, block_ranks((300, 200), 2, 0.2))
     torch.save(blocks, tmp_path / "blocks.pt")
-    expected = assembled(blocks, 300, torch.float32).numpy().tobytes()
+    expected = weight_of_blocks(blocks, 300, torch.float32).numpy().tobytes()
     for threads, instructions in (("1", "default"), ("2", "avx2"), ("2", "default")):
         environment = {**os.environ, "ATEN_CPU_CAPABILITY": instructions, "MKL_CBWR": "COMPATIBLE"}
         words = [sys.executable, "-c", THREADS, threads, str(tmp_path / "blocks.pt")]
@@ -145,8 +152,8 @@ def test_factors_make_the_edited_matrix_within_the_rounding_of_its_dtype(
 ) -> None:
     weight = weight_of(shape, dtype)
     ranks = block_ranks(shape, 3, rho, partition)
-    blocks = factored(weight, ranks, partition)
-    found = assembled(blocks, shape[0], dtype, partition)
+    blocks = factored_blocks(weight, ranks, partition)
+    found = weight_of_blocks(blocks, shape[0], dtype, partition)
     expected = truncate(weight, ranks, partition=partition)
     assert found.dtype == dtype
     if rho == 1.0:
@@ -163,7 +170,7 @@ def test_factors_make_the_edited_matrix_within_the_rounding_of_its_dtype(
 def test_a_block_has_factors_only_where_they_have_fewer_numbers(dtype: torch.dtype) -> None:
     weight = weight_of((20, 10), dtype)
     for rank in range(1, 11):
-        (block,) = factored(weight, [rank])
+        (block,) = factored_blocks(weight, [rank])
         if isinstance(block, LowRank):
             assert block.left.numel() + block.right.numel() < 200
             assert block.left.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

@@ -12,7 +12,7 @@ import torch
 from cti_edits.artifact.manifest import load
 from cti_edits.errors import EditError, FitError
 from cti_edits.harness.lm import EditedLM
-from cti_edits.linalg.factors import LowRank, factored
+from cti_edits.linalg.factors import LowRank, factored_blocks
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.methods.factored_linear import FactoredLinear
 from cti_edits.models.apply import applied, apply
@@ -43,7 +43,7 @@ def test_the_layer_gives_what_the_dense_edited_layer_gives(
 ) -> None:
     torch.manual_seed(0)
     linear = torch.nn.Linear(20, 48, bias=kind != "no bias", dtype=dtype)
-    blocks = factored(linear.weight, (2, 3, 10), partition)
+    blocks = factored_blocks(linear.weight, (2, 3, 10), partition)
     assert [isinstance(block, LowRank) for block in blocks].count(True) >= 2
     layer = FactoredLinear(blocks, partition, conv1d(linear) if kind == "conv1d" else linear)
     assert (layer.in_features, layer.out_features) == (20, 48)
@@ -62,19 +62,19 @@ def test_the_layer_gives_what_the_dense_edited_layer_gives(
 
 def test_the_layer_is_as_trainable_as_the_one_whose_place_it_takes() -> None:
     linear = torch.nn.Linear(20, 48)
-    layer = FactoredLinear(factored(linear.weight, (2, 3)), "row-blocks", linear.eval())
+    layer = FactoredLinear(factored_blocks(linear.weight, (2, 3)), "row-blocks", linear.eval())
     assert not layer.training
     layer(torch.randn(3, 20)).sum().backward()
     assert all(parameter.grad is not None for parameter in layer.parameters())
     assert layer.bias is linear.bias
     linear.requires_grad_(False)
-    layer = FactoredLinear(factored(linear.weight, (2, 3)), "row-blocks", linear)
+    layer = FactoredLinear(factored_blocks(linear.weight, (2, 3)), "row-blocks", linear)
     assert not any(parameter.requires_grad for parameter in layer.parameters())
 
 
 def test_what_the_layer_says_of_itself() -> None:
     linear = torch.nn.Linear(20, 48)
-    layer = FactoredLinear(factored(linear.weight, (2, 17)), "row-blocks", linear)
+    layer = FactoredLinear(factored_blocks(linear.weight, (2, 17)), "row-blocks", linear)
     assert "FactoredLinear(\n  in_features=20, out_features=48, ranks=(2, dense)" in str(layer)
 
 
@@ -133,10 +133,10 @@ def test_a_second_edit_on_a_factorized_layer_is_refused_by_what_is_there() -> No
         apply(edit, model)
 
 
-def test_a_model_whose_former_weights_are_dropped_cannot_be_reverted() -> None:
+def test_a_model_whose_former_weights_were_not_kept_cannot_be_reverted() -> None:
     model = tiny_model("llama")
-    in_force = apply(edit_of(model, ("U_in", 1, 2, 0.2), ("W_o", 1, 1, 0.9)), model, factorize=True)
-    in_force.forget()
+    edit = edit_of(model, ("U_in", 1, 2, 0.2), ("W_o", 1, 1, 0.9))
+    in_force = apply(edit, model, factorize=True, revertible=False)
     with pytest.raises(EditError, match="test: cannot be reverted, the former weights were dropped"):
         in_force.revert()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -17,9 +16,8 @@ import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
 from cti_edits.errors import CheckpointError
-from cti_edits.models import checkpoint as checkpoint_module
 from cti_edits.models.apply import apply, target_matrix
-from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
+from cti_edits.models.checkpoint import Checkpoint, Config, open_checkpoint
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 from tests.support.edits import matrix_edit
 from tests.support.tiny_models import save_checkpoint, tiny_model
@@ -53,38 +51,6 @@ def loaded(folder: Path, dtype: torch.dtype) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_hash_is_of_the_very_bytes_in_the_file(dtype: torch.dtype, tmp_path: Path) -> None:
-    """Cut out of the file by hand, by the offsets in its header."""
-    file = saved(tmp_path, dtype=dtype) / "model.safetensors"
-    content = file.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    entry = json.loads(content[8 : 8 + length])[NAME]
-    start, end = (8 + length + offset for offset in entry["data_offsets"])
-    expected = hashlib.sha256(f"{entry['dtype']} {entry['shape']}\n".encode() + content[start:end]).hexdigest()
-    stored = open_checkpoint(str(tmp_path)).find(NAME)
-    assert stored is not None
-    assert (stored.dtype, list(stored.shape)) == (entry["dtype"], entry["shape"])
-    assert stored.sha256() == expected == tensor_sha256(stored.tensor())
-    assert stored.frobenius_norm() == pytest.approx(float(torch.linalg.vector_norm(stored.tensor().double())), 1e-12)
-
-
-@pytest.mark.parametrize("chunk", [1, 100, 128, 1000])
-@pytest.mark.parametrize("shape", [(7, 5), (5,), (1, 9), (0, 3), (3, 0), (), (2, 3, 4)])
-def test_a_tensor_hashed_in_parts_has_the_hash_of_the_whole(
-    chunk: int, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint_module, "CHUNK_BYTES", chunk)
-    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    safetensors.torch.save_file({"w": values}, tmp_path / "model.safetensors")
-    stored = open_checkpoint(str(tmp_path)).find("w")
-    assert stored is not None
-    assert stored.sha256() == tensor_sha256(values)
-    assert stored.frobenius_norm() == pytest.approx(float(values.double().square().sum().sqrt()))
-    if len(shape) > 1 and 0 not in shape:
-        assert len(list(stored.chunks())) == -(-shape[0] // max(1, chunk // (values[0].numel() * 4)))
-
-
 def test_a_sharded_checkpoint_stores_the_same(tmp_path: Path) -> None:
     single = open_checkpoint(str(saved(tmp_path / "single")))
     folder = saved(tmp_path / "sharded", max_shard_size="20KB")
@@ -96,10 +62,11 @@ def test_a_sharded_checkpoint_stores_the_same(tmp_path: Path) -> None:
         assert one is not None
         assert other is not None
         assert one.sha256() == other.sha256()
-    assert sharded.sizes() == single.sizes()
-    model = tiny_model("llama")
-    numbers = sum(parameter.numel() for parameter in model.parameters())
-    assert single.sizes() == (numbers, 4 * numbers)
+    named = dict(tiny_model("llama").named_parameters())
+    for checkpoint in (single, sharded):
+        found = checkpoint.tensors()
+        assert {one.name: one.shape for one in found} == {name: tuple(one.shape) for name, one in named.items()}
+        assert {one.name: one.size for one in found} == {name: 4 * one.numel() for name, one in named.items()}
 
 
 def test_one_shard_alone_is_read_for_a_tensor(tmp_path: Path) -> None:
@@ -181,6 +148,10 @@ def test_an_edit_of_one_commit_is_compared_with_that_commit(cached: Callable[...
 # Wrong files
 
 
+def index_of(weight_map: object) -> dict[str, str]:
+    return {"model.safetensors.index.json": json.dumps({"weight_map": weight_map})}
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -190,11 +161,24 @@ def test_an_edit_of_one_commit_is_compared_with_that_commit(cached: Callable[...
         ({"model.safetensors.index.json": "{"}, "index.json: cannot be read: "),
         ({"model.safetensors.index.json": "[" * 100_000}, "index.json: cannot be read: "),
         ({"model.safetensors.index.json": "[]"}, "index.json: expected a JSON object"),
-        ({"model.safetensors.index.json": "{}"}, "weight_map: expected an object of file names"),
-        ({"model.safetensors.index.json": '{"weight_map": {"w": 1}}'}, "weight_map: expected an object of file names"),
-        ({"model.safetensors.index.json": '{"weight_map": {"w": "../x"}}'}, "weight_map: expected names beside it"),
-        ({"model.safetensors.index.json": '{"weight_map": {"w": "/etc/x"}}'}, "weight_map: expected names beside it"),
-        ({"model.safetensors.index.json": '{"weight_map": {"w": "gone"}}'}, "gone is missing"),
+        (index_of({}), "index.json: weight_map: expected an object from tensors to files"),
+        (index_of([]), "index.json: weight_map: expected an object from tensors to files"),
+        (index_of({"w": 1}), "index.json: weight_map: expected an object from tensors to files"),
+        *[
+            (index_of({"w": file}), f"weight_map: expected the name of a safetensors file, got {file!r}")
+            for file in (
+                "../x.safetensors",
+                "/etc/x.safetensors",
+                "./x.safetensors",
+                "a\\x.safetensors",
+                "x.bin",
+                "..",
+                "",
+            )
+        ],
+        (index_of({"w": "gone.safetensors"}), "gone.safetensors is missing"),
+        (index_of({"w": "a\0.safetensors"}), r"a\x00.safetensors is missing"),
+        (index_of({"w": "x" * 300 + ".safetensors"}), "… is missing"),
     ],
 )
 def test_a_wrong_checkpoint_is_an_error_in_one_line(files: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -214,7 +198,36 @@ def test_a_place_that_is_none_is_an_error_in_one_line(place: str) -> None:
 
 
 def test_a_checkpoint_without_config_has_an_empty_one(tmp_path: Path) -> None:
-    assert open_checkpoint(str(tmp_path)).config == {}
+    assert open_checkpoint(str(tmp_path)).config == Config()
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(CheckpointError, match="expected a JSON object"):
+        _ = open_checkpoint(str(tmp_path)).config
+
+
+def sharded_files(folder: Path, shards: dict[str, dict[str, torch.Tensor]], weight_map: dict[str, str]) -> Checkpoint:
+    for file, tensors in shards.items():
+        safetensors.torch.save_file(tensors, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return open_checkpoint(str(folder))
+
+
+def test_an_index_that_says_other_than_its_files_is_refused(tmp_path: Path) -> None:
+    one, other = {"a": torch.zeros(2)}, {"b": torch.ones(3)}
+    swapped = {"a": "2.safetensors", "b": "1.safetensors"}
+    checkpoint = sharded_files(tmp_path, {"1.safetensors": one, "2.safetensors": other}, swapped)
+    for call in (lambda: checkpoint.find("a"), checkpoint.tensors):
+        with pytest.raises(CheckpointError, match=r"index\.json: a is not in 2\.safetensors"):
+            call()
+    both = {"1.safetensors": one, "2.safetensors": {**one, **other}}
+    checkpoint = sharded_files(tmp_path, both, {"a": "1.safetensors", "b": "2.safetensors"})
+    with pytest.raises(CheckpointError, match=r"the tensor a is in both 1\.safetensors and 2\.safetensors"):
+        checkpoint.tensors()
+
+
+def test_the_size_of_a_json_file_is_bounded_before_it_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module, "MAX_JSON_BYTES", 10)
+    (tmp_path / "config.json").write_text("x" * 11)
+    with pytest.raises(CheckpointError, match=r"config\.json: expected at most 10 bytes"):
         _ = open_checkpoint(str(tmp_path)).config

@@ -26,8 +26,8 @@ from cti_edits.harness.lm import EditedLM
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import applied, apply, target_matrix
 from cti_edits.models.checkpoint import open_checkpoint
-from cti_edits.models.checkpoint_files import HUB_FILES
 from cti_edits.models.checkpoint_location import CheckpointLocation, checkpoint_location
+from cti_edits.models.export import HUB_FILES
 from cti_edits.models.identity import checkpoint_of, identity_of
 from tests.support.edits import SEARCH, matrix_edit
 from tests.support.tiny_models import INNER, LAYERS, VOCABULARY, WIDTH, save_checkpoint, tiny_model

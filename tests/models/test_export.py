@@ -18,8 +18,7 @@ from cti_edits.artifact.manifest import Edit, load
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.apply import apply, target_matrix
-from cti_edits.models.checkpoint_files import HUB_FILES
-from cti_edits.models.export import export
+from cti_edits.models.export import HUB_FILES, export
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.models.packing import pack
 from tests.support.edits import edit_of
@@ -291,10 +290,8 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, sharded: Path) -> None:
         return refused(edit, source, target, kind).replace(str(source), "SOURCE")
 
     (tmp_path / "empty").mkdir()
-    assert message(tmp_path / "empty").startswith(
-        "SOURCE: expected model.safetensors or model.safetensors.index.json, found neither"
-    )
-    assert "found neither" in message(tmp_path / "gone")
+    assert message(tmp_path / "empty").startswith("SOURCE: has neither model.safetensors nor model.safetensors.index")
+    assert message(tmp_path / "gone") == "SOURCE: no such folder"
     index = json.loads((sharded / "model.safetensors.index.json").read_text())
     name, file = "transformer.h.1.mlp.c_fc.weight", index["weight_map"]["transformer.h.1.mlp.c_fc.weight"]
     for number, (weight_map, expected) in enumerate(
@@ -312,9 +309,9 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, sharded: Path) -> None:
         assert message(source) == f"SOURCE/model.safetensors.index.json: {expected}"
     source = broken(tmp_path / "cut", sharded)
     (source / file).write_bytes((source / file).read_bytes()[:-1])
-    assert message(source).startswith(f"SOURCE/{file}: not a safetensors file that can be read: ")
+    assert message(source).startswith(f"SOURCE/{file}: cannot be read: ")
     (source / file).unlink()
-    assert message(source) == f"SOURCE/{file}: expected a safetensors file, but there is no such file"
+    assert message(source) == f"SOURCE: {file} is missing"
     source = broken(tmp_path / "config", sharded)
     (source / "config.json").write_text("[1]")
     assert message(source) == "SOURCE/config.json: expected a JSON object, got list"
@@ -326,7 +323,7 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, sharded: Path) -> None:
     tiny_model("gpt2").save_pretrained(source)
     weights = load_file(source / "model.safetensors")
     save_file({**weights, name: weights[name].to(torch.int8)}, source / "model.safetensors")
-    assert message(source, FitError).endswith("SOURCE stores [32, 48] of int8")
+    assert message(source, FitError).endswith("SOURCE stores [32, 48] of I8")
     del weights[name]
     save_file(weights, source / "model.safetensors")
     assert message(source, FitError).endswith(f"SOURCE stores neither {name} nor h.1.mlp.c_fc.weight; is it quantized?")
@@ -375,17 +372,18 @@ def test_a_base_model_that_is_not_there(model: str, expected: str) -> None:
 MEMORY = """
 import sys
 from pathlib import Path
-from cti_edits.models.export import export
+from cti_edits.models.export import HUB_FILES, export
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.artifact.manifest import load
 import cti_edits.models.export, torch, transformers
+from cti_edits.models.checkpoint import folder_checkpoint
 def peak():
     # Only Linux tells the peak of one process alone.
     lines = open("/proc/self/status") if sys.platform == "linux" else []
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 edit = load(sys.argv[1])
-cti_edits.models.export._places(edit, cti_edits.models.export.checkpoint_files(Path(sys.argv[2])))
+cti_edits.models.export._targets(edit, folder_checkpoint(Path(sys.argv[2])), Path(sys.argv[2]))
 before = peak()
 export(edit, Path(sys.argv[2]), Path(sys.argv[3]))
 print(peak() - before)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import Edit, Factors, load, parse
 from cti_edits.errors import FactorsError
-from cti_edits.linalg.factors import LowRank, factored
+from cti_edits.linalg.factors import LowRank, factored_blocks
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.packing import pack
@@ -167,7 +167,7 @@ def test_any_damage_to_the_file_is_an_error_or_gives_the_blocks(data: st.DataObj
     folder = tmp_path_factory.mktemp("damaged")
     model = tiny_model("gpt2")
     edit = edit_of(model, ("U_in", 1, 2, 0.1), name="tiny")
-    (block, other) = factored(target_matrix(model, "U_in", 1).weight, edit.edits[0].block_ranks)
+    (block, other) = factored_blocks(target_matrix(model, "U_in", 1).weight, edit.edits[0].block_ranks)
     assert isinstance(block, LowRank)
     assert isinstance(other, LowRank)
     names = {"0.left": block.left, "0.right": block.right, "1.left": other.left, "1.right": other.right}

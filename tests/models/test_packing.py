@@ -13,7 +13,7 @@ import transformers
 
 from cti_edits.artifact.manifest import Edit, Factors, load
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
-from cti_edits.linalg.factors import Block, assembled
+from cti_edits.linalg.factors import Block, weight_of_blocks
 from cti_edits.models.apply import applied, apply, bind, target_matrix
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.packing import pack, unpack
@@ -60,7 +60,7 @@ def test_a_packed_edit_applies_its_factors_without_a_decomposition(
     assert not torch.equal(found[0], former[0])
     # The very product, in the place of the stored transpose.
     kept: list[Block] = [block for block in read_factors(edit)[edit.edits[0].module] if block is not None]
-    assert torch.equal(found[0], assembled(kept, 48, torch.float32))
+    assert torch.equal(found[0], weight_of_blocks(kept, 48, torch.float32))
     in_force.revert()
     assert all(torch.equal(one, other) for one, other in zip(weights(model, edit), former, strict=True))
 

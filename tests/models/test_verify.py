@@ -11,7 +11,7 @@ from cti_edits.artifact.asked import Asked, AskedModel
 from cti_edits.artifact.manifest import Edit, Factors
 from cti_edits.errors import CheckpointError, FitError
 from cti_edits.models.base_match import Verdict
-from cti_edits.models.checkpoint import open_checkpoint
+from cti_edits.models.checkpoint import Config, open_checkpoint
 from cti_edits.models.verify import TensorCheck, base_checkpoint, exit_code, stored_matrix, verify
 from tests.support.edits import SEARCH, edit_of, entry, recorded
 from tests.support.tiny_models import save_checkpoint, tiny_model
@@ -79,8 +79,8 @@ def test_the_edit_s_own_subfolder_holds_for_its_own_base_alone(base: Path, tmp_p
     place = str(base.parent)
     search = dataclasses.replace(SEARCH, asked=Asked(model=AskedModel(pretrained=place, subfolder="inner")))
     edit = dataclasses.replace(edit_of(tiny_model("gpt2"), base_id=place), search=search)
-    assert base_checkpoint(edit, None, None).config["model_type"] == "gpt2"
-    assert base_checkpoint(edit, place, None).config["model_type"] == "gpt2"
-    assert base_checkpoint(edit, place, None, subfolder="").config == {}
+    assert base_checkpoint(edit, None, None).config.model_type == "gpt2"
+    assert base_checkpoint(edit, place, None).config.model_type == "gpt2"
+    assert base_checkpoint(edit, place, None, subfolder="").config == Config()
     save_checkpoint(tmp_path / "flat", "llama")
-    assert base_checkpoint(edit, str(tmp_path / "flat"), None).config["model_type"] == "llama"
+    assert base_checkpoint(edit, str(tmp_path / "flat"), None).config.model_type == "llama"

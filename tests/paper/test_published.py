@@ -337,7 +337,7 @@ def test_modules_are_those_of_the_architecture_files() -> None:
     for edit in edits():
         family = family_of("gptj" if edit.name.startswith("gptj_") else "roberta")
         for one in edit.edits:
-            assert family.locate(one.module) == (one.matrix, one.layer)
+            assert family.module_name(one.matrix, one.layer) == one.module
 
 
 def test_the_data_sets_are_those_that_the_tasks_load() -> None:

@@ -1,11 +1,11 @@
-"""Where U_in of layer 7 lives: one data file per model family, and the look-up in both directions. No torch here."""
+"""Where U_in of layer 7 lives in a model: one data file for each family of models, and looking it up. No torch here."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,16 +54,6 @@ class Family:
         if layer < 0:
             raise FitError(f"layer: expected 0 or more, got {layer}")
         return f"{self.layers}.{layer}.{self.matrices[matrix]}"
-
-    def locate(self, module_name: str) -> tuple[str, int] | None:
-        """The (matrix, layer) that ``module_name`` is, or None if it is none of the family's matrices."""
-        match = re.fullmatch(re.escape(self.layers) + r"\.(0|[1-9][0-9]*)\.(.+)", module_name)
-        if match is None:
-            return None
-        for matrix, inside in self.matrices.items():
-            if inside == match[2]:
-                return matrix, int(match[1])
-        return None
 
     def layer_count(self, module_names: Iterable[str]) -> int:
         """How many blocks a model has whose modules are named so (``dict(model.named_modules())``)."""
@@ -157,10 +147,19 @@ HEADS = (("ForPreTraining", "ForMaskedLM"), ("DoubleHeadsModel", "LMHeadModel"))
 """Endings of classes whose checkpoints have all that a class of the second ending needs."""
 
 
-def architecture_fits(wanted: str, found: str) -> bool:
-    """Whether a model or checkpoint of the class ``found`` has what an edit of the class ``wanted`` changes.
+def check_architecture(wanted: str, found: Sequence[str], what: str) -> None:
+    """Refuse a model or checkpoint of another class than an edit is for.
 
-    So does the class itself, one that was pretrained with a further head, and the bare model without a head.
+    The class itself has the matrices that the edit changes, and so have the one that was pretrained with a further head
+    and the bare model without a head.
+
+    Args:
+        wanted: name of the transformers class that the edit is for.
+        found: names of the classes that the model or checkpoint is of; where there are none, nothing is refused.
+        what: the model or checkpoint, for the message.
+
+    Raises:
+        FitError: no class of ``found`` is one of these.
     """
     names = {wanted}
     for more, less in HEADS:
@@ -169,4 +168,5 @@ def architecture_fits(wanted: str, found: str) -> bool:
     for ending in ("ForCausalLM", "ForMaskedLM", "LMHeadModel"):
         if wanted.endswith(ending):
             names.add(f"{wanted.removesuffix(ending)}Model")
-    return found in names
+    if found and names.isdisjoint(found):
+        raise FitError(f"base_model.architecture: the edit is for {wanted}, {what} is a {printable(', '.join(found))}")
