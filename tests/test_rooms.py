@@ -12,7 +12,7 @@ OF_SEVERAL_MODULES = {
     "cli/broken_output": "every command where the output is full or closed",
     "cli/encodings": "every command where the output's encoding has few characters",
     "harness/remote_code": "code of a checkpoint or task, which nothing here runs unasked",
-    "harness/tasks": "the task files in tasks/",
+    "harness/task_files": "the task files in tasks/",
     "hub/signing": "what the documentation says of signatures, which are another program's",
     "models/copies": "the memory that former weights take, in apply and the lm-eval model",
     "search/exact_stop": "candidates that are stopped, from the rule in space to the whole search",

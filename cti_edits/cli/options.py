@@ -70,9 +70,9 @@ def arguments(field: str, text: str) -> dict[str, object]:
         EditError: it begins like JSON, and is none.
     """
     if not text.lstrip().startswith("{"):
-        from lm_eval.utils import simple_parse_args_string
+        from cti_edits.harness.model_arguments import arguments_of_text
 
-        return dict(simple_parse_args_string(text))
+        return arguments_of_text(text)
     try:
         return dict(json.loads(text))
     except ValueError as error:

@@ -9,6 +9,7 @@ Tasks and examples:
 - benchmark_rows.py: rows of the bundled tasks, from a local folder or the hub.
 - benchmark_metrics.py: metrics of the bundled tasks.
 - splits.py: the paper's validation and test part.
+- own_rows.py: a task of rows that a user has, without a task file.
 - calibration.py: draws calibration examples, with their gold answers.
 - prompting.py: few-shot examples, chat template and system instruction.
 - fewshot.py: keeps a row out of the examples before its own prompt.
@@ -33,7 +34,7 @@ The model:
 - search_mismatch.py: warns of settings that the edit's search had otherwise.
 - response_cache.py: the model's table in lm-eval's response cache.
 - results_folder.py: how lm-eval names results of a model with an edit.
-- lm_eval_startup.py: registers ``cti`` with lm-eval.
+- lm_eval_startup.py: registers ``cti`` with lm-eval; lm_eval_command.py: runs its command.
 
 Records and results:
 

@@ -106,6 +106,13 @@ def check_remote_code(value: object) -> bool:
     return value
 
 
+def arguments_of_text(text: str) -> dict[str, object]:
+    """``key=value,key=value`` as lm-eval reads it."""
+    from lm_eval.utils import simple_parse_args_string
+
+    return dict(simple_parse_args_string(text))
+
+
 @contextlib.contextmanager
 def loading(pretrained: object, named_by: str | None = None) -> Iterator[None]:
     """Whatever goes wrong inside, while a model is loaded, becomes an `EditError` of one line; see its cause for more.

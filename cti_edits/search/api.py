@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.calibration import final_part
 from cti_edits.harness.lm import EditedLM, check_matrices
-from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows, rows_task, without_drawn
+from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.tasks import load_task
 from cti_edits.progress import Bars, Progress, Silent
 from cti_edits.replay.session import EvaluatorName
-from cti_edits.search.examples import examples
+from cti_edits.search.examples import examples, task_of_rows
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.settings import SearchSettings
+from cti_edits.search.settings import SearchSettings, check_task_or_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -85,8 +85,7 @@ def search(
         EditError: an argument is wrong, a row is broken (the message names it and the field), the model is of an
             unknown kind, or a loss, weight or score is not finite.
     """
-    if (rows is None) == (task is None):
-        raise EditError(f"rows, task: expected one of the two, got {'both' if rows is not None else 'neither'}")
+    check_task_or_rows(task, rows)
     if final_limit is not None and not final:
         raise EditError("final_limit: only together with final")
     was_training = model.training
@@ -99,16 +98,17 @@ def search(
         check_matrices(model_type, chosen_settings.matrices)
         prompting = (prompting or Prompting()).with_model(lm)
         if rows is not None:
-            loaded, chosen_settings, measurable = _rows_task(rows, test_rows, chosen_settings)
+            of_rows = task_of_rows(
+                _own(rows, "rows"), None if test_rows is None else _own(test_rows, "test_rows"), chosen_settings
+            )
+            loaded, chosen_settings = of_rows.task, of_rows.settings
+            if final:
+                of_rows.check_final()
         else:
             if test_rows is not None:
                 raise EditError("test_rows: only together with rows")
-            loaded, measurable = load_task(str(task), include_path, lm.kind), True
+            loaded = load_task(str(task), include_path, lm.kind)
         chosen = examples(loaded, chosen_settings, prompting, metric)
-        if final and not measurable:
-            raise EditError(
-                "final: every row was drawn, so that none is left to measure on; give test_rows, or more rows"
-            )
         result = run_search(
             lm,
             chosen.evaluations,
@@ -133,19 +133,6 @@ def _settings(preset: str | None, kind: Any, overrides: Mapping[str, Any]) -> Se
         raise EditError(f"{printable(unknown[0])}: no such setting; expected one of {', '.join(sorted(known))}")
     lists = {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
     return with_overrides(SearchSettings() if preset is None else find_preset(preset).settings(kind), lists)
-
-
-def _rows_task(rows: Rows, test_rows: Rows | None, settings: SearchSettings) -> tuple[Any, SearchSettings, bool]:
-    """The task of rows of one's own, the settings with no more samples than rows, and whether there is a test part."""
-    own = _own(rows, "rows")
-    settings = dataclasses.replace(settings, samples=min(settings.samples, len(own.rows)))
-    test = None
-    if test_rows is not None:
-        test = _own(test_rows, "test_rows")
-    elif settings.evaluated_on == "sample" and settings.gradients_on == "sample":
-        test = without_drawn(own, settings.samples, settings.seed)
-    name = Path(own.source.id).stem if own.source else "rows"
-    return rows_task(name, own, test), settings, test is not None
 
 
 def _own(rows: Rows, name: str) -> OwnRows:

@@ -19,6 +19,18 @@ Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
 
 
+def check_task_or_rows(task: object, rows: object) -> None:
+    """Refuse a search of a task and rows of one's own at once, and one of neither.
+
+    Raises:
+        EditError: both or neither are given.
+    """
+    if task is None and rows is None:
+        raise EditError("task: expected the name of a task, or rows of your own in its place (rows)")
+    if task is not None and rows is not None:
+        raise EditError("task: expected it or rows of your own, got both (rows)")
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """How a search goes. See DESIGN section 2.

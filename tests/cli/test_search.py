@@ -124,3 +124,35 @@ def test_bad_input_is_one_line_and_writes_nothing(
     line = refused_line(["search", *(word for pair in given.items() for word in pair)], monkeypatch, capsys)
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_ones_own(
+    run_command: Run, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "animals.jsonl"
+    lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig") * 4]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL, "--final")
+    done = run_command("cti-edits", "search", *words)
+    assert done.returncode == 0, done.stderr
+    edit = load(tmp_path / "mine.json")
+    assert edit.name == "llama_animals"
+    assert edit.results.test is not None
+    assert edit.results.test.n == 14
+    rows.write_text(rows.read_text() + json.dumps({"prompt": "the hen says", "anser": "neh"}))
+    line = refused_line(("search", *words), monkeypatch, capsys)
+    assert line == f"cti-edits: error: {rows}: line 21: expected answer, or choices and gold, got neither"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--task: expected the name of a task, or rows of your own in its place (--data)"),
+        (("--task", "fever", "--data", "x.jsonl"), "--task: expected it or rows of your own, got both (--data)"),
+        (("--task", "fever", "--test-data", "x.jsonl"), "--test-data: only together with --data"),
+    ],
+)
+def test_a_task_or_rows_but_one_of_them(
+    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused_line(("search", *words), monkeypatch, capsys) == f"cti-edits: error: {message}"

@@ -16,6 +16,7 @@ import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
 from cti_edits.errors import CheckpointError
+from cti_edits.models import checkpoint as checkpoint_module
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.checkpoint import Checkpoint, Config, open_checkpoint
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256

@@ -115,12 +115,12 @@ def test_a_preset_and_its_overrides() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "rows, task: expected one of the two, got neither"),
-        ({"rows": ANSWERS, "task": "fever"}, "rows, task: expected one of the two, got both"),
+        ({}, "task: expected the name of a task, or rows of your own in its place (rows)"),
+        ({"rows": ANSWERS, "task": "fever"}, "task: expected it or rows of your own, got both (rows)"),
         ({"rows": ANSWERS, "final_limit": 3}, "final_limit: only together with final"),
         (
             {"rows": ANSWERS, "final": True},
-            "final: every row was drawn, so that none is left to measure on; give",
+            "final: every row was drawn and none is left; give more, or others to measure on",
         ),
         ({"rows": ANSWERS, "test_rows": CHOICES}, "test_rows: expected rows of the same kind as rows"),
         ({"task": "fever", "test_rows": ANSWERS}, "test_rows: only together with rows"),

@@ -14,7 +14,7 @@ from cti_edits.harness.calibration import draw
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.tasks import load_task
 from cti_edits.search.examples import examples
-from cti_edits.search.record import MAX_ROWS
+from cti_edits.search.record import MAX_ROWS, edit_name
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
 from tests.conftest import Run
@@ -162,3 +162,17 @@ def test_the_command_says_what_cannot_be_asked(
     line = refused_line([*words, *more, "--output", str(tmp_path / "b.json")], monkeypatch, capsys)
     assert message in line
     assert not (tmp_path / "b.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "preset", "expected"),
+    [
+        ("cti_fever", None, "gptj_fever"),
+        ("cti_fever", "cl-100g-100e", "gptj_fever"),
+        ("cti_fever_masked", "laser", "gptj_fever.laser"),
+        ("a/b: c", None, "gptj_a-b--c"),
+        (120 * "t", None, "gptj_" + 95 * "t"),
+    ],
+)
+def test_an_edit_is_named_as_the_published_ones(task: str, preset: str | None, expected: str) -> None:
+    assert edit_name("gptj", task, preset) == expected

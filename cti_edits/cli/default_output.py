@@ -1,0 +1,19 @@
+"""The file that a search's edit goes to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cti_edits.errors import EditError, printable
+
+
+def default_output(name: str) -> Path:
+    """``edits/gptj_fever.json``.
+
+    Raises:
+        EditError: that file exists; it may be a published edit.
+    """
+    target = Path("edits") / f"{name}.json"
+    if target.exists():
+        raise EditError(f"{printable(target)} is there already; name the file to write with --output")
+    return target

@@ -1,0 +1,74 @@
+"""The options of ``cti-edits search``, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+Task = Annotated[str | None, Option(help="lm-eval task; fever is short for cti_fever.", show_default=False)]
+Rows = Annotated[
+    Path | None,
+    Option("--data", help="Rows of your own in its place, JSON Lines: prompt and answer.", show_default=False),
+]
+TestRows = Annotated[
+    Path | None,
+    Option("--test-data", help="More of them, for --final.", show_default="those that are not drawn"),
+]
+Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
+ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
+Preset = Annotated[str | None, Option(help="One of the paper's systems, see cti-edits presets.", show_default=False)]
+Samples = Annotated[
+    int | None,
+    Option(help="Examples drawn from the validation part.", show_default="the preset's, else 100"),
+]
+TopQ = Annotated[
+    int | None,
+    Option(help="Matrices kept for each number of clusters.", show_default="the preset's, else 5"),
+]
+Clusters = Annotated[
+    str | None,
+    Option(help="Numbers of row blocks K that are tried.", show_default="the preset's, else 1,2,4,8,16"),
+]
+Rates = Annotated[
+    str | None,
+    Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
+]
+Matrices = Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")]
+Seed = Annotated[int, Option(help="Seed of the draw.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
+Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]
+NumFewshot = Annotated[int | None, Option(help="Examples before each prompt.", show_default="the task's")]
+FewshotAsMultiturn = Annotated[
+    str | None,
+    Option(metavar="[BOOLEAN]", help="Have them as turns.", show_default="true with a chat template"),
+]
+ApplyChatTemplate = Annotated[
+    str | None, Option(metavar="[NAME]", help="Put prompts through the chat template.", show_default=False)
+]
+SystemInstruction = Annotated[str | None, Option(help="Goes before every prompt.", show_default=False)]
+GenKwargs = Annotated[
+    str, Option(help="Arguments of generation, key=value,key=value or JSON.", show_default="the task's")
+]
+Metadata = Annotated[str, Option(help="For tasks whose rows depend on it, JSON.", show_default=False)]
+Metric = Annotated[
+    str | None,
+    Option(help="NAME or NAME,FILTER: 0 or 1 for each example.", show_default="acc, else the first such"),
+]
+BatchSize = Annotated[
+    str,
+    Option(
+        metavar="INTEGER|auto",
+        help="In one pass: rows of 256 tokens; with the reference evaluator, requests.",
+        show_default="by device: 1 on a CPU, else 16; 16 requests",
+    ),
+]
+Evaluator = Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")]
+ExactStop = Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")]
+Final = Annotated[bool, Option("--final", help="Measure the edit that is found once, on the test part.")]
+FinalLimit = Annotated[
+    int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
+]
+IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
+Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]
