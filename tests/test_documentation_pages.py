@@ -88,7 +88,10 @@ def test_every_public_name_is_on_the_page_of_python() -> None:
     import cti_edits
 
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^::: cti_edits\.(\w+)$", text, flags=re.M)) == set(cti_edits.__all__)
+    named = set(re.findall(r"^::: cti_edits\.(\w+)$", text, flags=re.M))
+    # The room that is called as this function in it.
+    assert "::: cti_edits.search.api.search\n" in text
+    assert named | {"search"} == set(cti_edits.__all__)
 
 
 def test_every_page_is_in_the_navigation() -> None:
