@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import ast
+import re
 
+import pytest
+import typer.main
+
+from cti_edits.cli import app
 from tests.conftest import ROOT
 
 OF_SEVERAL_MODULES = {
@@ -33,6 +38,10 @@ def modules(room: str) -> set[str]:
     return files | {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
+def command_names() -> set[str]:
+    return set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
 def under_test(room: str) -> set[str]:
     return {path.stem.removeprefix("test_") for path in (ROOT / "tests" / room).glob("test_*.py")}
 
@@ -47,6 +56,18 @@ def test_the_rooms_are_found() -> None:
 def test_every_module_has_tests_under_its_name(room: str) -> None:
     missing = sorted(modules(room) - under_test(room))
     assert not missing, f"write tests/{room}/test_{missing[0]}.py, which cti_edits/{room}/{missing[0]}.py lacks"
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_the_docstring_of_a_room_says_what_is_in_which_file(room: str) -> None:
+    """A newcomer reads it alone."""
+    text = ast.get_docstring(ast.parse((ROOT / "cti_edits" / room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    named = set(re.findall(r"(\w+)\.py", text) + re.findall(r"^- (\w+)/:", text, flags=re.M))
+    assert named - {"__main__"} <= modules(room), "a file is named that is not there"
+    if room == "cli":
+        assert "Each command has a file of its name" in text
+        named |= {name.replace("-", "_") for name in command_names()}
+    assert modules(room) <= named, f"what is in {sorted(modules(room) - named)}?"
 
 
 @pytest.mark.parametrize("room", rooms())

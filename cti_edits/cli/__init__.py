@@ -5,7 +5,7 @@ Beside them:
 
 - options.py: from the text of an option to its value.
 - flags.py: names of flags, for typer, for lm-eval and in errors.
-- edit_name.py: the name of the edit that a search finds, and its file.
+- search_options.py: the options of ``search``; default_output.py: the file that its edit goes to.
 - progress.py: progress of a search on the terminal.
 """
 
