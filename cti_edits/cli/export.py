@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.errors import printable
+from cti_edits.errors import BaseMismatchError, EditError, printable
 
 Option = typer.Option
 
@@ -35,6 +35,9 @@ def export(
     from cti_edits import api
     from cti_edits.hub.references import load_edit
 
-    done = api.export(load_edit(file), out, model, revision, subfolder, verify)
+    try:
+        done = api.export(load_edit(file), out, model, revision, subfolder, verify)
+    except BaseMismatchError as error:
+        raise EditError(str(error).replace("verify=false", "--no-verify")) from None
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")

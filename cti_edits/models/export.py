@@ -200,7 +200,7 @@ def _write_edited(
     if found is not None and found.refuses:
         raise BaseMismatchError(
             f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
-            f"({found.why}); --no-verify exports it all the same"
+            f"({found.why}); verify=false exports it all the same"
         )
     edited = target.oriented(method_of(edit).edited_weight(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -35,6 +35,13 @@ def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Pa
     done = run("export", file, "--out", tmp_path / "target")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith(f"cti-edits: error: {tmp_path}/target: expected a folder that is not there yet")
+    other = edit_of(tiny_model("gpt2", seed=1), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(
+        tmp_path / "other.json"
+    )
+    done = run("export", other, "--out", tmp_path / "second")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.endswith("; --no-verify exports it all the same\n")
+    assert run("export", other, "--out", tmp_path / "second", "--no-verify").returncode == 0
 
 
 SLOW = """

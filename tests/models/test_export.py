@@ -260,7 +260,7 @@ def test_another_base_is_refused_unless_told_otherwise(tmp_path: Path, sharded: 
     found = tensor_sha256(tiny_model("gpt2").get_parameter(name))
     assert message == (
         f"test: edits[0].sha256: {name} is not the tensor that this edit was made for "
-        f"(expected {edit.edits[0].sha256}, found {found}); --no-verify exports it all the same"
+        f"(expected {edit.edits[0].sha256}, found {found}); verify=false exports it all the same"
     )
     assert not export(edit, sharded, tmp_path / "target", verify=False).verified
     assert "**not verified**" in (tmp_path / "target" / "README.md").read_text()
