@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
-import transformers
 
-from cti_edits.artifact.manifest import BaseModel, Edit
 from cti_edits.errors import CheckpointError
 from cti_edits.models import checkpoint as checkpoint_module
-from cti_edits.models.apply import apply, target_matrix
+from cti_edits.models.apply import apply
 from cti_edits.models.checkpoint import Checkpoint, Config, open_checkpoint
-from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
-from tests.support.edits import matrix_edit
+from cti_edits.models.identity import tensor_sha256
+from tests.support.checkpoints import COMMIT, loaded, recorded, saved
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 NAME = "model.layers.1.mlp.gate_proj.weight"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def saved(folder: Path, model_type: str = "llama", dtype: torch.dtype = torch.float32, **options: Any) -> Path:
-    """A checkpoint of a tiny model, stored as ``dtype``."""
-    tiny_model(model_type).to(dtype).save_pretrained(folder, **options)
-    return folder
-
-
-def recorded(folder: Path, *places: tuple[str, int], made_in: str | None = None) -> Edit:
-    """An edit as a search records it: of the model in ``folder``, loaded as ``made_in``."""
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=made_in or "auto")
-    edits = []
-    for matrix, layer in places:
-        one = matrix_edit(model, matrix, layer)
-        identity = identity_of(
-            target_matrix(model, matrix, layer).parameter, f"{one.module}.weight", checkpoint_of(model)
-        )
-        edits.append(type(one)(**{**vars(one), **vars(identity)}))
-    dtype = str(model.dtype).removeprefix("torch.")
-    return Edit("recorded", "", BaseModel(str(folder), None, type(model).__name__, dtype), tuple(edits))
-
-
-def loaded(folder: Path, dtype: torch.dtype) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
 
 
 def test_a_sharded_checkpoint_stores_the_same(tmp_path: Path) -> None:
@@ -119,21 +89,6 @@ def test_a_base_model_s_checkpoint_verifies_in_a_model_with_a_head(tmp_path: Pat
 
 
 # The hub's cache
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Put a checkpoint folder where the hub's client keeps what it fetched."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-    def put(folder: Path, name: str = "tests/tiny", commit: str = COMMIT, branch: str = "main") -> str:
-        home = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
-        (home / "refs").mkdir(parents=True, exist_ok=True)
-        (home / "refs" / branch).write_text(commit)
-        shutil.copytree(folder, home / "snapshots" / commit)
-        return name
-
-    return put
 
 
 def test_an_edit_of_one_commit_is_compared_with_that_commit(cached: Callable[..., str], tmp_path: Path) -> None:

@@ -21,24 +21,9 @@ from cti_edits.errors import FactorsError
 from cti_edits.linalg.factors import LowRank, factored_blocks
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.packing import pack
+from tests.support.checkpoints import weights
 from tests.support.edits import edit_of
-from tests.support.tiny_models import save_checkpoint, tiny_model
-
-
-@pytest.fixture
-def packed(tmp_path: Path) -> Path:
-    """A packed edit of a tiny model in ``tmp_path / "base"``, of two matrices; every kind of block is in it."""
-    save_checkpoint(tmp_path / "base", "gpt2")
-    model = tiny_model("gpt2")
-    places = (("U_in", 1, 2, 0.1), ("W_o", 2, 3, 0.7), ("W_o", 0, 2, 1.0))
-    path = edit_of(model, *places, base_id=str(tmp_path / "base"), name="tiny").write(tmp_path / "tiny.json")
-    pack(path)
-    return path
-
-
-def weights(model: Any, edit: Edit) -> list[torch.Tensor]:
-    return [target_matrix(model, one.matrix, one.layer).weight.clone() for one in edit.edits]
+from tests.support.tiny_models import tiny_model
 
 
 def test_the_file_names_its_tensors_by_module_and_block(packed: Path) -> None:

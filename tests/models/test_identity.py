@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
-import transformers
 
 from cti_edits.errors import CheckpointError
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
+from tests.support.checkpoints import COMMIT, loaded, saved
 from tests.support.tiny_models import tiny_model
 
 SMALL = torch.tensor([[1.0, -2.5, 0.0], [3.0, 0.5, 1e-3]])
@@ -55,19 +53,6 @@ def test_the_hash_is_of_the_values_not_of_how_they_lie_in_memory() -> None:
 NAME = "model.layers.1.mlp.gate_proj.weight"
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def saved(folder: Path, model_type: str = "llama", dtype: torch.dtype = torch.float32, **options: Any) -> Path:
-    """A checkpoint of a tiny model, stored as ``dtype``."""
-    tiny_model(model_type).to(dtype).save_pretrained(folder, **options)
-    return folder
-
-
-def loaded(folder: Path, dtype: torch.dtype) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-
-
 def test_a_model_from_pickled_weights_or_from_python_is_identified_by_its_memory(tmp_path: Path) -> None:
     model = tiny_model("llama").half()
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -97,21 +82,6 @@ def test_a_model_from_nowhere_has_no_checkpoint(name: Any) -> None:
     model.config._name_or_path = name
     assert checkpoint_of(model) is None
     assert checkpoint_of(torch.nn.Linear(2, 2)) is None
-
-
-@pytest.fixture
-def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Put a checkpoint folder where the hub's client keeps what it fetched."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-    def put(folder: Path, name: str = "tests/tiny", commit: str = COMMIT, branch: str = "main") -> str:
-        home = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
-        (home / "refs").mkdir(parents=True, exist_ok=True)
-        (home / "refs" / branch).write_text(commit)
-        shutil.copytree(folder, home / "snapshots" / commit)
-        return name
-
-    return put
 
 
 def test_a_model_from_the_hub_is_known_by_its_commit(cached: Callable[..., str], tmp_path: Path) -> None:

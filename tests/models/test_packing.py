@@ -11,29 +11,15 @@ import pytest
 import torch
 import transformers
 
-from cti_edits.artifact.manifest import Edit, Factors, load
+from cti_edits.artifact.manifest import Factors, load
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.linalg.factors import Block, weight_of_blocks
-from cti_edits.models.apply import applied, apply, bind, target_matrix
+from cti_edits.models.apply import applied, apply, bind
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.packing import pack, unpack
+from tests.support.checkpoints import weights
 from tests.support.edits import edit_of
 from tests.support.tiny_models import save_checkpoint, tiny_model
-
-
-@pytest.fixture
-def packed(tmp_path: Path) -> Path:
-    """A packed edit of a tiny model in ``tmp_path / "base"``, of two matrices; every kind of block is in it."""
-    save_checkpoint(tmp_path / "base", "gpt2")
-    model = tiny_model("gpt2")
-    places = (("U_in", 1, 2, 0.1), ("W_o", 2, 3, 0.7), ("W_o", 0, 2, 1.0))
-    path = edit_of(model, *places, base_id=str(tmp_path / "base"), name="tiny").write(tmp_path / "tiny.json")
-    pack(path)
-    return path
-
-
-def weights(model: Any, edit: Edit) -> list[torch.Tensor]:
-    return [target_matrix(model, one.matrix, one.layer).weight.clone() for one in edit.edits]
 
 
 def test_a_packed_edit_applies_its_factors_without_a_decomposition(
