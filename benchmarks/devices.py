@@ -688,7 +688,7 @@ def subset_solver(work: Work) -> Iterator[Comparison]:
         return replaced(tails_module, "_last_eigenpairs", lambda gram, _: torch.linalg.eigh(gram))
 
     def subset_always() -> contextlib.AbstractContextManager[object]:
-        return replaced(tails_module, "WHOLE", 0)
+        return replaced(tails_module, "ALL_PAIRS", 0)
 
     ways = {
         "torch.linalg.eigh": functools.partial(tails_replaced, all_pairs),
@@ -731,7 +731,7 @@ def one_thread_for_the_small(work: Work) -> Iterator[Comparison]:
     from cti_edits.linalg import block_tails as tails_module
 
     def all_threads() -> contextlib.AbstractContextManager[object]:
-        return together(replaced(tails_module, "ALONE", 0), replaced(tails_module, "one_torch_thread", nothing))
+        return together(replaced(tails_module, "ONE_THREAD", 0), replaced(tails_module, "one_torch_thread", nothing))
 
     return tails(demo_and_big(work), {"all threads": functools.partial(tails_replaced, all_threads)})
 
@@ -779,7 +779,7 @@ def matrices_side_by_side(work: Work) -> Iterator[Comparison]:
         "one after the other": lambda: replaced(module, "matrix_threads", one_by_one),
         "one after the other, all threads": lambda: together(
             replaced(module, "matrix_threads", one_by_one),
-            replaced(tails_module, "ALONE", 0),
+            replaced(tails_module, "ONE_THREAD", 0),
             replaced(tails_module, "one_torch_thread", nothing),
         ),
     }

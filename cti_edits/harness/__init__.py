@@ -34,6 +34,7 @@ The model:
 - search_mismatch.py: warns of settings that the edit's search had otherwise.
 - response_cache.py: the model's table in lm-eval's response cache.
 - results_folder.py: how lm-eval names results of a model with an edit.
+- quiet.py: lm-eval without its log lines and bars.
 - lm_eval_startup.py: registers ``cti`` with lm-eval; lm_eval_command.py: runs its command.
 
 Records and results:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, printable
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
     import torch
 
@@ -95,6 +95,8 @@ class StoredTensor:
         return math.sqrt(math.fsum(float(chunk.double().square().sum()) for chunk in chunks))
 
     def _read(self, start: int, size: int) -> npt.NDArray[np.uint8]:
+        import numpy as np
+
         try:
             content = np.fromfile(self.file, np.uint8, size, offset=self.start + start)
         except OSError as error:

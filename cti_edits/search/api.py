@@ -6,14 +6,16 @@ import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.calibration import final_part
 from cti_edits.harness.lm import EditedLM, check_matrices
 from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows
 from cti_edits.harness.prompting import Prompting
+from cti_edits.harness.quiet import quiet_lm_eval
 from cti_edits.harness.tasks import load_task
+from cti_edits.models.architectures import Kind
 from cti_edits.progress import Bars, Progress, Silent
 from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.examples import examples, task_of_rows
@@ -86,48 +88,46 @@ def search(
             unknown kind, or a loss, weight or score is not finite.
     """
     check_task_or_rows(task, rows)
+    if test_rows is not None and rows is None:
+        raise EditError("test_rows: only together with rows")
     if final_limit is not None and not final:
         raise EditError("final_limit: only together with final")
     was_training = model.training
-    lm = EditedLM.for_checkpoint(
-        pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
-    )
     try:
-        chosen_settings = _settings(preset, lm.kind, settings)
-        model_type = str(model.config.model_type)
-        check_matrices(model_type, chosen_settings.matrices)
-        prompting = (prompting or Prompting()).with_model(lm)
-        if rows is not None:
-            of_rows = task_of_rows(
-                _own(rows, "rows"), None if test_rows is None else _own(test_rows, "test_rows"), chosen_settings
+        with quiet_lm_eval():
+            lm = EditedLM.for_checkpoint(
+                pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
             )
-            loaded, chosen_settings = of_rows.task, of_rows.settings
-            if final:
-                of_rows.check_final()
-        else:
-            if test_rows is not None:
-                raise EditError("test_rows: only together with rows")
-            loaded = load_task(str(task), include_path, lm.kind)
-        chosen = examples(loaded, chosen_settings, prompting, metric)
-        result = run_search(
-            lm,
-            chosen.evaluations,
-            chosen_settings,
-            name=name or edit_name(model_type, loaded.config.task, chosen_settings.preset),
-            base_id=base_model or model.config._name_or_path or type(model).__name__,
-            progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
-            gradient_examples=chosen.gradients,
-            test=final_part(loaded, final_limit, prompting, metric) if final else None,
-            evaluator=evaluator,
-            exact_stop=exact_stop,
-            batch_rows=batch_size,
-        )
+            chosen_settings = _settings(preset, lm.kind, settings)
+            model_type = str(model.config.model_type)
+            check_matrices(model_type, chosen_settings.matrices)
+            prompting = (prompting or Prompting()).with_model(lm)
+            if rows is not None:
+                of_rows = task_of_rows(_own(rows, "rows"), _own(test_rows, "test_rows"), chosen_settings)
+                loaded, chosen_settings = of_rows.task, of_rows.settings
+                if final:
+                    of_rows.check_final()
+            else:
+                loaded = load_task(str(task), include_path, lm.kind)
+            chosen = examples(loaded, chosen_settings, prompting, metric)
+            return run_search(
+                lm,
+                chosen.evaluations,
+                chosen_settings,
+                name=name or edit_name(model_type, loaded.config.task, chosen_settings.preset),
+                base_id=base_model or model.config._name_or_path or type(model).__name__,
+                progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
+                gradient_examples=chosen.gradients,
+                test=final_part(loaded, final_limit, prompting, metric) if final else None,
+                evaluator=evaluator,
+                exact_stop=exact_stop,
+                batch_rows=batch_size,
+            )
     finally:
         model.train(was_training)
-    return result
 
 
-def _settings(preset: str | None, kind: Any, overrides: Mapping[str, Any]) -> SearchSettings:
+def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, Any]) -> SearchSettings:
     known = {field.name for field in dataclasses.fields(SearchSettings)} - {"preset"}
     if unknown := sorted(set(overrides) - known):
         raise EditError(f"{printable(unknown[0])}: no such setting; expected one of {', '.join(sorted(known))}")
@@ -135,7 +135,14 @@ def _settings(preset: str | None, kind: Any, overrides: Mapping[str, Any]) -> Se
     return with_overrides(SearchSettings() if preset is None else find_preset(preset).settings(kind), lists)
 
 
-def _own(rows: Rows, name: str) -> OwnRows:
+@overload
+def _own(rows: Rows, name: str) -> OwnRows: ...
+@overload
+def _own(rows: None, name: str) -> None: ...
+def _own(rows: Rows | None, name: str) -> OwnRows | None:
+    """Rows in memory or in a file, checked."""
+    if rows is None:
+        return None
     return read_own_rows(Path(rows)) if isinstance(rows, str | Path) else own_rows(rows, name)
 
 

@@ -72,7 +72,7 @@ class RowsTask:
         """
         if not self.has_test_part:
             raise EditError(
-                "final: every row was drawn, so that none is left to measure on; give test_rows or more rows"
+                "final: every row was drawn and none is left; give more, or others to measure on (test_rows)"
             )
 
 
