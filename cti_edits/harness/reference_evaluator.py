@@ -36,7 +36,6 @@ class ReferenceEvaluator:
     def evaluate(
         self,
         start: int = 0,  # noqa: ARG002
-        matrix: str | None = None,  # noqa: ARG002
         stop: StopRule | None = None,  # noqa: ARG002
     ) -> Evaluation:
         """Evaluate the model as it stands on the calibration examples, all of it and all of them.

@@ -16,7 +16,6 @@ import torch
 from cti_edits.harness.masked_lm import unused_positions
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
-from cti_edits.replay.module_cache import ModuleCache, reused_outputs, with_parents
 from cti_edits.replay.packed_rows import PackedBatch
 from cti_edits.replay.replaced_forward import replaced_forward
 
@@ -57,7 +56,6 @@ class BlockReplay:
         self._causal = family.kind == "causal"
         self.blocks: Sequence[torch.nn.Module] = list(self._model.get_submodule(family.layers))
         self.depth = len(self.blocks)
-        self._matrices = family.matrices
         self._head = self._model.get_output_embeddings()
         self._first_position = 0 if self._causal else unused_positions(self._model)
         self._last = [self.blocks[-1].get_submodule(name) for name in _tokenwise_modules(family.matrices)]
@@ -128,7 +126,6 @@ class BlockReplay:
         rows: torch.Tensor,
         columns: torch.Tensor,
         cache: Any = None,
-        module_cache: ModuleCache | None = None,
     ) -> torch.Tensor:
         """The logits at the places (rows, columns), (places, vocabulary), running from block ``start`` on.
 
@@ -139,28 +136,13 @@ class BlockReplay:
             rows: of each place.
             columns: of each place.
             cache: a transformers cache that takes the keys and values of the blocks that run.
-            module_cache: what is known of block ``start`` if only one of its matrices is edited, and of no other block;
-                learned if nothing is. Always with the same batch and places.
         """
         with (
             self._skipped(range(start)),
             self._entering(start, entering),
             _only_at_tokens(self._last, rows * batch.tokens.shape[1] + columns),
-            self._reused_outputs(start, module_cache),
         ):
-            logits = self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
-        if module_cache is not None and cache is not None:
-            if module_cache.keys_values is None:
-                module_cache.keys_values = cache.layers[start].keys, cache.layers[start].values
-            elif len(cache.layers) <= start or cache.layers[start].keys is None:
-                cache.update(*module_cache.keys_values, start)
-        return logits
-
-    def _reused_outputs(self, start: int, module_cache: ModuleCache | None) -> contextlib.AbstractContextManager[None]:
-        if module_cache is None:
-            return contextlib.nullcontext()
-        edited = self._matrices[module_cache.matrix]
-        return reused_outputs(self.blocks[start], edited, with_parents(self._matrices.values()), module_cache.outputs)
+            return self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
 
     def next_logits(
         self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
