@@ -358,14 +358,6 @@ def logits_at_answers(work: Work) -> Iterator[Comparison]:
     yield from gradients(work, ways)
 
 
-def last_block_at_answers(work: Work) -> Iterator[Comparison]:
-    from cti_edits.replay import block_replay
-
-    ways = {"the last block on every token": lambda: replaced(block_replay, "_only_at_tokens", nothing)}
-    yield from evaluations(work, work.tasks, ways)
-    yield from gradients(work, ways)
-
-
 def onednn_layers(work: Work) -> Iterator[Comparison]:
     from cti_edits.replay import onednn, sigma_gradients
 
@@ -924,7 +916,6 @@ DEVICES: dict[str, Callable[[Work], Iterator[Comparison]]] = {
     "packing": packed_rows,
     "prefixes": shared_prefixes,
     "logits": logits_at_answers,
-    "last-block": last_block_at_answers,
     "drafts": drafts,
     "decoding-together": decoding_together,
     "kept-keys": kept_keys,
