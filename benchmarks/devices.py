@@ -230,11 +230,13 @@ class Work:
         depth = 1 + max(one.layer for one in self.targets)
         return sorted({0, depth // 2, depth - 1})
 
-    def chosen(self, roles: Sequence[str] = ("U_in", "U_out")) -> list[Any]:
-        """A matrix of each of these layers, by turns of these roles."""
+    def chosen(self) -> list[Any]:
+        """A matrix of each of these layers, U_in and U_out by turns."""
         from cti_edits.search.candidates import MatrixId
 
-        return [MatrixId(layer, role) for layer, role in zip(self.layers, itertools.cycle(roles), strict=False)]
+        return [
+            MatrixId(layer, role) for layer, role in zip(self.layers, itertools.cycle(("U_in", "U_out")), strict=False)
+        ]
 
     def demo_weights(self) -> list[tuple[str, torch.Tensor]]:
         """The weights of the matrices that are chosen."""
@@ -258,7 +260,7 @@ Evaluate = Callable[[Any, Any], Any]
 
 def asked(evaluator: Any, target_id: Any) -> Any:
     """What a search asks of an evaluator."""
-    return evaluator.evaluate(target_id.layer, target_id.matrix)
+    return evaluator.evaluate(target_id.layer)
 
 
 def evaluations(
@@ -266,7 +268,6 @@ def evaluations(
     tasks: Sequence[str],
     without: Mapping[str, Replacement],
     asking: Mapping[str, Evaluate] | None = None,
-    roles: Sequence[str] = ("U_in", "U_out"),
     rates: Sequence[float] = (0.1,),
 ) -> Iterator[Comparison]:
     """A candidate of the first, a middle and the last layer, for each task.
@@ -276,7 +277,6 @@ def evaluations(
         tasks: names of tasks.
         without: by the name of the way.
         asking: how a way asks its evaluator, where it is not as a search does.
-        roles: of the matrices, by turns.
         rates: of the candidates.
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
@@ -290,7 +290,7 @@ def evaluations(
             with replacement():
                 evaluators[way] = ReplayEvaluator(work.lm, work.calibration(task))
                 evaluators[way].evaluate()
-        for target_id in work.chosen(roles):
+        for target_id in work.chosen():
             members = [Candidate(target_id, 4, rho) for rho in rates]
             for candidate, _, edited in work.weights.of((target_id, 4, members)):
                 with replaced_weight(work.targets[target_id], edited):
@@ -317,14 +317,6 @@ def replay_from_the_block(work: Work) -> Iterator[Comparison]:
     way = "all blocks"
     asking = {way: lambda evaluator, _: evaluator.evaluate()}
     return evaluations(work, work.tasks, {way: contextlib.nullcontext}, asking)
-
-
-def within_the_block(work: Work) -> Iterator[Comparison]:
-    way = "the whole block"
-    asking = {way: lambda evaluator, target_id: evaluator.evaluate(target_id.layer)}
-    for role in ("U_in", "U_out"):
-        for comparison in evaluations(work, work.tasks, {way: contextlib.nullcontext}, asking, [role]):
-            yield Comparison(f"{comparison.work}, {role}", comparison.part, comparison.ways, comparison.same)
 
 
 def packed_rows(work: Work) -> Iterator[Comparison]:
@@ -363,14 +355,6 @@ def logits_at_answers(work: Work) -> Iterator[Comparison]:
     from cti_edits.replay import block_replay
 
     ways = {"logits of every token": lambda: replaced(block_replay, "projected_at", nothing)}
-    yield from evaluations(work, work.tasks, ways)
-    yield from gradients(work, ways)
-
-
-def last_block_at_answers(work: Work) -> Iterator[Comparison]:
-    from cti_edits.replay import block_replay
-
-    ways = {"the last block on every token": lambda: replaced(block_replay, "_only_at_tokens", nothing)}
     yield from evaluations(work, work.tasks, ways)
     yield from gradients(work, ways)
 
@@ -930,11 +914,9 @@ def same_span(one: tuple[torch.Tensor, str], other: tuple[torch.Tensor, str]) ->
 
 DEVICES: dict[str, Callable[[Work], Iterator[Comparison]]] = {
     "replay": replay_from_the_block,
-    "within-block": within_the_block,
     "packing": packed_rows,
     "prefixes": shared_prefixes,
     "logits": logits_at_answers,
-    "last-block": last_block_at_answers,
     "drafts": drafts,
     "decoding-together": decoding_together,
     "kept-keys": kept_keys,

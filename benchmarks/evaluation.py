@@ -70,7 +70,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
         members = [Candidate(target_id, options.clusters, rho) for rho in RATES]
         for candidate, _, edited in weights.of((target_id, options.clusters, members)):
             with replaced_weight(targets[target_id], edited):
-                fast = replay.evaluate(target_id.layer, target_id.matrix)
+                fast = replay.evaluate(target_id.layer)
                 seconds, expected = timed(reference.evaluate)
             slow.append(seconds)
             if fast is None or fast.correct != expected.correct or fast.predicted != expected.predicted:

@@ -37,7 +37,6 @@ class ReferenceEvaluator:
     def evaluate(
         self,
         start: int = 0,  # noqa: ARG002
-        matrix: str | None = None,  # noqa: ARG002
         stop: StopRule | None = None,  # noqa: ARG002
     ) -> Evaluation:
         """Evaluate the model as it is on all calibration examples. The replay evaluator's arguments are ignored.

@@ -16,12 +16,8 @@ import torch
 from cti_edits.harness.masked_lm import unused_positions
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
-from cti_edits.replay.module_cache import ModuleCache, reused_outputs, with_parents
 from cti_edits.replay.packed_rows import PackedBatch
 from cti_edits.replay.replaced_forward import replaced_forward
-
-OUTPUTS = ("U_in", "U_up", "U_out", "W_o")
-"""Matrices that work on each token by itself, after the attention has looked at the others."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +53,8 @@ class BlockReplay:
         self._causal = family.kind == "causal"
         self.blocks: Sequence[torch.nn.Module] = list(self._model.get_submodule(family.layers))
         self.depth = len(self.blocks)
-        self._matrices = family.matrices
         self._head = self._model.get_output_embeddings()
         self._first_position = 0 if self._causal else unused_positions(self._model)
-        self._last = [self.blocks[-1].get_submodule(name) for name in _tokenwise_modules(family.matrices)]
         self._returned = self._block_output()
 
     def hidden(
@@ -128,7 +122,6 @@ class BlockReplay:
         rows: torch.Tensor,
         columns: torch.Tensor,
         cache: Any = None,
-        module_cache: ModuleCache | None = None,
     ) -> torch.Tensor:
         """The logits at the places (rows, columns), (places, vocabulary), running from block ``start`` on.
 
@@ -139,28 +132,9 @@ class BlockReplay:
             rows: of each place.
             columns: of each place.
             cache: a transformers cache that takes the keys and values of the blocks that run.
-            module_cache: what is known of block ``start`` if only one of its matrices is edited, and of no other block;
-                learned if nothing is. Always with the same batch and places.
         """
-        with (
-            self._skipped(range(start)),
-            self._entering(start, entering),
-            _only_at_tokens(self._last, rows * batch.tokens.shape[1] + columns),
-            self._reused_outputs(start, module_cache),
-        ):
-            logits = self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
-        if module_cache is not None and cache is not None:
-            if module_cache.keys_values is None:
-                module_cache.keys_values = cache.layers[start].keys, cache.layers[start].values
-            elif len(cache.layers) <= start or cache.layers[start].keys is None:
-                cache.update(*module_cache.keys_values, start)
-        return logits
-
-    def _reused_outputs(self, start: int, module_cache: ModuleCache | None) -> contextlib.AbstractContextManager[None]:
-        if module_cache is None:
-            return contextlib.nullcontext()
-        edited = self._matrices[module_cache.matrix]
-        return reused_outputs(self.blocks[start], edited, with_parents(self._matrices.values()), module_cache.outputs)
+        with self._skipped(range(start)), self._entering(start, entering):
+            return self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
 
     def next_logits(
         self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
@@ -254,34 +228,3 @@ class BlockReplay:
 def _hidden_argument(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
     hidden: torch.Tensor = arguments[0] if arguments else named["hidden_states"]
     return hidden
-
-
-def _tokenwise_modules(matrices: Any) -> list[str]:
-    """Modules of a block that work on each token by itself: the MLP whole, where it is a module, and the rest.
-
-    After the last block only some tokens are read, so that these modules need to see no others there.
-    """
-    names = [matrices[matrix] for matrix in OUTPUTS if matrix in matrices]
-    mlp = {matrices[matrix].rpartition(".")[0] for matrix in OUTPUTS[:3] if matrix in matrices}
-    if len(mlp) == 1 and (whole := mlp.pop()):
-        return [whole, *(name for name in names if not name.startswith(f"{whole}."))]
-    return names
-
-
-@contextlib.contextmanager
-def _only_at_tokens(modules: Sequence[torch.nn.Module], indices: torch.Tensor) -> Iterator[None]:
-    """Inside, these modules work on these tokens, counted over all rows; what they give for the others is zero."""
-
-    def at_indices(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def run(hidden: torch.Tensor) -> torch.Tensor:
-            flat, at = hidden.flatten(0, -2), indices.to(hidden.device)
-            found = forward(flat[at][None])[0]
-            everywhere: torch.Tensor = found.new_zeros((len(flat), found.shape[-1])).index_copy(0, at, found)
-            return everywhere.view(*hidden.shape[:-1], -1)
-
-        return run
-
-    with contextlib.ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(replaced_forward(module, at_indices(module.forward)))
-        yield

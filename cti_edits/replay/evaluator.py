@@ -10,7 +10,7 @@ from cti_edits.harness.evaluation import Evaluation, StopRule
 class Evaluator(Protocol):
     """Measures a model on the calibration examples."""
 
-    def evaluate(self, start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
+    def evaluate(self, start: int = 0, stop: StopRule | None = None) -> Evaluation | None:
         """See `replay_evaluator.ReplayEvaluator.evaluate`; the first call is for the unedited model."""
 
     @property

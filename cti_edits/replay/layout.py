@@ -12,7 +12,6 @@ from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.memory import BatchSize, default_rows, within_memory
-from cti_edits.replay.module_cache import ModuleCache
 from cti_edits.replay.packing_check import check_packing
 
 KEPT_BYTES = 1 << 30
@@ -36,7 +35,6 @@ class Layout:
     kept: list[Any] | None
     kept_bytes: int
     block: int
-    _module_caches: dict[int, ModuleCache]
 
     def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question], rows: int | None = None) -> None:
         """Lay out ``questions``.
@@ -75,7 +73,6 @@ class Layout:
         causal = self._lm.kind == "causal"
         self.batches = read_batches(self.questions, causal, self._size, self._apart)
         self.block = 0
-        self._module_caches = {}
         self.entering = [None] * len(self.batches)
         self.kept = [self._replay.empty_cache() for _ in self.batches] if self._writes and self.kept_bytes else None
 
@@ -99,13 +96,6 @@ class Layout:
             taken += needed
         return range(begin, len(self.batches))
 
-    def module_cache(self, index: int, matrix: str) -> ModuleCache:
-        """What is kept of batch ``index`` and block ``block`` while ``matrix`` is edited there."""
-        known = self._module_caches.get(index)
-        if known is None or known.matrix != matrix:
-            known = self._module_caches[index] = ModuleCache(matrix)
-        return known
-
     def advance_to(self, block: int) -> None:
         """Have the hidden states that enter ``block``. No block before it may be edited."""
         if block < self.block:
@@ -113,7 +103,6 @@ class Layout:
         if block == self.block:
             return
         try:
-            self._module_caches = {}
             self.entering, self.block = self._advanced(block), block
         except BaseException:
             # Some of what is kept has come to the block, and some has not.

@@ -80,7 +80,7 @@ class ReplayEvaluator:
         self._example_order = ExampleOrder()
         self._texts_expected = False
 
-    def evaluate(self, start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
+    def evaluate(self, start: int = 0, stop: StopRule | None = None) -> Evaluation | None:
         """Evaluate the model as it stands.
 
         What it writes when it is first called, later calls expect, and what it has right and wrong decides what lies
@@ -88,7 +88,6 @@ class ReplayEvaluator:
 
         Args:
             start: no block before this one is edited; 0 is always right.
-            matrix: the role of the only matrix that is edited, one of block ``start``; None is always right.
             stop: asked after each batch; if it says so, the rest is left out.
 
         Returns:
@@ -99,17 +98,17 @@ class ReplayEvaluator:
         """
         while True:
             try:
-                return within_memory(functools.partial(self._evaluate, start, matrix, stop), self._layout.halve)
+                return within_memory(functools.partial(self._evaluate, start, stop), self._layout.halve)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
                 if not self._layout.one_example_a_batch():
                     raise
 
-    def _evaluate(self, start: int, matrix: str | None, stop: StopRule | None) -> Evaluation | None:
+    def _evaluate(self, start: int, stop: StopRule | None) -> Evaluation | None:
         with torch.no_grad(), linear_by_onednn(self._lm.model):
-            return self._run_batches(start, matrix, stop)
+            return self._run_batches(start, stop)
 
-    def _run_batches(self, start: int, matrix: str | None, stop: StopRule | None) -> Evaluation | None:
+    def _run_batches(self, start: int, stop: StopRule | None) -> Evaluation | None:
         layout = self._layout
         layout.advance_to(start)
         answers = Answers(self._documents, layout.questions)
@@ -122,10 +121,7 @@ class ReplayEvaluator:
             remaining.remove(index)
             batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None
-            module_cache = layout.module_cache(index, matrix) if matrix is not None else None
-            logits = self._replay.logits(
-                batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache, module_cache
-            )
+            logits = self._replay.logits(batch.packed, start, layout.entering[index], batch.rows, batch.columns, cache)
             answers.score(batch, logits, self._lm.log_probabilities(logits))
             new: dict[tuple[int, int], list[int]] = {}
             if texts := self._read_texts(batch, logits, answers, new):

@@ -31,7 +31,7 @@ class Session:
     ...     evaluator = session.evaluator(calibration)
     ...     unedited = evaluator.evaluate()
     ...     with session.replaced_weight(target, candidate):
-    ...         edited = evaluator.evaluate(target.layer, target.matrix)
+    ...         edited = evaluator.evaluate(target.layer)
 
     Attributes:
         lm: the model, unedited.

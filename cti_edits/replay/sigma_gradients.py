@@ -223,7 +223,7 @@ def _batch_gradients(
             if not bool(wrong.any()):
                 # Only what they are multiplied to is too large.
                 wrong = delta.abs().amax(dim=1) > 0
-            rows = _doc_ids(batch, questions, wrong.nonzero().flatten().tolist(), len(x))
+            rows = _doc_ids(batch, questions, int(wrong.nonzero()[0]))
             raise NotFiniteError(
                 f"{targets[index].module}: the gradient of the loss is not finite on row {rows}; "
                 "a wider dtype (dtype=float32) may help"
@@ -235,8 +235,7 @@ def _batch_gradients(
         stack.enter_context(linear_by_onednn(lm.model))
         stack.enter_context(gradients_stop_at(replay.blocks[min(target.layer for target in targets)]))
         if checkpointed:
-            # Not the last: it runs on the places that are read, which a second run would know nothing of.
-            for block in replay.blocks[:-1]:
+            for block in replay.blocks:
                 again = functools.partial(checkpoint, block.forward, use_reentrant=False)
                 stack.enter_context(replaced_forward(block, again))
         stack.enter_context(observe_gradients([lm.model.get_submodule(target.module) for target in targets], take))
@@ -267,11 +266,8 @@ def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Questi
     return stacked.sum()
 
 
-def _doc_ids(batch: ReadBatch, questions: Sequence[Question], tokens: Sequence[int], count: int) -> str:
-    """The rows that have the first of these tokens, which count over all places of the batch or over those read."""
-    if count == batch.packed.tokens.numel():
-        row, column = divmod(tokens[0], batch.packed.tokens.shape[1])
-    else:
-        row, column = int(batch.rows[tokens[0]]), int(batch.columns[tokens[0]])
+def _doc_ids(batch: ReadBatch, questions: Sequence[Question], token: int) -> str:
+    """The rows that have this token, counted over all places of the batch."""
+    row, column = divmod(token, batch.packed.tokens.shape[1])
     having = {example for (example, _), (where, path) in batch.paths.items() if where == row and column in path}
     return " or ".join(str(questions[example].doc_id) for example in sorted(having))

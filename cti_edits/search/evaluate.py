@@ -93,8 +93,8 @@ def _evaluate(
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
-    def run(start: int = 0, matrix: str | None = None, stop: StopRule | None = None) -> Evaluation | None:
-        found = evaluator.evaluate(start, matrix, stop)
+    def run(start: int = 0, stop: StopRule | None = None) -> Evaluation | None:
+        found = evaluator.evaluate(start, stop)
         if evaluator.batch_tokens != size:
             raise _SizeChangedError
         return found
@@ -113,7 +113,7 @@ def _evaluate(
         candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, stop: StopRule | None
     ) -> Outcome | None:
         with _named(candidate, target), session.replaced_weight(target, edited):
-            found = run(target.layer, target.matrix, stop)
+            found = run(target.layer, stop)
         return None if found is None else _outcome(candidate, found, _added(weights, candidate, partition), partition)
 
     told: set[Candidate] = set()
@@ -140,7 +140,7 @@ def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
 
 
 def _as_applied(
-    session: Session, outcome: Outcome, run: Callable[[int, str], Evaluation | None], weights: EditedWeights
+    session: Session, outcome: Outcome, run: Callable[[int], Evaluation | None], weights: EditedWeights
 ) -> Outcome:
     """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
     candidate = outcome.candidate
@@ -152,7 +152,7 @@ def _as_applied(
     if torch.equal(edited, tried):
         return outcome
     with _named(candidate, target), session.replaced_weight(target, edited):
-        found = completed(run(target.layer, target.matrix))
+        found = completed(run(target.layer))
     return _outcome(candidate, found, outcome.added_parameters, partition)
 
 

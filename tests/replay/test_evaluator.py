@@ -31,7 +31,7 @@ def test_an_evaluator_tells_the_edited_model_from_the_unedited_one_and_starts_an
     assert unedited is not None
     target, edited = next(iter(edited_weights(lm.model)))
     with session.replaced_weight(target, edited):
-        found = evaluator.evaluate(target.layer, target.matrix)
+        found = evaluator.evaluate(target.layer)
     assert found is not None
     assert found.nll != unedited.nll
     evaluator.reset()
@@ -51,5 +51,5 @@ def test_what_cannot_win_may_be_given_up_and_the_unedited_model_is_not(name: Eva
     evaluator = Session(lm, name).evaluator(choices(tmp_path))
     unedited = evaluator.evaluate()
     assert unedited is not None
-    assert (evaluator.evaluate(0, None, stop) is None) == (name == "replay")
-    assert evaluator.evaluate(0, None, go_on) == unedited
+    assert (evaluator.evaluate(0, stop) is None) == (name == "replay")
+    assert evaluator.evaluate(0, go_on) == unedited

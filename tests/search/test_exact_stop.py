@@ -65,7 +65,7 @@ def test_what_was_wrong_is_asked_first(task: str, tmp_path: Path) -> None:
         asked.append((wrong, loss))
         return len(asked) == 2
 
-    assert evaluator.evaluate(0, None, stop) is None
+    assert evaluator.evaluate(0, stop) is None
     # A text that does not go as drafted is judged when all batches are through.
     wrong = [batch for batch, side in zip(batches, sides, strict=True) if side == {False}]
     assert asked[0][0] == (len(wrong[0].examples) if task == "choices" else 0)
