@@ -537,19 +537,6 @@ def no_weight_gradients(work: Work) -> Iterator[Comparison]:
     yield Comparison(comparison.work, comparison.part, ways, comparison.same)
 
 
-def blocks_in_one_product(work: Work) -> Iterator[Comparison]:
-    from cti_edits.replay import sigma_gradients
-
-    def one_by_one(blocks: Any, dtype: torch.dtype, device: Any) -> Any:
-        starts = itertools.accumulate((len(block.U) for block in blocks), initial=0)
-        return [
-            sigma_gradients._Run(start, block.U.to(device, dtype)[None])
-            for start, block in zip(starts, blocks, strict=False)
-        ]
-
-    return gradients(work, {"block by block": lambda: replaced(sigma_gradients, "_equal_runs", one_by_one)})
-
-
 # Decompositions
 
 
@@ -565,12 +552,13 @@ def tails(
         without: by the name of the way.
         clusters: the K.
     """
-    from cti_edits.linalg.block_tails import HELD, block_tails
+    from cti_edits.linalg.block_tails import block_tails
+    from cti_edits.linalg.lowrank import BIG
 
     for work, part, weight in works:
         ways: dict[str, Callable[[], Any]] = {"with": functools.partial(block_tails, weight, clusters)}
         ways |= {way: functools.partial(run, weight) for way, run in without.items()}
-        big = weight.numel() > HELD
+        big = weight.numel() > BIG
         yield Comparison(f"tails, {work}", part, ways, same_tails, once=big)
 
 
@@ -691,24 +679,8 @@ def half_of_the_gram(work: Work) -> Iterator[Comparison]:
             total.addmm_(rows.T, rows)
         return total
 
-    def anew(parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        return (part.double() for part in parts)
-
-    ways = {
-        "both halves, and float64 in new memory": functools.partial(
-            tails_replaced, lambda: replaced(gram, "gram_matrix", whole)
-        ),
-        "float64 in new memory": functools.partial(tails_replaced, lambda: replaced(gram, "_in_float64", anew)),
-    }
-    return tails(demo_and_big(work), ways)
-
-
-def held_in_float64(work: Work) -> Iterator[Comparison]:
-    from cti_edits.linalg import block_tails as tails_module
-
-    works = (("the demo model", part, weight) for part, weight in work.demo_weights())
-    ways = {"float64 for each K": functools.partial(tails_replaced, lambda: replaced(tails_module, "HELD", 0))}
-    return tails(works, ways)
+    way = functools.partial(tails_replaced, lambda: replaced(gram, "gram_matrix", whole))
+    return tails(demo_and_big(work), {"both halves": way})
 
 
 def one_thread_for_the_small(work: Work) -> Iterator[Comparison]:
@@ -924,11 +896,9 @@ DEVICES: dict[str, Callable[[Work], Iterator[Comparison]]] = {
     "order": order_of_examples,
     "onednn": onednn_layers,
     "sigma-gradients": no_weight_gradients,
-    "one-product": blocks_in_one_product,
     "gram": smaller_gram,
     "half-gram": half_of_the_gram,
     "one-pass": one_pass,
-    "held": held_in_float64,
     "subset": subset_solver,
     "lanczos": few_ranks,
     "one-decomposition": one_decomposition,

@@ -29,9 +29,6 @@ down, which costs more than they save (measured at 576 on two cores)."""
 SMALLEST = 1e-200
 """A block is not decomposed by its Gram matrix where Σ σ_i² is below this or above its inverse."""
 
-HELD = 1 << 23
-"""A weight of at most this many elements is converted to float64 as a whole, rather than block by block for each K."""
-
 
 @dataclass(frozen=True)
 class BlockTail:
@@ -94,8 +91,6 @@ def block_tails(weight: torch.Tensor, clusters: Sequence[int], count: int = TAIL
         raise EditError(f"expected 1 or more singular values a block, got {count}")
     weight = weight.detach()
     check_decomposable(weight)
-    if weight.numel() <= HELD:
-        weight = weight.double()
     blocks = {number: row_blocks(weight, number) for number in clusters}
     tails: dict[int, dict[int, BlockTail]] = {number: {} for number in clusters}
     for number, index, gram in row_block_grams(weight, clusters):

@@ -157,19 +157,13 @@ def gram_matrix(tall: torch.Tensor) -> torch.Tensor:
     """AᵀA of A = ``tall`` (m, n), any floating dtype: (n, n) float64, of which only the lower triangle is defined."""
     size = tall.shape[1]
     gram = torch.zeros(size, size, dtype=torch.float64, device=tall.device)
-    for rows in _in_float64(torch.split(tall, ROWS)):
+    for part in torch.split(tall, ROWS):
+        rows = part.double()
         for start in range(0, size, PANEL):
             stop = start + PANEL
             # Panels of rows: panels of columns take a sixth longer.
             gram[start:stop, :stop].addmm_(rows[:, start:stop].T, rows[:, :stop])
     return gram
-
-
-def _in_float64(parts: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Each part in float64. All use the same memory, so that each is valid until the next one is asked for."""
-    held = torch.empty_like(parts[0], dtype=torch.float64)
-    for part in parts:
-        yield part if part.dtype == torch.float64 else held[: len(part)].copy_(part)
 
 
 def row_block_grams(weight: torch.Tensor, clusters: Sequence[int]) -> Iterator[tuple[int, int, torch.Tensor]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.masked_lm import unused_positions
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
@@ -45,7 +46,7 @@ class BlockReplay:
         depth: how many there are.
     """
 
-    def __init__(self, lm: Any) -> None:
+    def __init__(self, lm: EditedHFLM) -> None:
         """Take the model of ``lm``, one of `lm` or `masked_lm`."""
         self._lm = lm
         self._model = lm.model

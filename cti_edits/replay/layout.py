@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cti_edits.errors import EditError
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
@@ -36,7 +37,9 @@ class Layout:
     kept_bytes: int
     block: int
 
-    def __init__(self, lm: Any, replay: BlockReplay, questions: Sequence[Question], rows: int | None = None) -> None:
+    def __init__(
+        self, lm: EditedHFLM, replay: BlockReplay, questions: Sequence[Question], rows: int | None = None
+    ) -> None:
         """Lay out ``questions``.
 
         Args:

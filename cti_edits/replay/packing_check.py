@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from cti_edits.errors import printable
+from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.questions import Question, TokenSequence, UnsupportedError
 from cti_edits.replay.batches import ReadBatch
 from cti_edits.replay.block_replay import BlockReplay
@@ -23,7 +23,9 @@ CLOSE_IN_HALF = 0.25
 """In half precision: in the mean. Some of many logits about 20 are further off, and with wrong masks most are."""
 
 
-def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch]) -> None:
+def check_packing(
+    lm: EditedHFLM, replay: BlockReplay, questions: Sequence[Question], batches: Sequence[ReadBatch]
+) -> None:
     """Compare packed sequences with the same ones by themselves.
 
     Args:
@@ -61,7 +63,7 @@ def check_packing(lm: Any, replay: BlockReplay, questions: Sequence[Question], b
             _check_sequence(lm, questions[name[0]].sequences[name[1]], found[batch.reads[name]])
 
 
-def _check_sequence(lm: Any, sequence: TokenSequence, found: torch.Tensor) -> None:
+def _check_sequence(lm: EditedHFLM, sequence: TokenSequence, found: torch.Tensor) -> None:
     """Compare the logits at a sequence's places, (places, vocabulary), with those that it gives by itself."""
     tokens = torch.tensor([sequence.tokens], device=lm.device)
     precision = lm.mixed_precision_dtype

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -149,12 +148,12 @@ def _of_whole_gradients(
 
 
 class _Projection:
-    """The directions of one matrix, for each way to cut it, laid out for few large products."""
+    """The directions of one matrix, for each way to cut it, with the products with x of all of them in one."""
 
     def __init__(self, ways: Sequence[Sequence[SingularVectors]], dtype: torch.dtype, device: Any) -> None:
         self._widths = [[block.U.shape[1] for block in blocks] for blocks in ways]
         self.width = sum(map(sum, self._widths))
-        self._runs = [run for blocks in ways for run in _equal_runs(blocks, dtype, device)]
+        self._blocks = [[block.U.to(device, dtype) for block in blocks] for blocks in ways]
         self._V = torch.cat([block.V.mT.to(device, dtype) for blocks in ways for block in blocks])
         self._by_onednn = dtype == torch.float32 and self._V.device.type == "cpu" and is_exact_and_fast()
 
@@ -162,45 +161,17 @@ class _Projection:
         """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
         x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
         along = product(x, self._V) if self._by_onednn else x @ self._V.mT
+        inputs = iter(torch.split(along, [width for widths in self._widths for width in widths], dim=1))
         sums = []
-        for run, inputs in zip(self._runs, torch.split(along, [run.width for run in self._runs], 1), strict=True):
-            count, height, width = run.U.shape
-            rows = delta[:, run.start : run.start + count * height].view(-1, count, height)
-            outputs = torch.bmm(rows.transpose(0, 1), run.U)
-            sums.append((outputs * inputs.view(-1, count, width).transpose(0, 1)).sum(dim=1).flatten())
+        for blocks in self._blocks:
+            rows = torch.split(delta, [len(U) for U in blocks], dim=1)
+            sums += [((part @ U) * next(inputs)).sum(dim=0) for part, U in zip(rows, blocks, strict=True)]
         return torch.cat(sums).double().cpu()
 
     def split(self, total: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """A number for each direction, block by block, for each way."""
         ways = torch.split(total, [sum(widths) for widths in self._widths])
         return [torch.split(way, widths) for way, widths in zip(ways, self._widths, strict=True)]
-
-
-class _Run(NamedTuple):
-    """Row blocks that follow each other and are of one shape. One product has them all: each alone is too narrow.
-
-    Attributes:
-        start: the first row of the first one.
-        U: (blocks, rows of a block, directions of a block).
-    """
-
-    start: int
-    U: torch.Tensor
-
-    @property
-    def width(self) -> int:
-        """The directions of all blocks."""
-        return self.U.shape[0] * self.U.shape[2]
-
-
-def _equal_runs(blocks: Sequence[SingularVectors], dtype: torch.dtype, device: Any) -> list[_Run]:
-    runs = []
-    start = 0
-    for _, equal in itertools.groupby(blocks, key=lambda block: block.U.shape):
-        stacked = torch.stack([block.U.to(device, dtype) for block in equal])
-        runs.append(_Run(start, stacked))
-        start += stacked.shape[0] * stacked.shape[1]
-    return runs
 
 
 def _batch_gradients(

@@ -8,7 +8,8 @@ import torch
 
 from cti_edits.errors import EditError, FitError
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.linalg.block_tails import HELD, BlockTail
+from cti_edits.linalg.block_tails import BlockTail
+from cti_edits.linalg.lowrank import BIG
 from cti_edits.linalg.matrix_threads import matrix_threads
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix
@@ -65,7 +66,7 @@ def last_singular_vectors(
         return [_vectors(tails[number], target) for number in clusters]
 
     vectors = []
-    small = all(t.weight.device.type == "cpu" and t.weight.numel() <= HELD for t in targets.values())
+    small = all(t.weight.device.type == "cpu" and t.weight.numel() <= BIG for t in targets.values())
     with progress.phase("decompositions", len(targets)) as advance, matrix_threads(None if small else 1) as run:
         # One big matrix keeps all threads busy, and two take the memory of two.
         for found in run(vectors_of, targets.values()):

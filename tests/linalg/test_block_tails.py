@@ -93,8 +93,7 @@ def test_random_weights_take_the_fast_way(shape: tuple[int, int], dtype: torch.d
 
 @pytest.mark.parametrize("limit", [module.ALL_PAIRS, module.ONE_THREAD])
 def test_every_solver(monkeypatch: pytest.MonkeyPatch, limit: int, ways: list[str]) -> None:
-    """Sizes above the limits, and a weight that is not held in float64 as a whole."""
-    monkeypatch.setattr(module, "HELD", 1000)
+    """Sizes above the limits."""
     monkeypatch.setattr(module, "ONE_THREAD", limit)
     for shape in ((400, 150), (150, 400), (ROWS + 9, 140)):
         weight = random_block(*shape, torch.float16)

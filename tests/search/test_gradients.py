@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cti_edits.errors import FitError
-from cti_edits.linalg.block_tails import HELD
+from cti_edits.linalg.lowrank import BIG
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.progress import Silent
@@ -25,7 +25,7 @@ def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: 
     weights = targets()
     together = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
     assert len(list((tmp_path / "together").iterdir())) == 3 * len(weights)
-    monkeypatch.setattr("cti_edits.search.gradients.HELD", 0)
+    monkeypatch.setattr("cti_edits.search.gradients.BIG", 0)
     in_turn = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
     for ways, others, target in zip(together, in_turn, weights.values(), strict=True):
         assert [len(blocks) for blocks in ways] == [1, 2, 4]
@@ -36,9 +36,9 @@ def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: 
                 torch.testing.assert_close(*products, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("held", [0, HELD])
+@pytest.mark.parametrize("held", [0, BIG])
 def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cti_edits.search.gradients.HELD", held)
+    monkeypatch.setattr("cti_edits.search.gradients.BIG", held)
     weights = targets()
     bad = list(weights.values())[2]
     with torch.no_grad():
