@@ -469,6 +469,13 @@ def order_of_examples(work: Work) -> Iterator[Comparison]:
     from cti_edits.replay.example_order import ExampleOrder
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
 
+    def by_the_last(self: Any, batches: Sequence[Sequence[int]], _: Any) -> int:
+        def share_right(number: int) -> float:
+            latest: dict[int, bool] = self._latest
+            return sum(latest.get(example, False) for example in batches[number]) / len(batches[number])
+
+        return min(range(len(batches)), key=share_right)
+
     def in_order(*_: object) -> int:
         return 0
 
@@ -480,6 +487,7 @@ def order_of_examples(work: Work) -> Iterator[Comparison]:
     ways: dict[str, tuple[Replacement, bool]] = {
         "with": (contextlib.nullcontext, True),
         "as they lie": (lambda: replaced(ExampleOrder, "next", in_order), True),
+        "what the last model had wrong first": (lambda: replaced(ExampleOrder, "next", by_the_last), True),
         "right and wrong ones in one row": (lambda: replaced(ReplayEvaluator, "_expect_texts", mixed), True),
         "as they lie, right and wrong ones in one row": (
             lambda: together(

@@ -117,7 +117,7 @@ class ReplayEvaluator:
         remaining, together = list(range(len(layout.batches))), range(0)
         while remaining:
             begun = [index for index in remaining if index in together] or remaining
-            index = begun[self._example_order.next([layout.batches[i].examples for i in begun])]
+            index = begun[self._example_order.next([layout.batches[i].examples for i in begun], answers.right)]
             remaining.remove(index)
             batch = layout.batches[index]
             cache = self._replay.empty_cache() if self._writes else None

@@ -289,7 +289,7 @@ def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_fi
     evaluator._layout.kept_bytes = 2 * one * size
     evaluator.evaluate()
     orders = []
-    for first in (lambda _: 0, lambda batches: len(batches) - 1):
+    for first in (lambda _, __: 0, lambda batches, _: len(batches) - 1):
         together.clear()
         evaluator.reset()
         monkeypatch.setattr(evaluator._example_order, "next", first)
