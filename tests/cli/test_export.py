@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import heed_interrupts
-from tests.support.command import run
+from tests.conftest import Run, heed_interrupts
 from tests.support.edits import edit_of
 from tests.support.tiny_models import tiny_model
 
@@ -25,23 +24,23 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_exports_and_refuses_in_one_line(tmp_path: Path, sharded: Path) -> None:
+def test_the_command_exports_and_refuses_in_one_line(run_command: Run, tmp_path: Path, sharded: Path) -> None:
     file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
-    done = run("export", file, "--out", str(tmp_path / "target"))
+    done = run_command("cti-edits", "export", str(file), "--out", str(tmp_path / "target"))
     assert (done.returncode, done.stderr) == (0, "")
     count = len(list(sharded.glob("*.safetensors")))
     assert done.stdout == f"{tmp_path}/target: safetensors files {count}, edited tensors 1, verified\n"
     assert json.loads((tmp_path / "target" / "config.json").read_text())["model_type"] == "gpt2"
-    done = run("export", file, "--out", tmp_path / "target")
+    done = run_command("cti-edits", "export", str(file), "--out", str(tmp_path / "target"))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith(f"cti-edits: error: {tmp_path}/target: expected a folder that is not there yet")
-    other = edit_of(tiny_model("gpt2", seed=1), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(
-        tmp_path / "other.json"
-    )
-    done = run("export", other, "--out", tmp_path / "second")
+    model = tiny_model("gpt2", seed=1)
+    other = edit_of(model, ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "other.json")
+    words = ("export", str(other), "--out", str(tmp_path / "second"))
+    done = run_command("cti-edits", *words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert done.stderr.endswith("; --no-verify exports it all the same\n")
-    assert run("export", other, "--out", tmp_path / "second", "--no-verify").returncode == 0
+    assert run_command("cti-edits", *words, "--no-verify").returncode == 0
 
 
 SLOW = """
