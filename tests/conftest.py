@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -43,21 +43,25 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("llama"), "llama")
 
 
+def _run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **environment},
+        timeout=300,
+        check=False,
+    )
+
+
 @pytest.fixture
 def run_python(tmp_path: Path) -> Run:
     """Run this interpreter with words, outside the project's folder, as a user's shell would."""
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            timeout=300,
-            check=False,
-        )
+        return _run([sys.executable, *words], tmp_path, environment)
 
     return run
 
@@ -103,15 +107,6 @@ def run_command(commands: Path, tmp_path: Path) -> Run:
     """
 
     def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(commands / command), *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            timeout=300,
-            check=False,
-        )
+        return _run([str(commands / command), *words], tmp_path, environment)
 
     return run
