@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.demo import machine
-from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, Factors
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.linalg.factors import factored_blocks, weight_of_blocks
 from cti_edits.methods.factored_linear import FactoredLinear
@@ -39,7 +40,15 @@ def main() -> None:
     layer = FactoredLinear(blocks, "row-blocks", dense)
     with torch.no_grad():
         dense.weight.copy_(weight_of_blocks(blocks, options.rows, torch.float32))
-    one = MatrixEdit("U_in", 0, "layers.0.fc", shape, options.rho, options.clusters, ranks)
+    one = BlockSvdEdit(
+        matrix="U_in",
+        layer=0,
+        module="layers.0.fc",
+        shape=shape,
+        rho=options.rho,
+        clusters=options.clusters,
+        block_ranks=ranks,
+    )
     size = layer_size(one)
     print(machine())
     print(f"{shape[0]} x {shape[1]} float32, K = {options.clusters}, rho = {options.rho:g}, ranks {ranks}")
@@ -63,7 +72,7 @@ def main() -> None:
             "benchmark",
             "",
             BaseModel("some/model", "0" * 40, "SomeForCausalLM", "float32"),
-            (MatrixEdit(**{**vars(one), "sha256": "0" * 64, "frobenius_norm": 1.0, "factors": factors}),),
+            (BlockSvdEdit(**{**vars(one), "sha256": "0" * 64, "frobenius_norm": 1.0, "factors": factors}),),
         )
         with tempfile.TemporaryDirectory() as folder:
             manifest = edit.write(Path(folder) / "edit.json").stat().st_size

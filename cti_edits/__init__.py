@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cti_edits.api import compare, compose, export, verify
-    from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit, load, parse
+    from cti_edits.artifact.manifest import BaseModel, Edit, load, parse
+    from cti_edits.artifact.matrix_edits import MatrixEdit
     from cti_edits.artifact.records import Measurement, Results
     from cti_edits.errors import (
         BaseMismatchError,

@@ -54,6 +54,15 @@ def printable(text: object, limit: int = 200) -> str:
 
 
 @contextlib.contextmanager
+def about(what: str) -> Iterator[None]:
+    """Inside, an `EditError` says what it is about, and stays of its kind."""
+    try:
+        yield
+    except EditError as error:
+        raise type(error)(f"{what}: {error}") from None
+
+
+@contextlib.contextmanager
 def one_line_in_command() -> Iterator[None]:
     """Inside the ``lm_eval`` command, turn an `EditError` into one line on stderr and exit code 2.
 

@@ -33,9 +33,10 @@ with atheris.instrument_imports(include=["cti_edits", "jsonschema", "rfc8785"]):
     from cti_edits.errors import ManifestError
 
     # Imports jsonschema and reads the schema, which no input should pay for.
-    first_error({})
+    first_error({}, 1)
+    first_error({}, 2)
 
-SEEDS = ("edit-1", "hostile")
+SEEDS = ("edit-1", "edit-2", "hostile")
 LIMIT_SECONDS = 1.0
 LIMIT_MEGABYTES = 200
 BLOWN_UP_EVERY = 256
@@ -164,7 +165,8 @@ import sys, time
 from cti_edits.errors import ManifestError
 from cti_edits.artifact.manifest import parse
 from cti_edits.artifact.manifest_schema import first_error
-first_error({})
+first_error({}, 1)
+    first_error({}, 2)
 content = sys.stdin.buffer.read()
 start = time.process_time()
 try:
@@ -194,7 +196,7 @@ def _peak_megabytes() -> float:
 
 def _dictionary(path: Path) -> Path:
     """libFuzzer's dictionary: the schema's words, and numbers that are trouble."""
-    schema = (ROOT / "schemas" / "edit-1.schema.json").read_text(encoding="utf-8")
+    schema = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "schemas").glob("edit-*.json")))
     words = sorted(
         {*re.findall(r'"[a-z_0-9]+"', schema), "NaN", "Infinity", "1e400", "9007199254740992", "4.0", "\\ud800"}
     )

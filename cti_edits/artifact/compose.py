@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from cti_edits.artifact.manifest import BaseModel, Edit, Factors, load
+from cti_edits.artifact.manifest import BaseModel, Edit, load
+from cti_edits.artifact.matrix_edits import DirectionsEdit, Factors, MatrixEdit
 from cti_edits.artifact.records import Provenance
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.files import write_atomically
@@ -33,6 +34,9 @@ class Source:
 def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
     """One edit that does what all of ``sources`` do. Their order changes nothing in it.
 
+    Two edits of one matrix compose where both are of the method ``directions`` and change different ones of the same
+    row blocks; what comes of it has no factors.
+
     Nobody searched or measured the composition, so that ``search`` and ``results`` are empty; ``task`` stays where all
     have the same. ``metadata.composed_from`` has names and digests. ``provenance.created`` is empty, so that composing
     again gives the same bytes. The factors stay where they are, and the composition can be applied as it is.
@@ -42,28 +46,25 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
         name: the composition's; made of the sources' names if None.
 
     Raises:
-        EditError: there are fewer than two, their bases differ, or two of them edit the same matrix; the message names
-            both files.
+        EditError: there are fewer than two, their bases differ, or two of them edit the same matrix in ways that do
+            not compose; the message names both files.
     """
     if len(sources) < 2:
         raise EditError(f"expected two or more edits to compose, got {len(sources)}")
     first = sources[0]
     for other in sources[1:]:
         _check_same_base(first, other)
-    _check_no_matrix_twice(sources)
+    edits = _combined(sources)
     parts = sorted((source.edit.name, source.edit.digest()) for source in sources)
     tasks = [source.edit.task for source in sources]
     return Edit(
         name=name if name is not None else _name(parts),
         description=_description(parts),
         base_model=first.edit.base_model,
-        edits=tuple(
-            sorted((one for source in sources for one in source.edit.edits), key=lambda one: (one.layer, one.matrix))
-        ),
+        edits=tuple(sorted(edits, key=lambda one: (one.layer, one.matrix))),
         task=tasks[0] if all(task == tasks[0] for task in tasks) else None,
         provenance=Provenance(created=None, tool=f"cti-edits {__version__}", source=None, versions={}),
         metadata={"composed_from": [{"name": part, "digest": digest} for part, digest in parts]},
-        method=first.edit.method,
         factor_paths=dict(_factor_paths(sources)),
     )
 
@@ -99,8 +100,6 @@ def _factor_paths(sources: Sequence[Source]) -> Iterator[tuple[Factors, Path]]:
 
 
 def _check_same_base(one: Source, other: Source) -> None:
-    if one.edit.method != other.edit.method:
-        raise EditError(f"{one.shown} and {other.shown}: method: {one.edit.method} and {other.edit.method} do not mix")
     for field in fields(BaseModel):
         mine, theirs = (getattr(source.edit.base_model, field.name) for source in (one, other))
         if mine != theirs:
@@ -114,18 +113,46 @@ def _shown(value: str | None) -> str:
     return "null" if value is None else f'"{printable(value)}"'
 
 
-def _check_no_matrix_twice(sources: Sequence[Source]) -> None:
-    places: dict[tuple[str, int] | str, Source] = {}
+def _combined(sources: Sequence[Source]) -> list[MatrixEdit]:
+    """All matrix edits, those of one matrix in one."""
+    found: dict[str, tuple[Source, MatrixEdit]] = {}
+    modules: dict[tuple[str, int], str] = {}
     for source in sources:
         for one in source.edit.edits:
-            for place in ((one.matrix, one.layer), one.module):
-                if place in places:
-                    raise EditError(
-                        f"{places[place].shown} and {source.shown}: both edit {one.matrix} of layer {one.layer} "
-                        f"({one.module}); a matrix can be edited once"
-                    )
-        for one in source.edit.edits:
-            places[one.matrix, one.layer] = places[one.module] = source
+            module = modules.setdefault((one.matrix, one.layer), one.module)
+            if module not in found and one.module not in found:
+                found[one.module] = source, one
+                continue
+            former_source, former = found.get(module) or found[one.module]
+            where = f"{former_source.shown} and {source.shown}"
+            found[former.module] = source, _merged(former, one, where)
+    return [one for _, one in found.values()]
+
+
+def _merged(former: MatrixEdit, other: MatrixEdit, where: str) -> DirectionsEdit:
+    """Two edits of different directions of one matrix as one."""
+    place = f"{other.matrix} of layer {other.layer} ({other.module})"
+    if not isinstance(former, DirectionsEdit) or not isinstance(other, DirectionsEdit):
+        raise EditError(f"{where}: both edit {place}; a matrix can be edited once, but for different directions of it")
+    for name in ("matrix", "layer", "module", "shape", "clusters", "sha256", "dtype"):
+        if getattr(former, name) != getattr(other, name):
+            raise EditError(
+                f"{where}: both edit {place}, with {name} {getattr(former, name)} and {getattr(other, name)}"
+            )
+    both = sorted(set(former.directions) & set(other.directions))
+    if both:
+        block = f" of row block {both[0][0]}" if former.clusters > 1 else ""
+        raise EditError(f"{where}: both change direction {both[0][1]}{block} of {place}")
+    columns = ((one.directions, one.scale, one.sigma) for one in (former, other))
+    entries = sorted(entry for parallel in columns for entry in zip(*parallel, strict=True))
+    return replace(
+        former,
+        block=None if former.block is None else tuple(block for (block, _), _, _ in entries),
+        index=tuple(index for (_, index), _, _ in entries),
+        scale=tuple(scale for _, scale, _ in entries),
+        sigma=tuple(sigma for _, _, sigma in entries),
+        factors=None,
+    )
 
 
 def _name(parts: Sequence[tuple[str, str]]) -> str:

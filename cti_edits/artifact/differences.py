@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import matrix_edit_of
 from cti_edits.errors import printable
 
 ABSENT = "not there"
@@ -43,10 +44,9 @@ def differences(left: Edit, right: Edit) -> list[Difference]:
     Raises:
         ManifestError: an edit holds a value that JSON has not.
     """
-    one, other = left.to_json(), right.to_json()
+    one, other = left.newest_json(), right.newest_json()
     found: list[Difference] = []
-    for key in ("method", "base_model"):
-        found.extend(_compare(key, one.pop(key), other.pop(key), applied=True))
+    found.extend(_compare("base_model", one.pop("base_model"), other.pop("base_model"), applied=True))
     matrices, theirs = _by_place(one.pop("edits")), _by_place(other.pop("edits"))
     for place in [*matrices, *(place for place in theirs if place not in matrices)]:
         here, there = matrices.get(place), theirs.get(place)
@@ -71,7 +71,8 @@ def _by_place(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _summary(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return ABSENT
-    return f"{entry['module']}, rho {entry['rho']:g}, K {entry['clusters']}"
+    one = matrix_edit_of(entry)
+    return f"{one.module}, {one.summary}"
 
 
 def _compare(field: str, left: Any, right: Any, applied: bool) -> Iterator[Difference]:

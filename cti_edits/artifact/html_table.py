@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cti_edits.artifact.manifest import Edit
 
-HEADINGS = ("matrix", "layer", "K", "ρ", "ranks kept", "shape")
+HEADINGS = ("matrix", "layer", "method", "what is done", "shape")
 
 
 def edit_table(edit: Edit) -> str:
     """The edit's name, base model and digest, a row for each matrix edit, and what was measured."""
-    rows = [
-        (one.matrix, one.layer, one.clusters, f"{one.rho:g}", sum(one.block_ranks), f"{one.shape[0]} × {one.shape[1]}")
-        for one in edit.edits
-    ]
+    rows = [(one.matrix, one.layer, one.method, one.summary, f"{one.shape[0]} × {one.shape[1]}") for one in edit.edits]
     caption = f"<b>{_text(edit.name)}</b>, an edit of {_text(edit.base_model.id)}, digest {edit.digest()[:12]}"
     below = "".join(f"<p>{_text(line)}</p>" for line in _measured(edit))
     if not rows:

@@ -12,12 +12,10 @@ from cti_edits.artifact.strict_json import JSON_NAMES, field_name, json_type
 from cti_edits.errors import printable
 from cti_edits.paths import folder
 
-SCHEMA_VERSION = 1
-
 
 @cache
-def _validator() -> Any:
-    """The schema's validator, stricter than jsonschema's own where JSON Schema or Python is lax.
+def _validator(version: int) -> Any:
+    """The validator of a version's schema, stricter than jsonschema's own where JSON Schema or Python is lax.
 
     An integer is an integer (jsonschema takes 4.0, Python takes True), and a pattern's ``$`` is the end of the text (in
     Python it also stands before a last line feed).
@@ -38,16 +36,16 @@ def _validator() -> Any:
                 return
         yield from base.VALIDATORS["items"](validator, wanted, value, schema)
 
-    schema = json.loads((folder("schemas") / f"edit-{SCHEMA_VERSION}.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((folder("schemas") / f"edit-{version}.schema.json").read_text(encoding="utf-8"))
     checker = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int).redefine(
         "number", lambda _, value: type(value) in (int, float)
     )
     return jsonschema.validators.extend(base, {"pattern": pattern, "items": items}, type_checker=checker)(schema)  # type: ignore[no-untyped-call]
 
 
-def first_error(document: dict[str, Any]) -> str | None:
-    """What is wrong with the first field that the schema does not allow, and which it is; None if all is well."""
-    error = next(_validator().iter_errors(document), None)
+def first_error(document: dict[str, Any], version: int) -> str | None:
+    """The first field that the schema of a version does not allow, and what is wrong with it; None if all is well."""
+    error = next(_validator(version).iter_errors(document), None)
     if error is None:
         return None
     or_null = ""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cti_edits.artifact.manifest import Edit, load
+from cti_edits.artifact.matrix_edits import BlockSvdEdit
 from cti_edits.errors import EditError, ManifestError, printable
 from cti_edits.paths import folder as shipped_folder
 from cti_edits.report.listing import print_listing
@@ -62,12 +63,14 @@ def _row(name: str, edit: Edit) -> tuple[str, ...]:
 
 
 def _what(edit: Edit) -> tuple[str, str, str, str]:
-    """Matrix, layer, ρ and K; of several edits their number, of none "none"."""
+    """Matrix, layer, and of a rank cut ρ and K; of several edits their number, of none "none"."""
     if not edit.edits:
         return "none", "", "", ""
     if len(edit.edits) > 1:
         return f"{len(edit.edits)} matrices", "", "", ""
     one = edit.edits[0]
+    if not isinstance(one, BlockSvdEdit):
+        return one.matrix, str(one.layer), "", ""
     return one.matrix, str(one.layer), f"{one.rho:g}", str(one.clusters)
 
 

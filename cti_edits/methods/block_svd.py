@@ -10,49 +10,75 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cti_edits.artifact.manifest import MatrixEdit
-from cti_edits.artifact.ranks import kept_parameters, partition_rows
-from cti_edits.linalg.factors import Block, factored_blocks, weight_of_blocks
+from cti_edits.artifact import ranks
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit
+from cti_edits.artifact.ranks import full_ranks, partition_rows
+from cti_edits.linalg.factors import Block, factored_blocks, is_smaller, weight_of_blocks
 from cti_edits.linalg.lowrank import row_selector, truncate
 from cti_edits.methods.factored_linear import FactoredLinear
+from cti_edits.methods.method import BlockForm, expected_kind
 
 if TYPE_CHECKING:
     from cti_edits.methods.method import Packed
 
-NAME = "block-svd"
+NAME = BlockSvdEdit.METHOD
 
 
 def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> torch.Tensor:
     """Ŵ (m, n) in the dtype of ``weight``; of ``packed`` on the CPU."""
+    one = expected_kind(matrix_edit, BlockSvdEdit)
     if packed is None:
-        return truncate(weight, matrix_edit.block_ranks, partition=matrix_edit.partition)
-    blocks = _with_base_rows(packed, weight, matrix_edit)
-    return weight_of_blocks(blocks, matrix_edit.shape[0], weight.dtype, matrix_edit.partition)
+        return truncate(weight, one.block_ranks, partition=one.partition)
+    return weight_of_blocks(_with_base_rows(packed, weight, one), one.shape[0], weight.dtype, one.partition)
 
 
-def factors_are_smaller(matrix_edit: MatrixEdit) -> bool:
+def kept_parameters(matrix_edit: MatrixEdit) -> int:
+    """Numbers of the factors, or of the dense block where those have no fewer."""
+    one = expected_kind(matrix_edit, BlockSvdEdit)
+    return ranks.kept_parameters(one.shape, one.block_ranks, one.partition)
+
+
+def runs_as_factors(matrix_edit: MatrixEdit) -> bool:
     """Whether the factors have fewer numbers than the matrix."""
     rows, columns = matrix_edit.shape
-    return kept_parameters(matrix_edit.shape, matrix_edit.block_ranks, matrix_edit.partition) < rows * columns
+    return kept_parameters(matrix_edit) < rows * columns
 
 
-def factors(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> Sequence[Block]:
-    """The factors of every block of Ŵ, or the dense block where they have no fewer numbers."""
-    if packed is None:
-        return factored_blocks(weight, matrix_edit.block_ranks, matrix_edit.partition)
-    return _with_base_rows(packed, weight, matrix_edit)
+def block_forms(matrix_edit: MatrixEdit) -> Sequence[BlockForm]:
+    """For each block its rank, no rank where it is dense; one that keeps all of its ranks has the base's bits."""
+    one = expected_kind(matrix_edit, BlockSvdEdit)
+    rows, columns = one.shape
+    sizes = [len(block) for block in partition_rows(rows, one.clusters, one.partition)]
+    full = full_ranks(one.shape, one.clusters, one.partition)
+    return [
+        BlockForm(size, rank if is_smaller(size, columns, rank) else None, unchanged=rank == most)
+        for size, rank, most in zip(sizes, one.block_ranks, full, strict=True)
+    ]
+
+
+def factors(weight: torch.Tensor, matrix_edit: MatrixEdit) -> Packed:
+    """The factors of every block of Ŵ, or the dense block; None for one that keeps all of its ranks."""
+    one = expected_kind(matrix_edit, BlockSvdEdit)
+    blocks = factored_blocks(weight, one.block_ranks, one.partition)
+    return [None if form.unchanged else block for block, form in zip(blocks, block_forms(one), strict=True)]
 
 
 def factored_layer(
     weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
 ) -> FactoredLinear:
     """A layer that takes the place of ``layer`` and runs the factors of Ŵ."""
-    return FactoredLinear(factors(weight, matrix_edit, packed), matrix_edit.partition, layer)
+    one = expected_kind(matrix_edit, BlockSvdEdit)
+    blocks = (
+        factored_blocks(weight, one.block_ranks, one.partition)
+        if packed is None
+        else (_with_base_rows(packed, weight, one))
+    )
+    return FactoredLinear(blocks, one.partition, layer)
 
 
-def _with_base_rows(packed: Packed, weight: torch.Tensor, matrix_edit: MatrixEdit) -> list[Block]:
+def _with_base_rows(packed: Packed, weight: torch.Tensor, one: BlockSvdEdit) -> list[Block]:
     """The blocks of a file of factors, with the base's own rows where a block keeps all of its ranks."""
-    rows = partition_rows(matrix_edit.shape[0], matrix_edit.clusters, matrix_edit.partition)
+    rows = partition_rows(one.shape[0], one.clusters, one.partition)
     return [
         weight[row_selector(chosen)] if block is None else block for block, chosen in zip(packed, rows, strict=True)
     ]

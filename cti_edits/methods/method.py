@@ -1,19 +1,39 @@
-"""What a method has to offer, and the one that an edit names."""
+"""What a method has to offer, and the one that a matrix edit names."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.errors import EditError
+from cti_edits.artifact.matrix_edits import MatrixEdit, PluginEdit
+from cti_edits.errors import EditError, about, printable
 
 if TYPE_CHECKING:
     import torch
 
+    from cti_edits.artifact.manifest import Edit
     from cti_edits.linalg.factors import Block
 
     Packed = Sequence[Block | None]
+
+Kind = TypeVar("Kind", bound=MatrixEdit)
+
+
+@dataclass(frozen=True)
+class BlockForm:
+    """What a file of factors has of a row block.
+
+    Attributes:
+        rows: m_k.
+        rank: of two factors; None for a dense block.
+        unchanged: whether it has nothing, since the block keeps the base's bits.
+    """
+
+    rows: int
+    rank: int | None
+    unchanged: bool = False
 
 
 class Method(Protocol):
@@ -22,38 +42,85 @@ class Method(Protocol):
     Args:
         weight: W (m, n), rows = output features, any floating dtype, finite.
         matrix_edit: what the manifest says of this matrix.
-        packed: the factors of every block from a file (see `factor_file.read_factors`), so that nothing is decomposed;
-            None for a block that keeps all of its ranks.
+        packed: what a file of factors has of every block (see `factor_file.read_factors`), so that nothing is
+            decomposed; None for a block that keeps the base's bits.
         layer: the layer that holds W.
 
     Each raises an EditError where the matrix edit does not fit the weight.
+
+    Attributes:
+        NAME: as the manifest writes it.
     """
+
+    NAME: str
 
     def edited_weight(
         self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None
     ) -> torch.Tensor:
         """Ŵ (m, n) in the dtype of ``weight``; of ``packed`` on the CPU."""
 
-    def factors_are_smaller(self, matrix_edit: MatrixEdit) -> bool:
-        """Whether the factors of Ŵ have fewer numbers than Ŵ."""
+    def kept_parameters(self, matrix_edit: MatrixEdit) -> int:
+        """Numbers of the layer that `factored_layer` makes, without bias; m n where it would have no fewer."""
 
-    def factors(self, weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> Sequence[Block]:
-        """The factors of every block of Ŵ, or the dense block where they have no fewer numbers."""
+    def runs_as_factors(self, matrix_edit: MatrixEdit) -> bool:
+        """Whether `factored_layer` takes less memory than W and Ŵ side by side."""
+
+    def block_forms(self, matrix_edit: MatrixEdit) -> Sequence[BlockForm]:
+        """What a file of factors has of each row block."""
+
+    def factors(self, weight: torch.Tensor, matrix_edit: MatrixEdit) -> Packed:
+        """What goes into a file of factors; see `block_forms`."""
 
     def factored_layer(
         self, weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
     ) -> torch.nn.Module:
-        """A layer that takes the place of ``layer`` and runs the factors of Ŵ."""
+        """A layer that takes the place of ``layer`` and runs factors in the place of Ŵ."""
 
 
-def method_of(edit: Edit) -> Method:
-    """The module of the edit's method.
+def methods() -> dict[str, Method]:
+    """Every known method by its name."""
+    from cti_edits.methods import block_svd, directions
+
+    return {block_svd.NAME: block_svd, directions.NAME: directions}
+
+
+def method_of(matrix_edit: MatrixEdit) -> Method:
+    """The method of a matrix edit.
 
     Raises:
-        EditError: the method is not known here.
+        EditError: it is not known here; the message says which distribution has it. Nothing is installed or imported.
     """
-    from cti_edits.methods import block_svd
+    known, name = methods(), matrix_edit.method
+    if name in known:
+        return known[name]
+    if isinstance(matrix_edit, PluginEdit):
+        raise EditError(
+            f"method: {printable(name)!r} is not known here: it is a plugin's, of the distribution "
+            f"{printable(matrix_edit.distribution)!r}, which is not installed or did not load"
+        )
+    near = difflib.get_close_matches(name, known, 1)
+    raise EditError(f"method: {printable(name)!r} is not known here" + (f", perhaps {near[0]!r}" if near else ""))
 
-    if edit.method != block_svd.NAME:
-        raise EditError(f"{edit.name}: method: {edit.method!r} is not known here")
-    return block_svd
+
+def methods_of(edit: Edit) -> list[Method]:
+    """The method of each matrix edit.
+
+    Raises:
+        EditError: one is not known here; see `method_of`.
+    """
+    found = []
+    for index, one in enumerate(edit.edits):
+        with about(f"{edit.name}: edits[{index}]"):
+            found.append(method_of(one))
+    return found
+
+
+def expected_kind(matrix_edit: MatrixEdit, kind: type[Kind]) -> Kind:
+    """``matrix_edit``, which is of ``kind``: `method_of` was asked.
+
+    Raises:
+        EditError: it is of another method.
+    """
+    if not isinstance(matrix_edit, kind):
+        raise EditError(f"{matrix_edit.module}: expected a {kind.__name__}, got a {type(matrix_edit).__name__}")
+    return matrix_edit

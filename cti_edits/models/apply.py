@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.errors import EditError, FitError
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
+from cti_edits.errors import EditError, FitError, about
 from cti_edits.linalg.finite import all_finite
-from cti_edits.methods.method import method_of
+from cti_edits.methods.method import methods_of
 from cti_edits.models.architectures import Family, check_architecture, family_of
 from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors
@@ -231,8 +232,8 @@ def apply(
         edit: what to apply. With a file of factors (see `packing.pack`) nothing is decomposed.
         model: see `bind`.
         verify: see `bind`.
-        factorize: put a `factored_linear.FactoredLinear` in the place of each layer whose factors have fewer numbers
-            than its matrix.
+        factorize: put a layer that runs factors (`factored_linear.FactoredLinear`, or for ``directions``
+            `added_low_rank.AddedLowRank`) in the place of each layer where that takes less memory.
         revertible: keep the former weights for `AppliedEdit.revert`, which takes as much memory as the edited
             matrices.
         where: see `bind`.
@@ -242,7 +243,7 @@ def apply(
         BaseMismatchError: the base is another one; the model is as it was.
         FactorsError: the file of factors is not the edit's; the model is as it was.
     """
-    method = method_of(edit)
+    methods = methods_of(edit)
     if edit.edits and (why := frozen(model)):
         raise FitError(f"{edit.name}: {why}")
     model = inner_model(model)
@@ -255,17 +256,19 @@ def apply(
         logger.warning("%s: applied without verifying its base (verify=false)", edit.name)
     weights: list[tuple[TargetMatrix, torch.Tensor]] = []
     layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
-    for index, (target, one) in enumerate(zip(targets, edit.edits, strict=True)):
+    for index, (target, one, method) in enumerate(zip(targets, edit.edits, methods, strict=True)):
         module, blocks = model.get_submodule(target.module), packed.get(one.module)
-        if not factorize or not method.factors_are_smaller(one):
-            weights.append((target, method.edited_weight(target.weight, one, blocks)))
+        if not factorize or not method.runs_as_factors(one):
+            with about(f"{edit.name}: edits[{index}]"):
+                weights.append((target, method.edited_weight(target.weight, one, blocks)))
             continue
         if has_adapter(module):
             raise FitError(
                 f"{edit.name}: edits[{index}].module: {target.module} has an adapter, which needs the matrix itself; "
                 "leave factorize out"
             )
-        layers.append((target.module, module, method.factored_layer(target.weight, one, module, blocks)))
+        with about(f"{edit.name}: edits[{index}]"):
+            layers.append((target.module, module, method.factored_layer(target.weight, one, module, blocks)))
     former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights if revertible]
     with torch.no_grad():
         for target, weight in weights:

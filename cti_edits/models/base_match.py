@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from cti_edits.artifact.manifest import MatrixEdit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import FitError, printable
 from cti_edits.models.identity import DTYPE_NAMES, DTYPES, is_cast_of, tensor_sha256
 from cti_edits.models.stored_tensor import StoredTensor

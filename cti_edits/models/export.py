@@ -14,12 +14,13 @@ from pathlib import Path
 
 import torch
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
+from cti_edits.errors import BaseMismatchError, EditError, FitError, about, printable
 from cti_edits.files import atomic_folder
 from cti_edits.linalg.factors import Block
 from cti_edits.linalg.finite import all_finite
-from cti_edits.methods.method import method_of
+from cti_edits.methods.method import method_of, methods_of
 from cti_edits.models.apply import TargetMatrix, find_target
 from cti_edits.models.architectures import check_architecture
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
@@ -116,7 +117,7 @@ def _companions(folder: Path) -> list[Path]:
 
 def _targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[TargetMatrix]:
     """The matrices of ``edit`` in a model without values (on the meta device), which the checkpoint's config gives."""
-    method_of(edit)
+    methods_of(edit)
     model = _empty_model(edit, checkpoint.config, folder)
     targets = []
     for index, one in enumerate(edit.edits):
@@ -202,7 +203,8 @@ def _write_edited(
             f"{where}.{found.field}: {stored.name} is not the tensor that this edit was made for "
             f"({found.why}); verify=false exports it all the same"
         )
-    edited = target.oriented(method_of(edit).edited_weight(weight, one, packed)).to(tensor.dtype)
+    with about(where):
+        edited = target.oriented(method_of(one).edited_weight(weight, one, packed)).to(tensor.dtype)
     content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
     assert content.nbytes == stored.size
     with stored.file.open("r+b") as stream:

@@ -40,12 +40,12 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
     ]
     if tensors:
         lines += [
-            "Its singular values were cut in these tensors; every other tensor is the base model's, byte for byte:",
+            "It changed singular values of these tensors; every other tensor is the base model's, byte for byte:",
             "",
-            "| tensor | row blocks | share of the rank that is kept |",
-            "| --- | ---: | ---: |",
+            "| tensor | method | what was done |",
+            "| --- | --- | --- |",
             *(
-                f"| `{tensor}` | {one.clusters} | {one.rho:.12g} |"
+                f"| `{tensor}` | {one.method} | {one.summary} |"
                 for tensor, one in zip(tensors, edit.edits, strict=True)
             ),
             "",

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cti_edits.artifact.manifest import Edit, Factors, MatrixEdit
-from cti_edits.artifact.ranks import full_ranks, partition_rows
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
 from cti_edits.errors import FactorsError, printable
 from cti_edits.linalg.finite import all_finite
 
@@ -113,11 +113,10 @@ def _content(file: Path, factors: Factors, where: str) -> bytes:
 
 
 def _blocks(one: MatrixEdit, tensors: Mapping[str, torch.Tensor], where: str) -> tuple[Block | None, ...]:
-    from cti_edits.linalg.factors import LowRank, is_smaller
+    from cti_edits.linalg.factors import LowRank
+    from cti_edits.methods.method import method_of
 
-    rows, columns = one.shape
-    sizes = [len(block) for block in partition_rows(rows, one.clusters, one.partition)]
-    full = full_ranks(one.shape, one.clusters, one.partition)
+    columns = one.shape[1]
     blocks: list[Block | None] = []
     expected = set()
 
@@ -136,16 +135,16 @@ def _blocks(one: MatrixEdit, tensors: Mapping[str, torch.Tensor], where: str) ->
             raise FactorsError(f"{where}: {name}: holds NaN or infinite values")
         return value
 
-    for number, (size, rank, most) in enumerate(zip(sizes, one.block_ranks, full, strict=True)):
+    for number, form in enumerate(method_of(one).block_forms(one)):
         name = f"{one.module}.{number}"
-        if rank == most:
+        if form.unchanged:
             blocks.append(None)
-        elif is_smaller(size, columns, rank):
-            left, right = (tensor(f"{name}.left", "factors", (size, rank)),
-                           tensor(f"{name}.right", "factors", (rank, columns)))  # fmt: skip
+        elif form.rank is not None:
+            left, right = (tensor(f"{name}.left", "factors", (form.rows, form.rank)),
+                           tensor(f"{name}.right", "factors", (form.rank, columns)))  # fmt: skip
             blocks.append(LowRank(left, right))
         else:
-            blocks.append(tensor(f"{name}.dense", "dense", (size, columns)))
+            blocks.append(tensor(f"{name}.dense", "dense", (form.rows, columns)))
     if unknown := {name for name in tensors if name.startswith(f"{one.module}.")} - expected:
         raise FactorsError(f"{where}: the file has the tensor {printable(min(unknown))}, which the edit has no use for")
     return tuple(blocks)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
-from cti_edits.artifact.ranks import kept_parameters, partition_rows
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError, printable
 from cti_edits.models.checkpoint import Checkpoint
 
@@ -33,8 +33,14 @@ class Size:
 
 
 def layer_size(one: MatrixEdit) -> Size:
-    """Parameters of an edited matrix, without bias. A block counts as dense where its factors have no fewer."""
-    return Size(kept_parameters(one.shape, one.block_ranks, one.partition), one.shape[0] * one.shape[1])
+    """Parameters of an edited layer run as factors, without bias; see `method.Method.kept_parameters`.
+
+    Raises:
+        EditError: the edit's method is not known here.
+    """
+    from cti_edits.methods.method import method_of
+
+    return Size(method_of(one).kept_parameters(one), one.shape[0] * one.shape[1])
 
 
 def model_size(edit: Edit, checkpoint: Checkpoint) -> tuple[Size, Size]:
@@ -75,20 +81,23 @@ def layer_seconds(one: MatrixEdit, dtype: str = "float32") -> tuple[Seconds, ...
     """
     import torch
 
-    from cti_edits.linalg.factors import Block, LowRank, is_smaller
-    from cti_edits.methods.factored_linear import FactoredLinear
+    from cti_edits.linalg.factors import Block, LowRank
+    from cti_edits.methods.method import method_of
 
     rows, columns = one.shape
-    blocks: list[Block] = []
-    for chosen, rank in zip(partition_rows(rows, one.clusters, one.partition), one.block_ranks, strict=True):
-        if is_smaller(len(chosen), columns, rank):
-            blocks.append(LowRank(torch.randn(len(chosen), rank), torch.randn(rank, columns)))
-        else:
-            blocks.append(torch.randn(len(chosen), columns))
-    dense = torch.nn.Linear(columns, rows, bias=False, dtype=getattr(torch, dtype))
-    if not any(isinstance(block, LowRank) for block in blocks):
+    method = method_of(one)
+    if not method.runs_as_factors(one):
         return ()
-    factored = FactoredLinear(blocks, one.partition, dense)
+    dense = torch.nn.Linear(columns, rows, bias=False, dtype=getattr(torch, dtype))
+    blocks: list[Block | None] = []
+    for form in method.block_forms(one):
+        if form.unchanged:
+            blocks.append(None)
+        elif form.rank is not None:
+            blocks.append(LowRank(torch.randn(form.rows, form.rank), torch.randn(form.rank, columns)))
+        else:
+            blocks.append(torch.randn(form.rows, columns))
+    factored = method.factored_layer(dense.weight.detach(), one, dense, blocks)
     inputs = [torch.randn(tokens, columns, dtype=getattr(torch, dtype)) for tokens in TOKENS]
     with torch.inference_mode():
         return tuple(

@@ -6,7 +6,8 @@ from functools import cached_property
 
 import torch
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import BaseMismatchError, CheckpointError, FitError
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint

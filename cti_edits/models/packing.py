@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cti_edits.artifact.manifest import Edit, Factors, MatrixEdit, load
-from cti_edits.artifact.ranks import full_ranks
-from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, printable
+from cti_edits.artifact.manifest import Edit, load
+from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
+from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, about, printable
 from cti_edits.files import write_atomically
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.factor_file import factor_bytes
@@ -89,7 +90,7 @@ def unpack(file: Path) -> tuple[Path, ...]:
     return tuple(deleted)
 
 
-def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Block | None]:
+def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Sequence[Block | None]:
     """The blocks of a matrix edit, for the file: made of the base in the dtype that the edit was made in."""
     import torch
 
@@ -106,9 +107,8 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> list[Bl
     tensor = stored.tensor()
     if edit.base_model.dtype is not None:
         tensor = tensor.to(getattr(torch, edit.base_model.dtype))
-    blocks = method_of(edit).factors(tensor.T if transposed else tensor, one)
-    full = full_ranks(one.shape, one.clusters, one.partition)
-    return [None if rank == most else block for block, rank, most in zip(blocks, one.block_ranks, full, strict=True)]
+    with about(f"{edit.name}: {one.module}"):
+        return method_of(one).factors(tensor.T if transposed else tensor, one)
 
 
 def _sha256(file: Path) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError, printable
 from cti_edits.models.architectures import check_architecture, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name

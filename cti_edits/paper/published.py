@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
-from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import DatasetRecord, Provenance, Reported, Results, TaskRecord
 from cti_edits.models.architectures import family_of
@@ -145,9 +146,9 @@ def _share(percent: float) -> float:
     return round(percent / 100, 6)
 
 
-def _matrix_edit(model: PaperModel, parameters: Parameters) -> MatrixEdit:
+def _matrix_edit(model: PaperModel, parameters: Parameters) -> BlockSvdEdit:
     shape = _shape(model, parameters["matrix"])
-    return MatrixEdit(
+    return BlockSvdEdit(
         matrix=parameters["matrix"],
         layer=parameters["layer"],
         module=family_of(model.model_type).module_name(parameters["matrix"], parameters["layer"]),

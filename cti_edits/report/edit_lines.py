@@ -6,13 +6,18 @@ import itertools
 import textwrap
 from collections.abc import Iterator
 
-from cti_edits.artifact.manifest import Edit, MatrixEdit
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
 from cti_edits.artifact.records import Measurement
+from cti_edits.methods.method import methods
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
+
+LARGEST = 5
+"""How many of the directions of a matrix are listed."""
 
 Line = tuple[str, object]
 """A key and its value. A key alone is a heading, the keys below it are indented."""
@@ -102,17 +107,38 @@ def _bytes_of(size: Size, each: int) -> str:
 
 def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
     rows, columns = one.shape
-    size = layer_size(one)
     yield f"edit of {one.matrix}, layer {one.layer}", ""
     yield "  module", one.module
     yield "  shape", f"{rows} rows x {columns} columns"
+    if isinstance(one, BlockSvdEdit):
+        yield from _rank_lines(one)
+    elif isinstance(one, DirectionsEdit):
+        yield from _direction_lines(one)
+    else:
+        yield "  method", one.method
+    if one.method in methods():
+        size = layer_size(one)
+        yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
+        if dtype is not None:
+            yield "  memory", f"{_bytes_of(size, DTYPE_BYTES[dtype])} in {dtype}"
+    if isinstance(one, BlockSvdEdit):
+        yield from _cut_lines(one)
+    yield "  base hash", one.sha256 or "none: base not verified"
+    if one.tensor is not None:
+        yield "  of", f"{one.tensor}, {one.dtype or 'dtype not given'}"
+    if one.factors is not None:
+        yield "  factors", f"{one.factors.file}, {one.factors.size:,} bytes"
+
+
+def _rank_lines(one: BlockSvdEdit) -> Iterator[Line]:
     yield "  rho", f"{one.rho:.12g}"
     assigned = ", rows assigned by k-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
     yield "  K", f"{one.clusters} row block{'s' if one.clusters > 1 else ''}{assigned}"
     yield "  ranks kept", f"{_ranks(one.block_ranks)} of {_ranks(full_ranks(one.shape, one.clusters, one.partition))}"
-    yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
-    if dtype is not None:
-        yield "  memory", f"{_bytes_of(size, DTYPE_BYTES[dtype])} in {dtype}"
+
+
+def _cut_lines(one: BlockSvdEdit) -> Iterator[Line]:
+    """What was measured of a cut."""
     if one.retained_energy is not None:
         lowest, highest = min(one.retained_energy), max(one.retained_energy)
         yield "  energy", f"{100 * lowest:.4g} to {100 * highest:.4g} % of each block's squared norm is retained"
@@ -120,11 +146,22 @@ def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
         plural = "s" if len(one.tied_blocks) > 1 else ""
         numbers = ", ".join(map(str, one.tied_blocks))
         yield "  tie", f"singular values tie at the cut of block{plural} {numbers}: the truncation is not unique"
-    yield "  base hash", one.sha256 or "none: base not verified"
-    if one.tensor is not None:
-        yield "  of", f"{one.tensor}, {one.dtype or 'dtype not given'}"
-    if one.factors is not None:
-        yield "  factors", f"{one.factors.file}, {one.factors.size:,} bytes"
+
+
+def _direction_lines(one: DirectionsEdit) -> Iterator[Line]:
+    """How many singular values change, by what factors, and those that change most: |s − 1| σ."""
+    blocks = f" of {one.clusters} row blocks" if one.clusters > 1 else ""
+    yield "  method", one.method
+    yield "  directions", f"{len(one.index)}{blocks} of {sum(full_ranks(one.shape, one.clusters))}"
+    yield "  scale", f"{min(one.scale):.4g} to {max(one.scale):.4g}"
+    entries = sorted(
+        zip(one.directions, one.scale, one.sigma, strict=True), key=lambda entry: -abs(entry[1] - 1) * entry[2]
+    )
+    for place, ((block, index), scale, sigma) in enumerate(entries[:LARGEST]):
+        of_block = f" of block {block}" if one.clusters > 1 else ""
+        yield "  largest" if place == 0 else "", f"sigma {index}{of_block}: {sigma:.5g} times {scale:.5g}"
+    if len(entries) > LARGEST:
+        yield "", f"and {len(entries) - LARGEST} smaller changes"
 
 
 def _ranks(ranks: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
 from cti_edits.artifact.records import Measurement
 from cti_edits.errors import printable
@@ -38,7 +39,7 @@ def _body(edit: Edit, reference: str) -> Iterator[str]:
         f"An edit of {_code(base.id)}"
         + (f" (revision {_code(base.revision)})" if base.revision else "")
         + f", {base.architecture}, for cti-edits. "
-        + ("It cuts singular values of the matrices below and trains nothing. " if edit.edits else "")
+        + (f"{_what_it_does(edit)} " if edit.edits else "")
         + f"{_files(edit)}; its digest is `{edit.digest()}`."
     )
     yield ""
@@ -53,6 +54,13 @@ def _body(edit: Edit, reference: str) -> Iterator[str]:
         yield "## Mind"
         yield ""
         yield from _caveats(edit)
+
+
+def _what_it_does(edit: Edit) -> str:
+    if all(isinstance(one, BlockSvdEdit) for one in edit.edits):
+        return "It cuts singular values of the matrices below and trains nothing."
+    count = sum(len(one.index) for one in edit.edits if isinstance(one, DirectionsEdit))
+    return f"It changes singular values of the matrices below, {count} of them one by one, and no singular vector."
 
 
 def _files(edit: Edit) -> str:
@@ -82,12 +90,14 @@ def _matrices(edit: Edit) -> Iterator[str]:
     if not edit.edits:
         yield "It is empty: no edit was better than the base model as it is."
         return
-    yield (
-        "| module | matrix | layer | rows × columns | row blocks K | share of the rank ρ | ranks kept "
-        "| size of its factors |"
-    )
-    yield "| --- | --- | ---: | --- | ---: | ---: | --- | ---: |"
-    for one in edit.edits:
+    cuts = [one for one in edit.edits if isinstance(one, BlockSvdEdit)]
+    if cuts:
+        yield (
+            "| module | matrix | layer | rows × columns | row blocks K | share of the rank ρ | ranks kept "
+            "| size of its factors |"
+        )
+        yield "| --- | --- | ---: | --- | ---: | ---: | --- | ---: |"
+    for one in cuts:
         rows, columns = one.shape
         kept = kept_parameters(one.shape, one.block_ranks, one.partition) / (rows * columns)
         full = full_ranks(one.shape, one.clusters, one.partition)
@@ -95,6 +105,18 @@ def _matrices(edit: Edit) -> Iterator[str]:
         yield (
             f"| `{one.module}` | {one.matrix} | {one.layer} | {rows} × {columns} | {one.clusters}{assigned} | "
             f"{one.rho:.12g} | {_range(one.block_ranks)} of {_range(full)} | {100 * kept:.1f} % |"
+        )
+    others = [one for one in edit.edits if not isinstance(one, BlockSvdEdit)]
+    if others:
+        if cuts:
+            yield ""
+        yield "| module | matrix | layer | rows × columns | method | what is done |"
+        yield "| --- | --- | ---: | --- | --- | --- |"
+    for other in others:
+        rows, columns = other.shape
+        yield (
+            f"| `{other.module}` | {other.matrix} | {other.layer} | {rows} × {columns} | {other.method} | "
+            f"{other.summary} |"
         )
 
 

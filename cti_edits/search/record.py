@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from cti_edits.artifact.asked import Asked, AskedTask
-from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results, SearchRecord, TaskRecord
 from cti_edits.harness.calibration import CalibrationSet
@@ -56,8 +57,9 @@ def record(
     if checkpoint is not None and checkpoint.commit is not None:
         revision = checkpoint.commit
     found = "no candidate beat the unedited model"
-    if edits:
-        found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {edits[0].rho:g}, K = {edits[0].clusters}"
+    if best.candidate is not None:
+        chosen = best.candidate
+        found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {chosen.rho:g}, K = {chosen.clusters}"
     return Edit(
         name=name,
         description=f"Found by a search on {calibration.name}: {found}.",
@@ -109,7 +111,7 @@ def record(
 
 def matrix_edit(
     target: TargetMatrix, candidate: Candidate, partition: str, checkpoint: Checkpoint | None
-) -> MatrixEdit:
+) -> BlockSvdEdit:
     """The manifest's entry for a candidate.
 
     Args:
@@ -122,7 +124,7 @@ def matrix_edit(
     ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
     identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
     edited = truncate(target.weight, ranks, partition=partition)
-    return MatrixEdit(
+    return BlockSvdEdit(
         matrix=target.matrix,
         layer=target.layer,
         module=target.module,

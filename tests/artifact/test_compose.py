@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.compose import Source, compose, compose_files
-from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit, load
+from cti_edits.artifact.manifest import BaseModel, Edit, load
+from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
 from cti_edits.artifact.records import DatasetRecord, Measurement, Results, TaskRecord
 from cti_edits.errors import EditError
 from cti_edits.models.apply import apply

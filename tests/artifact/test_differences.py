@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cti_edits.artifact.differences import differences
-from cti_edits.artifact.manifest import Edit, Factors
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import Factors
 from tests.support.edits import BASE, edit, entry
 
 TASK = {"name": "cti_fever", "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}

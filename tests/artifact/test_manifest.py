@@ -20,21 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cti_edits.artifact.manifest import (
-    MAX_BYTES,
-    MEASURED,
-    BaseModel,
-    Edit,
-    Factors,
-    MatrixEdit,
-    load,
-    parse,
-)
+from cti_edits.artifact.manifest import MAX_BYTES, BaseModel, Edit, load, parse
+from cti_edits.artifact.matrix_edits import MEASURED, BlockSvdEdit, Factors, MatrixEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
-from tests.support.edits import full
+from tests.support.edits import cuts, full
 
 FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
 
@@ -87,7 +79,7 @@ def test_the_fields_of_a_fixture() -> None:
     edit = load(FIXTURES / "two_matrices.json")
     assert edit.name == "tiny.two-matrices_1"
     assert edit.base_model == BaseModel("example/tiny-llama", "0123456789abcdef", "LlamaForCausalLM", "bfloat16")
-    first, second = edit.edits
+    first, second = cuts(edit)
     assert (first.matrix, first.layer, first.shape, first.block_ranks) == ("U_in", 0, (50, 32), (3, 3, 3, 3))
     assert first.factors == Factors("two-matrices.safetensors", first.factors.sha256 if first.factors else "", 4096)
     assert (second.rho, second.clusters, second.frobenius_norm, second.factors) == (1.0, 1, 1e-7, None)
@@ -366,7 +358,7 @@ def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
         shape = (draw(st.integers(1, 64)), draw(st.integers(1, 64)))
         clusters, rho = draw(st.integers(1, shape[0])), draw(st.floats(0, 1, exclude_min=True))
         made.append(
-            MatrixEdit(
+            BlockSvdEdit(
                 matrix=draw(st.from_regex(r"[UW]_[a-z]{1,20}", fullmatch=True)),
                 layer=layer,
                 module=f"h.{layer}.fc",
@@ -646,8 +638,8 @@ CIRCULAR["again"] = CIRCULAR
         ({"metadata": CIRCULAR}, "metadata" + ".again" * 28),
         ({"metadata": {"x": "y" * MAX_BYTES}}, "larger than 1,048,576 bytes"),
         ({"schema_version": 2}, "schema_version: 2 is newer than 1"),
-        ({"edits": (dataclasses.replace(TWO.edits[0], rho=float("nan")),)}, "edits[0].rho: nan is not a JSON number"),
-        ({"edits": (dataclasses.replace(TWO.edits[0], clusters=5),)}, "edits[0].block_ranks: expected 5 ranks"),
+        ({"edits": (dataclasses.replace(cuts(TWO)[0], rho=float("nan")),)}, "edits[0].rho: nan is not a JSON number"),
+        ({"edits": (dataclasses.replace(cuts(TWO)[0], clusters=5),)}, "edits[0].block_ranks: expected 5 ranks"),
         ({"edits": (TWO.edits[0], TWO.edits[0])}, "edits[1]: edits the same matrix as edits[0]"),
     ],
     ids=lambda part: "" if isinstance(part, dict) else part[:30],
@@ -665,7 +657,7 @@ def test_an_invalid_edit_is_not_written(changes: dict[str, Any], expected: str, 
 
 def test_a_digest_of_what_json_has_not_is_a_manifest_error() -> None:
     with pytest.raises(ManifestError, match=r"^empty: edits\[0\]\.rho: inf is not a JSON number"):
-        dataclasses.replace(EMPTY, edits=(dataclasses.replace(TWO.edits[0], rho=float("inf")),)).digest()
+        dataclasses.replace(EMPTY, edits=(dataclasses.replace(cuts(TWO)[0], rho=float("inf")),)).digest()
     with pytest.raises(ManifestError, match=r"^\\x1b\[31m: description: has half of a surrogate pair"):
         dataclasses.replace(EMPTY, name="\x1b[31m", description="\ud800").digest()
 

@@ -16,7 +16,7 @@ from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.paths import folder
 from tests.conftest import Run
-from tests.support.edits import edit_of
+from tests.support.edits import cuts, edit_of
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
 PLACES = (("U_in", 1, 4, 0.2), ("U_out", 2, 1, 0.1))
@@ -63,7 +63,7 @@ def test_an_edit_applied_by_hand_and_saved_scores_the_same_with_hf(model_type: s
     base = save_checkpoint(tmp_path / "base", model_type)
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     edit = edit_of(model, *PLACES, base_id=str(base))
-    for one in edit.edits:
+    for one in cuts(edit):
         weight = model.get_parameter(f"{one.module}.weight").data
         # Conv1D keeps the transpose.
         weight = weight.T if model_type == "gpt2" else weight

@@ -13,7 +13,8 @@ from lm_eval.evaluator import simple_evaluate
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import GoldRequest, draw
@@ -25,6 +26,7 @@ from cti_edits.models.apply import target_matrices, target_matrix
 from cti_edits.replay.gradients import loss_gradients
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
+from tests.support.edits import cuts
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 from tests.support.tiny_tokenizers import save_masked_checkpoint
 
@@ -401,7 +403,7 @@ def an_edit(folder: str, matrix: str = "U_out", layer: int = 1) -> Edit:
     model = AutoModelForMaskedLM.from_pretrained(folder)
     target = target_matrix(model, matrix, layer)
     shape = (target.weight.shape[0], target.weight.shape[1])
-    one = MatrixEdit(
+    one = BlockSvdEdit(
         matrix=matrix, layer=layer, module=target.module, shape=shape, rho=0.2, clusters=2,
         block_ranks=block_ranks(shape, 2, 0.2),
     )  # fmt: skip
@@ -422,7 +424,7 @@ def test_an_edit_changes_scores_as_editing_the_weights_by_hand_does(
     direct = Direct(checkpoint)
     target = target_matrix(direct.model, "U_out", 1)
     with torch.no_grad():
-        target.weight.copy_(truncate(target.weight, edit.edits[0].block_ranks))
+        target.weight.copy_(truncate(target.weight, cuts(edit)[0].block_ranks))
         task = load_task("tiny_claims", tasks)
         for row, (doc, likelihoods) in enumerate(zip(task.eval_docs, found, strict=False)):
             context = f"Claim: {doc['claim']} The claim is <mask>."

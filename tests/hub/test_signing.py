@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cti_edits.artifact.manifest import Factors, load
+from cti_edits.artifact.manifest import load
+from cti_edits.artifact.matrix_edits import Factors
 from cti_edits.hub.repositories import prepare
 from cti_edits.report.model_card import model_card
 

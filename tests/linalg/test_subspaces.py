@@ -14,7 +14,7 @@ from cti_edits.errors import EditError, ManifestError
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrix
-from tests.support.edits import edit_of
+from tests.support.edits import cuts, edit_of
 from tests.support.tiny_models import tiny_model
 
 
@@ -135,7 +135,7 @@ def test_a_manifest_carries_it_and_it_is_applied() -> None:
     partition = k_subspaces(weight, 4, 0.2)
     edit = edit_of(model, ("U_in", 1, 4, 0.2))
     ranks = block_ranks((48, 32), 4, 0.2, partition)
-    one = dataclasses.replace(edit.edits[0], partition=partition, block_ranks=ranks)
+    one = dataclasses.replace(cuts(edit)[0], partition=partition, block_ranks=ranks)
     edit = dataclasses.replace(edit, edits=(one,))
 
     again = parse(json.dumps(edit.to_json()).encode())

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from cti_edits.artifact.manifest import MatrixEdit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit
 from cti_edits.artifact.ranks import block_ranks, partition_rows
 from cti_edits.linalg.factors import Block, LowRank
-from cti_edits.methods.block_svd import edited_weight, factored_layer, factors, factors_are_smaller
+from cti_edits.methods.block_svd import edited_weight, factored_layer, factors, runs_as_factors
 from tests.support.edits import entry
 
 SHAPE = (48, 32)
@@ -22,12 +22,12 @@ def weight(dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return torch.randn(SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
 
 
-def cut(clusters: int, rho: float, partition: str = "row-blocks") -> MatrixEdit:
+def cut(clusters: int, rho: float, partition: str = "row-blocks") -> BlockSvdEdit:
     ranks = block_ranks(SHAPE, clusters, rho, partition)
     return entry(clusters=clusters, rho=rho, block_ranks=ranks, partition=partition)
 
 
-def plainly(W: torch.Tensor, one: MatrixEdit) -> np.ndarray[Any, Any]:
+def plainly(W: torch.Tensor, one: BlockSvdEdit) -> np.ndarray[Any, Any]:
     """Each block's rows, cut to its rank by numpy."""
     found = W.numpy().copy()
     for rows, rank in zip(partition_rows(len(W), one.clusters, one.partition), one.block_ranks, strict=True):
@@ -40,14 +40,14 @@ EDITS = [cut(1, 0.25), cut(4, 0.1), cut(5, 0.5), cut(3, 0.2, SUBSPACES)]
 
 
 @pytest.mark.parametrize("one", EDITS, ids=lambda one: f"{one.partition[:11]}-{one.clusters}")
-def test_each_block_keeps_its_largest_singular_values(one: MatrixEdit) -> None:
+def test_each_block_keeps_its_largest_singular_values(one: BlockSvdEdit) -> None:
     W = weight()
     np.testing.assert_allclose(edited_weight(W, one).numpy(), plainly(W, one), atol=1e-12)
     assert torch.equal(W, weight())
 
 
 @pytest.mark.parametrize("one", EDITS, ids=lambda one: f"{one.partition[:11]}-{one.clusters}")
-def test_factors_are_of_the_same_matrix(one: MatrixEdit) -> None:
+def test_factors_are_of_the_same_matrix(one: BlockSvdEdit) -> None:
     W, expected = weight(torch.float32), plainly(weight(), one)
     layer = torch.nn.Linear(32, 48)
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(1))
@@ -71,4 +71,4 @@ def test_a_block_of_a_file_that_keeps_all_of_its_ranks_is_the_base_s_own() -> No
 
 @pytest.mark.parametrize(("ranks", "smaller"), [((24, 24), False), ((20, 20), False), ((3, 24), True), ((1, 1), True)])
 def test_whether_factors_are_worth_it(ranks: tuple[int, int], smaller: bool) -> None:
-    assert factors_are_smaller(entry(block_ranks=ranks)) is smaller
+    assert runs_as_factors(entry(block_ranks=ranks)) is smaller

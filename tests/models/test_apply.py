@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cti_edits.artifact.manifest import BaseModel, Edit, Factors, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import (
@@ -22,7 +23,7 @@ from cti_edits.models.apply import (
     target_matrix,
 )
 from cti_edits.models.identity import tensor_sha256
-from tests.support.edits import matrix_edit
+from tests.support.edits import cuts, matrix_edit, plugin_edit
 from tests.support.tiny_models import EVERY, INNER, LAYERS, WIDTH, tiny_model
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -76,7 +77,7 @@ def test_apply_truncates_the_named_matrices_alone_and_revert_restores_every_bit(
     model = tiny_model(model_type).to(dtype)
     edit = edit_of(model, matrix_edit(model, "U_in", 0, 3), matrix_edit(model, "W_o", 2, 2, 0.1))
     targets = [target_matrix(model, m.matrix, m.layer) for m in edit.edits]
-    expected = [truncate(t.weight.clone(), m.block_ranks) for t, m in zip(targets, edit.edits, strict=True)]
+    expected = [truncate(t.weight.clone(), m.block_ranks) for t, m in zip(targets, cuts(edit), strict=True)]
     former = snapshot(model)
     places = [(t.parameter, t.parameter.data_ptr(), t.parameter.requires_grad) for t in targets]
     in_force = apply(edit, model)
@@ -341,7 +342,7 @@ def test_a_base_in_a_wider_dtype_verifies(recorded: torch.dtype, loaded: torch.d
     model = tiny_model("gpt2").to(recorded)
     edit = edit_of(model, matrix_edit(model, "U_out", 1))
     model = model.to(loaded)
-    expected = truncate(target_matrix(model, "U_out", 1).weight.clone(), edit.edits[0].block_ranks)
+    expected = truncate(target_matrix(model, "U_out", 1).weight.clone(), cuts(edit)[0].block_ranks)
     assert apply(edit, model).verified
     assert bits(target_matrix(model, "U_out", 1).weight) == bits(expected)
 
@@ -451,8 +452,11 @@ def test_a_conv1d_where_the_family_has_linear_layers() -> None:
 
 def test_an_unknown_method() -> None:
     model = tiny_model("gptj")
-    edit = dataclasses.replace(edit_of(model, matrix_edit(model, "U_in", 0)), method="magic")
-    assert refused(edit, model, EditError) == "method: 'magic' is not known here"
+    edit = edit_of(model, plugin_edit(matrix_edit(model, "U_in", 0)))
+    assert refused(edit, model, EditError) == (
+        "edits[0]: method: 'magic' is not known here: it is a plugin's, of the distribution 'cti-edits-magic', "
+        "which is not installed or did not load"
+    )
 
 
 def test_ranks_that_cannot_be_leave_both_untouched() -> None:

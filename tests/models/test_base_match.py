@@ -14,7 +14,8 @@ import pytest
 import torch
 import transformers
 
-from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import BaseMismatchError, EditError, FitError
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.architectures import check_architecture

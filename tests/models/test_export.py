@@ -21,7 +21,7 @@ from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.export import HUB_FILES, export
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.models.packing import pack
-from tests.support.edits import edit_of
+from tests.support.edits import edit_of, plugin_edit
 from tests.support.tiny_models import EVERY, save_checkpoint, tiny_model
 
 SHARD = "30KB"
@@ -250,7 +250,8 @@ def test_an_edit_that_does_not_fit(tmp_path: Path, sharded: Path) -> None:
     assert refused(dataclasses.replace(edit, base_model=base), sharded, target) == (
         f"test: base_model.architecture: the edit is for LlamaForCausalLM, {sharded} is a GPT2LMHeadModel"
     )
-    assert "'other' is not known here" in refused(dataclasses.replace(edit, method="other"), sharded, target, EditError)
+    magic = dataclasses.replace(edit, edits=tuple(map(plugin_edit, edit.edits)))
+    assert "'magic' is not known here" in refused(magic, sharded, target, EditError)
 
 
 def test_another_base_is_refused_unless_told_otherwise(tmp_path: Path, sharded: Path) -> None:

@@ -16,13 +16,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cti_edits.artifact.manifest import Edit, Factors, load, parse
+from cti_edits.artifact.manifest import Edit, load, parse
+from cti_edits.artifact.matrix_edits import Factors
 from cti_edits.errors import FactorsError
 from cti_edits.linalg.factors import LowRank, factored_blocks
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.models.factor_file import read_factors
 from tests.support.checkpoints import weights
-from tests.support.edits import edit_of
+from tests.support.edits import cuts, edit_of
 from tests.support.tiny_models import tiny_model
 
 
@@ -152,7 +153,7 @@ def test_any_damage_to_the_file_is_an_error_or_gives_the_blocks(data: st.DataObj
     folder = tmp_path_factory.mktemp("damaged")
     model = tiny_model("gpt2")
     edit = edit_of(model, ("U_in", 1, 2, 0.1), name="tiny")
-    (block, other) = factored_blocks(target_matrix(model, "U_in", 1).weight, edit.edits[0].block_ranks)
+    (block, other) = factored_blocks(target_matrix(model, "U_in", 1).weight, cuts(edit)[0].block_ranks)
     assert isinstance(block, LowRank)
     assert isinstance(other, LowRank)
     names = {"0.left": block.left, "0.right": block.right, "1.left": other.left, "1.right": other.right}

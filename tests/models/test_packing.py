@@ -11,7 +11,8 @@ import pytest
 import torch
 import transformers
 
-from cti_edits.artifact.manifest import Factors, load
+from cti_edits.artifact.manifest import load
+from cti_edits.artifact.matrix_edits import Factors
 from cti_edits.errors import BaseMismatchError, EditError, FactorsError, FitError
 from cti_edits.linalg.factors import Block, weight_of_blocks
 from cti_edits.models.apply import applied, apply, bind

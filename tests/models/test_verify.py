@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cti_edits.artifact.asked import Asked, AskedModel
-from cti_edits.artifact.manifest import Edit, Factors
+from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import Factors
 from cti_edits.errors import CheckpointError, FitError
 from cti_edits.models.base_match import Verdict
 from cti_edits.models.checkpoint import Config, open_checkpoint

@@ -24,7 +24,7 @@ from cti_edits.paper.__main__ import main
 from cti_edits.paper.published import DATASETS, PAPER, edits, paper_tables
 from cti_edits.paths import folder
 from tests.support.benchmark_files import needs_rows
-from tests.support.edits import edit_of
+from tests.support.edits import cuts, edit_of
 
 SHIPPED = folder("edits")
 GPTJ = sorted(edit.name for edit in edits() if edit.name.startswith("gptj_"))
@@ -87,7 +87,7 @@ def test_each_says_where_it_comes_from(name: str) -> None:
         reported_in = "table 1" if model == "gptj" else "table 2"
     baseline = tables["table_1_gptj" if model == "gptj" else "table_2_roberta"]["baseline"][task]
 
-    found = [{"matrix": m.matrix, "layer": m.layer, "rho": m.rho, "clusters": m.clusters} for m in edit.edits]
+    found = [{"matrix": m.matrix, "layer": m.layer, "rho": m.rho, "clusters": m.clusters} for m in cuts(edit)]
     assert found == ([] if printed is None else [printed])
     assert edit.provenance.source == f"{PAPER} {source}"
     reported = edit.results.reported
@@ -133,7 +133,7 @@ def roberta() -> Any:
 
 def check_ranks(weight: torch.Tensor, edit: Edit) -> None:
     """The first and the last row block have the manifest's rank, up to the rounding of the stored dtype."""
-    ranks = edit.edits[0].block_ranks
+    ranks = cuts(edit)[0].block_ranks
     blocks = row_blocks(weight, len(ranks))
     for index in {0, len(ranks) - 1}:
         wide = blocks[index].double()
@@ -165,7 +165,7 @@ def gptj_edits_by_computation() -> dict[tuple[str, int, float], list[str]]:
     """Names of the edits, by what applying them computes: here every layer has the same values."""
     found: dict[tuple[str, int, float], list[str]] = {}
     for name in GPTJ:
-        for one in shipped(name).edits:
+        for one in cuts(shipped(name)):
             found.setdefault((one.matrix, one.clusters, one.rho), []).append(name)
     return found
 
@@ -216,7 +216,7 @@ def test_gptj_edits_fit(name: str, gptj_with: Any) -> None:
     model = gptj_with(edit)
     targets = bind(edit, model)
     assert [(t.matrix, t.layer) for t in targets] == [(one.matrix, one.layer) for one in edit.edits]
-    for target, one in zip(targets, edit.edits, strict=True):
+    for target, one in zip(targets, cuts(edit), strict=True):
         blocks = row_blocks(target.weight, one.clusters)
         assert len(blocks) == len(one.block_ranks)
         for block, rank in zip(blocks, one.block_ranks, strict=True):
@@ -271,7 +271,7 @@ def check_application(edit: Edit, model: Any) -> None:
     (target,) = bind(edit, model)
     original = target.weight.clone()
     in_force = apply(edit, model)
-    (one,) = edit.edits
+    (one,) = cuts(edit)
     before, after = (row_blocks(weight, one.clusters) for weight in (original, target.weight))
     for index in (0, one.clusters - 1):
         check_block(before[index].double(), after[index].double(), one.block_ranks[index])

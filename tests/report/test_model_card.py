@@ -10,6 +10,7 @@ import yaml
 from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.records import DatasetRecord, Reported, Results, TaskRecord
 from cti_edits.report.model_card import model_card
+from tests.support.edits import cuts
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
 
@@ -109,7 +110,7 @@ def test_files_of_factors_are_named() -> None:
 
 def test_rows_that_are_assigned_by_subspaces_are_called_so() -> None:
     partition = "k-subspaces:" + "01" * 25
-    one = dataclasses.replace(TWO.edits[0], partition=partition, clusters=2, block_ranks=(5, 5))
+    one = dataclasses.replace(cuts(TWO)[0], partition=partition, clusters=2, block_ranks=(5, 5))
     assert "| 2, rows assigned by K-subspaces |" in body(dataclasses.replace(TWO, edits=(one,)))
 
 

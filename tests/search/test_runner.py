@@ -29,6 +29,7 @@ from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.record import matrix_edit
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings
+from tests.support.edits import cuts
 from tests.support.tiny_models import save_checkpoint
 
 LAYERS = 3
@@ -151,7 +152,7 @@ def test_the_capitals_search_ends_in_a_manifest(lm: Any, tmp_path: Path) -> None
     assert (read.search.top_q, read.search.preset, read.search.seed) == (2, None, 0)
     assert read.results.test is None
     if best.candidate is not None:
-        (one,) = read.edits
+        (one,) = cuts(read)
         assert (one.matrix, one.layer) == (best.candidate.target.matrix, best.candidate.target.layer)
         assert (one.clusters, one.rho) == (best.candidate.clusters, best.candidate.rho)
 
@@ -265,7 +266,7 @@ def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm:
         assert outcome.partition == k_subspaces(target.weight, outcome.candidate.clusters, outcome.candidate.rho, 0)
     best = result.best
     assert best.candidate is not None, "this seed finds an edit"
-    (one,) = result.edit.edits
+    (one,) = cuts(result.edit)
     assert one.partition == best.partition
     evaluator = ReferenceEvaluator(lm, examples(task, settings).evaluations)
     with applied(result.edit, lm.model):

@@ -16,6 +16,7 @@ from cti_edits.models.verify import exit_code, verify
 from cti_edits.search.examples import examples
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
+from tests.support.edits import cuts
 from tests.support.tiny_models import save_checkpoint
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -32,7 +33,7 @@ def test_a_search_records_commit_and_stored_bytes(tmp_path: Path, monkeypatch: p
     chosen = examples(load_task("cti_capitals", None, "causal"), settings)
     edit = run_search(lm, chosen.evaluations, settings, name="tiny", base_id="tests/tiny").edit
     assert (edit.base_model.id, edit.base_model.revision, edit.base_model.dtype) == ("tests/tiny", COMMIT, "bfloat16")
-    (one,) = edit.edits
+    (one,) = cuts(edit)
     checkpoint = open_checkpoint("tests/tiny", local=True)
     stored = checkpoint.find(f"{one.module}.weight")
     assert stored is not None
@@ -40,6 +41,7 @@ def test_a_search_records_commit_and_stored_bytes(tmp_path: Path, monkeypatch: p
     assert one.frobenius_norm == pytest.approx(stored.frobenius_norm(), rel=1e-11)
     weight = lm.model.get_parameter(f"{one.module}.weight").detach()
     assert one.retained_energy == retained_energy(weight, truncate(weight, one.block_ranks), 2)
+    assert one.retained_energy is not None
     assert all(0 < share < 1 for share in one.retained_energy)
     assert exit_code(list(verify(edit, checkpoint))) == 0
     path = edit.write(tmp_path / "edit.json")

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import transformers
 
-from cti_edits.artifact.manifest import BaseModel, Edit, MatrixEdit
+from cti_edits.artifact.manifest import BaseModel, Edit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit, PluginEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
@@ -46,11 +47,11 @@ def matrix_edit(
     clusters: int = 2,
     rho: float = 0.25,
     dtype: torch.dtype | None = None,
-) -> MatrixEdit:
+) -> BlockSvdEdit:
     """An edit of a matrix of ``model``, with the hash of the tensor as ``dtype``."""
     target = target_matrix(model, matrix, layer)
     shape = (target.weight.shape[0], target.weight.shape[1])
-    return MatrixEdit(
+    return BlockSvdEdit(
         matrix=matrix,
         layer=layer,
         module=target.module,
@@ -80,7 +81,15 @@ def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> MatrixEdit:
     """A matrix edit of no model: what is done with manifests alone needs none."""
     shape, clusters, rho = (48, 32), 2, 0.25
     ranks = block_ranks(shape, clusters, rho)
-    made = MatrixEdit(matrix, layer, f"model.layers.{layer}.{matrix}", shape, rho, clusters, ranks)
+    made = BlockSvdEdit(
+        matrix=matrix,
+        layer=layer,
+        module=f"model.layers.{layer}.{matrix}",
+        shape=shape,
+        rho=rho,
+        clusters=clusters,
+        block_ranks=ranks,
+    )
     return dataclasses.replace(made, **changes)
 
 
@@ -99,3 +108,23 @@ def recorded(folder: Path, *places: tuple[str, int, int, float]) -> Edit:
         identity = identity_of(parameter, f"{one.module}.weight", checkpoint_of(model))
         edits.append(dataclasses.replace(one, **vars(identity)))
     return dataclasses.replace(edit, edits=tuple(edits))
+
+
+def cuts(edit: Edit) -> tuple[BlockSvdEdit, ...]:
+    """The matrix edits of an edit that has rank cuts alone."""
+    assert all(isinstance(one, BlockSvdEdit) for one in edit.edits)
+    return tuple(one for one in edit.edits if isinstance(one, BlockSvdEdit))
+
+
+def plugin_edit(one: MatrixEdit) -> PluginEdit:
+    """An edit of the same matrix by a method that nobody has."""
+    return PluginEdit(
+        name="magic",
+        distribution="cti-edits-magic",
+        matrix=one.matrix,
+        layer=one.layer,
+        module=one.module,
+        shape=one.shape,
+        sha256=one.sha256,
+        dtype=one.dtype,
+    )

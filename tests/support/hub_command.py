@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from cti_edits.artifact.manifest import Factors, load
+from cti_edits.artifact.manifest import load
+from cti_edits.artifact.matrix_edits import Factors
 from tests.support.edits import EDIT_1
 
 ONE = EDIT_1 / "one_matrix.json"

@@ -1,0 +1,268 @@
+"""What a manifest says of one weight matrix: a dataclass for each method, and the checks that no schema can express.
+
+- `BlockSvdEdit`: method ``block-svd``, row blocks are cut to ranks.
+- `DirectionsEdit`: method ``directions``, some singular values get other values.
+- `PluginEdit`: any other method, which a plugin has to know.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks
+from cti_edits.errors import EditError
+
+MEASURED = ("retained_energy", "tied_blocks")
+"""Keys of a matrix edit that say what came of it and change nothing of it: not in the digest."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A safetensors file beside the manifest, with its sha256 and its size in bytes."""
+
+    file: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixEdit:
+    """One weight matrix W (m, n), rows = output features, and how an edit changes it.
+
+    Attributes:
+        matrix: its role, "U_in", "U_out", …
+        layer: 0-based index of the transformer block.
+        module: dotted name of the module that holds it.
+        shape: (m, n).
+        sha256: hash of W as the checkpoint stores it (see `identity.tensor_sha256`), or None.
+        frobenius_norm: ‖W‖_F, or None.
+        factors: where the factors are, or None.
+        dtype: the dtype that ``sha256`` is over, "F16"; None: ``base_model.dtype``.
+        tensor: name of W in the checkpoint; None: ``module`` and ".weight".
+    """
+
+    matrix: str
+    layer: int
+    module: str
+    shape: tuple[int, int]
+    sha256: str | None = None
+    frobenius_norm: float | None = None
+    factors: Factors | None = None
+    dtype: str | None = None
+    tensor: str | None = None
+
+    ORDER: ClassVar[tuple[str, ...]] = ()
+    """The keys of the manifest's object, in the order in which they are written."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method that makes Ŵ."""
+        raise NotImplementedError
+
+    @property
+    def summary(self) -> str:
+        """What is done to the matrix, in a few words."""
+        return f"method {self.method}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's object, of the newest version."""
+        left_out = {one.name for one in fields(self) if one.default is None} - {"sha256", "frobenius_norm", "factors"}
+        document: dict[str, Any] = {}
+        for key in self.ORDER:
+            value = getattr(self, key)
+            if isinstance(value, Factors):
+                value = {"file": value.file, "sha256": value.sha256, "size": value.size}
+            if value is not None or key not in left_out:
+                document[key] = list(value) if isinstance(value, tuple) else value
+        return document
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with it beyond what the schema rules: "block_ranks[0]: expected …"."""
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSvdEdit(MatrixEdit):
+    """A matrix whose K row blocks are cut to ``block_ranks``.
+
+    Attributes:
+        rho: ρ, the share of the maximum rank that was asked for.
+        clusters: K.
+        block_ranks: j_k, the ranks that are kept and applied.
+        partition: how rows are assigned to blocks; see `ranks.partition_rows`.
+        retained_energy: ‖Ŵ_k‖²_F / ‖W_k‖²_F, one a block, or None.
+        tied_blocks: indices of blocks whose singular values tie at the cut, or None.
+    """
+
+    rho: float
+    clusters: int
+    block_ranks: tuple[int, ...]
+    partition: str = ROW_BLOCKS
+    retained_energy: tuple[float, ...] | None = None
+    tied_blocks: tuple[int, ...] | None = None
+
+    METHOD: ClassVar[str] = "block-svd"
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("method", "matrix", "layer", "module", "shape", "rho", "clusters", "block_ranks", "partition", "sha256"),
+        *("frobenius_norm", "factors", "dtype", "tensor", "retained_energy", "tied_blocks"),
+    )
+
+    @property
+    def method(self) -> str:
+        """See `MatrixEdit.method`."""
+        return self.METHOD
+
+    @property
+    def summary(self) -> str:
+        """See `MatrixEdit.summary`."""
+        return f"rho {self.rho:g}, K {self.clusters}, {sum(self.block_ranks)} ranks kept"
+
+    def faults(self) -> Iterator[str]:
+        """Block ranks that are not those of shape, K and ρ, and measurements of another number of blocks."""
+        rows, clusters, ranks = self.shape[0], self.clusters, self.block_ranks
+        if clusters > rows:
+            yield f"clusters: expected at most {rows} (the number of rows), got {clusters}"
+        if len(ranks) != clusters:
+            yield f"block_ranks: expected {clusters} ranks, one a row block (clusters), got {len(ranks)}"
+            return
+        try:
+            expected = block_ranks(self.shape, clusters, self.rho, self.partition)
+        except EditError as error:
+            yield f"partition: {error}"
+            return
+        if ranks != expected:
+            block = next(k for k in range(clusters) if ranks[k] != expected[k])
+            full = full_ranks(self.shape, clusters, self.partition)[block]
+            because = f"rho {self.rho} of the block's full rank {full}"
+            yield f"block_ranks[{block}]: expected {expected[block]} ({because}), got {ranks[block]}"
+        energy, tied = self.retained_energy, self.tied_blocks
+        if energy is not None and len(energy) != clusters:
+            yield f"retained_energy: expected {clusters} numbers, one a row block, got {len(energy)}"
+        if tied is not None and (tuple(sorted(set(tied))) != tied or tied[-1] >= clusters):
+            yield f"tied_blocks: expected ascending block numbers from 0 to {clusters - 1}, got {list(tied[:20])}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectionsEdit(MatrixEdit):
+    """A matrix of which some singular values σ_i become s_i σ_i, with the same singular vectors.
+
+    The tuples are parallel: entry d is about direction (k, i), the i-th largest singular value of row block k.
+    Directions ascend by block, then by index.
+
+    Attributes:
+        clusters: K, the number of consecutive row blocks.
+        block: k of each direction; None where K is 1.
+        index: i of each, from 0.
+        scale: the factor s_i of each.
+        sigma: σ_i of each in the base, by which a wrong or ambiguous base is told.
+    """
+
+    clusters: int = 1
+    block: tuple[int, ...] | None = None
+    index: tuple[int, ...]
+    scale: tuple[float, ...]
+    sigma: tuple[float, ...]
+
+    METHOD: ClassVar[str] = "directions"
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("method", "matrix", "layer", "module", "shape", "clusters", "block", "index", "scale", "sigma"),
+        *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
+    )
+
+    @property
+    def method(self) -> str:
+        """See `MatrixEdit.method`."""
+        return self.METHOD
+
+    @property
+    def summary(self) -> str:
+        """See `MatrixEdit.summary`."""
+        blocks = f", K {self.clusters}" if self.clusters > 1 else ""
+        return f"{len(self.index)} directions{blocks}, scale {min(self.scale):.4g} to {max(self.scale):.4g}"
+
+    @property
+    def directions(self) -> tuple[tuple[int, int], ...]:
+        """(k, i) of each direction."""
+        return tuple(zip(self.block or itertools.repeat(0), self.index, strict=False))
+
+    def of_block(self, block: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+        """Indices, factors and σ of the directions of one row block."""
+        chosen = [place for place, (k, _) in enumerate(self.directions) if k == block]
+        return (
+            tuple(self.index[place] for place in chosen),
+            tuple(self.scale[place] for place in chosen),
+            tuple(self.sigma[place] for place in chosen),
+        )
+
+    def faults(self) -> Iterator[str]:
+        """Arrays of different lengths, directions that the matrix has not or that do not ascend, σ that rise."""
+        if self.clusters > self.shape[0]:
+            yield f"clusters: expected at most {self.shape[0]} (the number of rows), got {self.clusters}"
+            return
+        if (self.block is None) != (self.clusters == 1):
+            yield "block: expected it where clusters is above 1, and only there"
+            return
+        arrays = {"block": self.block, "scale": self.scale, "sigma": self.sigma}
+        for name, values in arrays.items():
+            if values is not None and len(values) != len(self.index):
+                yield f"{name}: expected {len(self.index)} values, one for each index, got {len(values)}"
+                return
+        full = full_ranks(self.shape, self.clusters)
+        for place, (block, index) in enumerate(self.directions):
+            if block >= len(full):
+                yield f"block[{place}]: expected 0 to {len(full) - 1} (clusters), got {block}"
+                return
+            if index >= full[block]:
+                yield f"index[{place}]: expected 0 to {full[block] - 1} (the block's singular values), got {index}"
+                return
+        for place, (before, after) in enumerate(itertools.pairwise(self.directions), start=1):
+            if after <= before:
+                yield f"index[{place}]: expected directions in ascending order, each once, got {after[1]}"
+                return
+            if before[0] == after[0] and self.sigma[place] > self.sigma[place - 1]:
+                most = self.sigma[place - 1]
+                yield f"sigma[{place}]: expected at most {most}, the one before, got {self.sigma[place]}"
+                return
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginEdit(MatrixEdit):
+    """A matrix that is changed by a method of a plugin.
+
+    Attributes:
+        name: of the method.
+        distribution: name of the package that has the plugin. Nothing is installed or imported by it.
+        parameters: what the method needs to know, plain JSON.
+    """
+
+    name: str
+    distribution: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("method", "distribution", "matrix", "layer", "module", "shape", "parameters"),
+        *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
+    )
+
+    @property
+    def method(self) -> str:
+        """See `MatrixEdit.method`."""
+        return self.name
+
+
+METHODS: tuple[type[BlockSvdEdit] | type[DirectionsEdit], ...] = (BlockSvdEdit, DirectionsEdit)
+"""Those with fields of their own in the manifest."""
+
+
+def matrix_edit_of(entry: Mapping[str, Any]) -> MatrixEdit:
+    """The matrix edit of a manifest's object, which the schema allows."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values["factors"] = Factors(**entry["factors"]) if entry["factors"] else None
+    name = values.pop("method")
+    for kind in METHODS:
+        if name == kind.METHOD:
+            return kind(**values)
+    return PluginEdit(name=name, **values)

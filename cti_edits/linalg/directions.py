@@ -1,0 +1,177 @@
+"""Changing some singular values of a matrix and none of its singular vectors: the arithmetic of ``directions``.
+
+With P_i the projection on the i-th singular vector of the short side (v_i v_iᵀ for a tall W),
+
+    Ŵ = W + Σ_i (s_i − 1) σ_i u_i v_iᵀ = W + W Σ_i (s_i − 1) P_i,
+
+so that the sign of u_i and v_i, which no decomposition determines, cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cti_edits.errors import EditError
+from cti_edits.linalg.factors import LowRank
+from cti_edits.linalg.gram import SHARE, STRIP, eigenpairs, gram_matrix, largest_at_most, squares_error
+from cti_edits.linalg.lowrank import check_decomposable, decompose
+
+INSEPARABLE = 2.0**20
+"""Two singular values are told apart if they differ by more than this many times 4 √(m + n) 2⁻⁵² ‖W‖_F, a bound above
+what a singular value decomposition may be off by. Their vectors are then off by less than 1e-6."""
+
+SAME_SIGMA = 1e-6
+"""How far σ may be from the one that an edit names, as a share of it; and a hundredth of that, as a share of ‖W‖_F."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Some singular directions of a block W_k (m_k, n) and the factors that their singular values get.
+
+    Attributes:
+        index: i of each, ascending from the largest singular value, 0.
+        scale: s_i of each.
+        sigma: σ_i that each is expected to have; None: not known.
+    """
+
+    index: Sequence[int]
+    scale: Sequence[float]
+    sigma: Sequence[float] | None = None
+
+
+def inseparable(values: torch.Tensor, shape: Sequence[int], norm: float) -> torch.Tensor:
+    """Which neighbours are too close to be told apart: (count − 1,) booleans, for each value and the next.
+
+    Args:
+        values: (count,) consecutive singular values of a block, descending, float64.
+        shape: (m, n) of the block.
+        norm: ‖W‖_F of the block.
+    """
+    return values[:-1] - values[1:] <= INSEPARABLE * squares_error(shape, norm)
+
+
+def separable(values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """(r,) booleans: which of all singular values of a block can be told from both neighbours; see `inseparable`."""
+    close = inseparable(values, shape, float(torch.linalg.vector_norm(values)))
+    apart = torch.ones(len(values), dtype=torch.bool, device=values.device)
+    apart[:-1] &= ~close
+    apart[1:] &= ~close
+    return apart
+
+
+def difference(block: torch.Tensor, directions: Directions) -> LowRank:
+    """Ŵ − W as factors (m, s) and (s, n), float64, s the number of directions.
+
+    From eigenvectors of the smaller Gram matrix A = WᵀW (of a tall block), where that is exact enough, else from a
+    singular value decomposition. With f(λ_i) = s_i, Ŵ = W f(A). For computed vectors, which are those of A + E,
+    ‖E‖ ≤ δ (see `gram.truncated_by_gram`), the first order of W f(A + E) − W f(A) has the elements
+    σ_i E_ij (s_i − s_j) / (λ_i − λ_j), which are zero unless i or j is one of the s directions, so that
+
+        ‖Ŵ_computed − Ŵ‖_F ≤ √(2 s) δ max σ_i |s_i − s_j| / (|λ_i − λ_j| − δ).
+
+    That is asked to be at most a twentieth of what rounding to the block's dtype may move W by.
+
+    Args:
+        block: W (m, n), any floating dtype, finite.
+        directions: of it.
+
+    Raises:
+        EditError: two singular values are too close to be told apart and would get different factors; or one is not
+            the one that is expected; or ``block`` has a value that is not finite.
+    """
+    check_decomposable(block)
+    by_gram = _by_gram(block, directions)
+    if by_gram is not None:
+        return by_gram
+    (exact,) = decompose(block, 1)
+    chosen = list(directions.index)
+    _check(exact.S, 0, block.shape, float(torch.linalg.vector_norm(exact.S)), directions)
+    scale = torch.tensor(directions.scale, dtype=torch.float64, device=block.device)
+    return LowRank(exact.U[:, chosen] * (exact.S[chosen] * (scale - 1.0)), exact.Vh[chosen])
+
+
+def with_difference(block: torch.Tensor, added: LowRank) -> torch.Tensor:
+    """``block`` (m, n) plus a product, summed in float64 and rounded once to the block's dtype."""
+    edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
+    for part, left, into in zip(*(torch.split(side, STRIP) for side in (block, added.left, edited)), strict=True):
+        into.copy_(part.double() + left.double() @ added.right.double())
+    return edited
+
+
+def _by_gram(block: torch.Tensor, directions: Directions) -> LowRank | None:
+    """`difference` by the smaller Gram matrix; None where its bound is not met."""
+    if block.dtype == torch.float64:
+        return None
+    transposed = block.shape[0] < block.shape[1]
+    gram = gram_matrix(block.T if transposed else block)
+    short = len(gram)
+    # Those that are edited, and one on each side, which the bound needs.
+    start, stop = max(min(directions.index) - 1, 0), min(max(directions.index) + 2, short)
+    squares, vectors = (found.flip(-1) for found in eigenpairs(gram, short - stop, short - start - 1))
+    values = squares.clamp(min=0.0).sqrt()
+    error = squares_error(block.shape, float(squares[0]) if start == 0 else largest_at_most(gram))
+    factors = torch.ones(len(values), dtype=torch.float64, device=block.device)
+    local = [index - start for index in directions.index]
+    scale = torch.tensor(directions.scale, dtype=torch.float64, device=block.device)
+    factors[local] = scale
+    moved = math.sqrt(2 * len(local)) * error * _steepest(values, squares, factors, error)
+    norm = math.sqrt(float(gram.diagonal().sum()))
+    if not moved <= SHARE * torch.finfo(block.dtype).eps / 2 * norm:
+        return None
+    _check(values, start, block.shape, norm, directions)
+    basis = vectors[:, local]
+    wide = block.double()
+    if transposed:
+        return LowRank(basis * (scale - 1.0), basis.T @ wide)
+    return LowRank(wide @ (basis * (scale - 1.0)), basis.T.contiguous())
+
+
+def _steepest(values: torch.Tensor, squares: torch.Tensor, factors: torch.Tensor, error: float) -> float:
+    """Max σ_i |s_i − s_j| / (|λ_i − λ_j| − δ) over pairs with different factors; infinite where a gap is below δ.
+
+    Neighbours are enough: with p and p + 1 neighbours of different factors between i and j, σ_i / (λ_i − λ_j) ≤
+    1 / (σ_i − σ_j) ≤ 1 / (σ_p − σ_p+1) = (σ_p + σ_p+1) / (λ_p − λ_p+1).
+    """
+    gaps = squares[:-1] - squares[1:] - error
+    steps = (factors[:-1] - factors[1:]).abs()
+    apart = steps > 0
+    if not bool(apart.any()):
+        return 0.0
+    if bool((gaps[apart] <= 0).any()):
+        return math.inf
+    span = float((factors.max() - factors.min()).abs())
+    return float(((values[:-1] + values[1:])[apart] / gaps[apart]).max()) * span
+
+
+def _check(values: torch.Tensor, start: int, shape: Sequence[int], norm: float, directions: Directions) -> None:
+    """Refuse directions that are not told apart, or have other singular values than expected.
+
+    Args:
+        values: singular values from number ``start`` on.
+        start: of the first of ``values``.
+        shape: of the block.
+        norm: ‖W‖_F of the block.
+        directions: those that are asked for.
+    """
+    factors = dict(zip(directions.index, directions.scale, strict=True))
+    for place in inseparable(values, shape, norm).nonzero().flatten().tolist():
+        one, other = start + place, start + place + 1
+        if factors.get(one, 1.0) != factors.get(other, 1.0):
+            raise EditError(
+                f"index: the singular values {one} and {other}, {float(values[place]):.9g} and "
+                f"{float(values[place + 1]):.9g}, are too close to tell their directions apart; "
+                "only an edit that gives both the same factor can be applied"
+            )
+    if directions.sigma is None:
+        return
+    for place, (index, expected) in enumerate(zip(directions.index, directions.sigma, strict=True)):
+        found = float(values[index - start])
+        if abs(found - expected) > SAME_SIGMA * (expected + norm / 100):
+            raise EditError(
+                f"sigma[{place}]: the edit was made where singular value {index} is {expected:.9g}, here it is "
+                f"{found:.9g}: another base, or one in another dtype"
+            )
