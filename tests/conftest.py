@@ -76,8 +76,8 @@ def hub() -> Iterator[LocalHub]:
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Path]:
     """The folder of ``cti-edits``, ``lm_eval`` and ``run-python-file``: forks of a process that has their imports."""
-    with commands_on_path(os.environ, {}) as folder:
-        yield Path(folder)
+    with commands_on_path() as folder:
+        yield folder
 
 
 @pytest.fixture

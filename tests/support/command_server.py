@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -40,13 +40,8 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextlib.contextmanager
-def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A folder for the PATH that has the commands, for as long as this is open.
-
-    Args:
-        environment: of the server; a command has that of its shell, but what an import reads is the server's.
-        more: words that are put after those of a command, by its first words: "cti-edits search".
-    """
+def commands_on_path() -> Iterator[Path]:
+    """A folder for the PATH that has the commands, for as long as this is open."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         address = str(folder / "socket")
@@ -55,9 +50,8 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
             script.write_text(_SCRIPT.format(python=sys.executable, address=address, command=command))
             script.chmod(0o755)
         server = subprocess.Popen(
-            [sys.executable, "-m", __name__, address, json.dumps({key: list(words) for key, words in more.items()})],
+            [sys.executable, "-m", __name__, address],
             cwd=ROOT,
-            env=dict(environment),
             # The server ends with the process that holds the other end.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,13 +60,13 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n", "the server of the commands did not start"
-            yield str(folder)
+            yield folder
         finally:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
 
 
-def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
+def serve(address: str) -> None:
     """Answer until killed, or until what started it ends."""
     import lm_eval.__main__
     import lm_eval.models
@@ -94,7 +88,7 @@ def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
             connection, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
-                _answer(connection, more)
+                _answer(connection)
             connection.close()
 
 
@@ -124,7 +118,7 @@ def leave_out(folder: Path) -> None:
     TaskIndex._iter_yaml_files = staticmethod(lambda root: iter(()) if root == folder else files(root))
 
 
-def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> None:
+def _answer(connection: socket.socket) -> None:
     """In the fork: run what is asked, say its exit code, and end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
@@ -141,9 +135,6 @@ def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> Non
     )
     importlib.reload(sys.modules["huggingface_hub.constants"])
     os.chdir(folder)
-    for first, extra in more.items():
-        if " ".join([command, *words]).startswith(f"{first} "):
-            words = [*words, *extra]
     code: object = 1
     try:
         _run(command, words)
@@ -176,4 +167,4 @@ def _run(command: str, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], json.loads(sys.argv[2]))
+    serve(sys.argv[1])
