@@ -360,13 +360,10 @@ def logits_at_answers(work: Work) -> Iterator[Comparison]:
 
 
 def onednn_layers(work: Work) -> Iterator[Comparison]:
-    from cti_edits.replay import onednn, sigma_gradients
+    from cti_edits.replay import onednn
 
-    def by_torch() -> contextlib.AbstractContextManager[object]:
-        return together(*(replaced(module, "is_exact_and_fast", lambda: False) for module in (onednn, sigma_gradients)))
-
-    yield from evaluations(work, work.tasks, {"torch's own layers": by_torch})
-    yield from gradients(work, {"torch's own layers": by_torch})
+    ways = {"torch's own layers": lambda: replaced(onednn, "is_exact_and_fast", lambda: False)}
+    return evaluations(work, work.tasks, ways)
 
 
 def drafts(work: Work) -> Iterator[Comparison]:

@@ -50,7 +50,7 @@ def _run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> 
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, **environment},
+        env=environment,
         timeout=300,
         check=False,
     )
@@ -61,7 +61,7 @@ def run_python(tmp_path: Path) -> Run:
     """Run this interpreter with words, outside the project's folder, as a user's shell would."""
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return _run([sys.executable, *words], tmp_path, environment)
+        return _run([sys.executable, *words], tmp_path, {**os.environ, **environment})
 
     return run
 
@@ -73,40 +73,37 @@ def hub() -> Iterator[LocalHub]:
         yield server
 
 
-@pytest.fixture
-def command(hub: LocalHub, tmp_path: Path) -> Run:
-    """``cti-edits`` with that server as its hub, a cache of its own and nobody logged in."""
-    (tmp_path / "here").mkdir()
-
-    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-        return subprocess.run(
-            [sys.executable, "-m", "cti_edits", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=tmp_path / "here",
-            env={**kept, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), **environment},
-        )
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def commands() -> Iterator[Path]:
     """The folder of ``cti-edits``, ``lm_eval`` and ``run-python-file``: forks of a process that has their imports."""
-    with commands_on_path(os.environ, {}) as folder:
-        yield Path(folder)
+    with commands_on_path() as folder:
+        yield folder
+
+
+@pytest.fixture
+def command(hub: LocalHub, commands: Path, tmp_path: Path) -> Run:
+    """``cti-edits`` with that server as its hub, a cache of its own and nobody logged in."""
+    (tmp_path / "here").mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+
+    def run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        of_hub = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}
+        return _run(
+            [str(commands / "cti-edits"), *map(str, words)], tmp_path / "here", {**kept, **of_hub, **environment}
+        )
+
+    return run
 
 
 @pytest.fixture
 def run_command(commands: Path, tmp_path: Path) -> Run:
     """Run ``cti-edits``, ``lm_eval`` or a file of Python with words, outside the project's folder.
 
-    lm-eval knows our tasks and those of ``--include_path`` alone. What a variable says to an import, it says too late.
+    lm-eval knows our tasks and those of ``--include_path`` alone. What a variable says to an import, it says too late,
+    but for the hub's.
     """
 
     def run(command: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return _run([str(commands / command), *words], tmp_path, environment)
+        return _run([str(commands / command), *words], tmp_path, {**os.environ, **environment})
 
     return run

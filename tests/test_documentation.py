@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ import pytest
 from cti_edits.paths import folder as shipped_folder
 from tests.conftest import ROOT
 from tests.support.benchmark_files import write_jsonl, write_local
-from tests.support.command_server import commands_on_path
 from tests.support.pages import RUN, Block, blocks, pages, shown
 from tests.support.tiny_models import save_checkpoint
 
@@ -33,9 +32,11 @@ COMMIT = "0" * 40
 SEED = 1
 """Of the tiny models: with it a search finds an edit, which the pages then show, pack and export."""
 SMALLER = {
-    "cti-edits search": ("--samples", "6", "--top-q", "1", "--clusters", "1,2", "--rates", "0.5,0.1"),
-    "cti-edits eval": ("--limit", "6"),
-    "lm_eval": ("--limit", "6"),
+    "cti-edits": """case $1 in
+  search) set -- "$@" --samples 6 --top-q 1 --clusters 1,2 --rates 0.5,0.1 ;;
+  eval) set -- "$@" --limit 6 ;;
+esac""",
+    "lm_eval": 'set -- "$@" --limit 6',
 }
 """What comes after the words of a command; of an option that is given twice, the last counts."""
 
@@ -43,7 +44,7 @@ Shell = Callable[[str, Path], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def shell(commands: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """Runs commands in a folder; the models and rows that they name are tiny and there."""
     home = tmp_path_factory.mktemp("home")
     for name, family in STAND_INS.items():
@@ -65,22 +66,26 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
-    with commands_on_path(environment, SMALLER) as commands:
-        path = os.pathsep.join((commands, str(Path(sys.executable).parent), environment["PATH"]))
+    (home / "bin").mkdir()
+    for command, more in SMALLER.items():
+        script = home / "bin" / command
+        script.write_text(f'#!/bin/sh\n{more}\nexec {commands / command} "$@"\n')
+        script.chmod(0o755)
+    path = os.pathsep.join(map(str, (home / "bin", commands, Path(sys.executable).parent, environment["PATH"])))
 
-        def run(text: str, where: Path) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", text],
-                cwd=where,
-                env={**environment, "PATH": path},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
+    def run(text: str, where: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=where,
+            env={**environment, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
-        yield run
+    return run
 
 
 @pytest.fixture(scope="module")

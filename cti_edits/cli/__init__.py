@@ -5,7 +5,8 @@ Beside them:
 
 - options.py: from the text of an option to its value.
 - flags.py: names of flags, for typer, for lm-eval and in errors.
-- search_options.py: the options of ``search``; default_output.py: the file that its edit goes to.
+- search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
+  default_output.py: the file that its edit goes to.
 - progress.py: progress of a search on the terminal.
 """
 

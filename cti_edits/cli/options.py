@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
+    from cti_edits.harness.prompting import Prompting
     from cti_edits.models.architectures import Kind
 
 Number = TypeVar("Number", int, float)
@@ -61,6 +62,29 @@ def chat_template(text: str | None) -> bool | str:
     if text is None or text.lower() == "false":
         return False
     return True if text.lower() == "true" else text
+
+
+def prompting(
+    num_fewshot: int | None,
+    apply_chat_template: str | None,
+    fewshot_as_multiturn: str | None,
+    system_instruction: str | None,
+    gen_kwargs: str,
+) -> Prompting:
+    """How examples become prompts, from the options of lm-eval's names.
+
+    Raises:
+        EditError: a value is out of range, or turns are asked for without a chat template.
+    """
+    from cti_edits.harness.prompting import Prompting
+
+    return Prompting(
+        num_fewshot,
+        chat_template(apply_chat_template),
+        None if fewshot_as_multiturn is None else boolean("fewshot_as_multiturn", fewshot_as_multiturn),
+        system_instruction,
+        arguments("gen_kwargs", gen_kwargs),
+    )
 
 
 def arguments(field: str, text: str) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -20,8 +19,8 @@ from cti_edits.replay.replaced_forward import replaced_forward
 def linear_by_onednn(model: torch.nn.Module) -> Iterator[None]:
     """Inside, float32 ``torch.nn.Linear`` layers on the CPU run by oneDNN: full precision, summed in another order.
 
-    Only with AVX-512, and as long as float32 products are not allowed to be rounded to less. The weights are read where
-    they are, so that edits of them count. Gradients pass; a layer that needs one for its weights is left to torch.
+    Only with AVX-512, where no gradients are computed, and as long as float32 products are not allowed to be rounded to
+    less. The weights are read where they are, so that edits of them count.
     """
     with contextlib.ExitStack() as stack:
         if is_exact_and_fast():
@@ -70,34 +69,17 @@ def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = N
 
     Args:
         x: (..., n).
-        weight: (m, n), it or its transpose contiguous.
+        weight: (m, n), contiguous.
         bias: (m,).
     """
-    # What torch.compile calls. The public way, over tensors in oneDNN's own layout, copies x and what comes out, and
-    # takes twice the time where ``weight`` lies transposed.
+    # What torch.compile calls. The public way, over tensors in oneDNN's own layout, copies x and what comes out.
     found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
 
 
-class _Product(torch.autograd.Function):
-    """`product` with a gradient for x alone, so that x need not be kept for it, as torch's own does."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        ctx.save_for_backward(weight)
-        return product(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        return product(gradients[0], weight.mT), None, None
-
-
 def _linear(module: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
     # An autocast region gives it other dtypes; so may a model that computes in several.
-    plain = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu") or not x.numel()
-    learns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-    if plain or (learns and torch.is_grad_enabled()):
+    other = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if other or torch.is_grad_enabled() or not x.numel():
         return torch.nn.functional.linear(x, module.weight, module.bias)
-    found: torch.Tensor = _Product.apply(x, module.weight, module.bias)  # type: ignore[no-untyped-call]
-    return found
+    return product(x, module.weight, module.bias)

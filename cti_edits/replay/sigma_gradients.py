@@ -28,7 +28,6 @@ from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.gradients import loss_gradients
 from cti_edits.replay.memory import BatchSize, within_memory
-from cti_edits.replay.onednn import is_exact_and_fast, linear_by_onednn, product
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replaced_forward import replaced_forward
 
@@ -155,13 +154,11 @@ class _Projection:
         self.width = sum(map(sum, self._widths))
         self._blocks = [[block.U.to(device, dtype) for block in blocks] for blocks in ways]
         self._V = torch.cat([block.V.mT.to(device, dtype) for blocks in ways for block in blocks])
-        self._by_onednn = dtype == torch.float32 and self._V.device.type == "cpu" and is_exact_and_fast()
 
     def contribution(self, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
         """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) of every direction: x (tokens, n), δ (tokens, m); float64, on the CPU."""
         x, delta = x.to(self._V.dtype), delta.to(self._V.dtype)
-        along = product(x, self._V) if self._by_onednn else x @ self._V.mT
-        inputs = iter(torch.split(along, [width for widths in self._widths for width in widths], dim=1))
+        inputs = iter(torch.split(x @ self._V.mT, [width for widths in self._widths for width in widths], dim=1))
         sums = []
         for blocks in self._blocks:
             rows = torch.split(delta, [len(U) for U in blocks], dim=1)
@@ -203,7 +200,6 @@ def _batch_gradients(
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(without_weight_gradients(lm.model))
-        stack.enter_context(linear_by_onednn(lm.model))
         stack.enter_context(gradients_stop_at(replay.blocks[min(target.layer for target in targets)]))
         if checkpointed:
             for block in replay.blocks:

@@ -6,19 +6,17 @@ import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from cti_edits.errors import EditError, printable
-from cti_edits.harness.calibration import final_part
 from cti_edits.harness.lm import EditedLM, check_matrices
 from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.quiet import quiet_lm_eval
-from cti_edits.harness.tasks import load_task
 from cti_edits.models.architectures import Kind
 from cti_edits.progress import Bars, Progress, Silent
 from cti_edits.replay.session import EvaluatorName
-from cti_edits.search.examples import examples, task_of_rows
+from cti_edits.search.examples import examples, searched_task
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
@@ -102,14 +100,15 @@ def search(
             model_type = str(model.config.model_type)
             check_matrices(model_type, chosen_settings.matrices)
             prompting = (prompting or Prompting()).with_model(lm)
-            if rows is not None:
-                of_rows = task_of_rows(_own(rows, "rows"), _own(test_rows, "test_rows"), chosen_settings)
-                loaded, chosen_settings = of_rows.task, of_rows.settings
-                if final:
-                    of_rows.check_final()
-            else:
-                loaded = load_task(str(task), include_path, lm.kind)
-            chosen = examples(loaded, chosen_settings, prompting, metric)
+            loaded, chosen_settings = searched_task(
+                str(task) if rows is None else _own(rows, "rows"),
+                chosen_settings,
+                test_rows=None if test_rows is None else _own(test_rows, "test_rows"),
+                final=final,
+                include_path=include_path,
+                kind=lm.kind,
+            )
+            chosen = examples(loaded, chosen_settings, prompting, metric, final, final_limit)
             return run_search(
                 lm,
                 chosen.evaluations,
@@ -118,7 +117,7 @@ def search(
                 base_id=base_model or model.config._name_or_path or type(model).__name__,
                 progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
                 gradient_examples=chosen.gradients,
-                test=final_part(loaded, final_limit, prompting, metric) if final else None,
+                test=chosen.test,
                 evaluator=evaluator,
                 exact_stop=exact_stop,
                 batch_rows=batch_size,
@@ -135,14 +134,8 @@ def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, Any]) -> S
     return with_overrides(SearchSettings() if preset is None else find_preset(preset).settings(kind), lists)
 
 
-@overload
-def _own(rows: Rows, name: str) -> OwnRows: ...
-@overload
-def _own(rows: None, name: str) -> None: ...
-def _own(rows: Rows | None, name: str) -> OwnRows | None:
+def _own(rows: Rows, name: str) -> OwnRows:
     """Rows in memory or in a file, checked."""
-    if rows is None:
-        return None
     return read_own_rows(Path(rows)) if isinstance(rows, str | Path) else own_rows(rows, name)
 
 

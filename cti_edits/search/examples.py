@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, validation_part
+from cti_edits.harness.calibration import CalibrationSet, draw, final_part, validation_part
 from cti_edits.harness.own_rows import OwnRows, rows_task, without_drawn
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.task import Task
+from cti_edits.harness.tasks import load_task
+from cti_edits.models.architectures import Kind
 from cti_edits.search.settings import Part, SearchSettings
 
 
 @dataclass(frozen=True)
 class SearchExamples:
-    """The examples of the gradients, and those that every candidate is evaluated on; often the same.
+    """The examples of each step of a search.
 
-    Without gradients, ``gradients`` are those that every candidate is evaluated on.
+    Attributes:
+        gradients: of the gradient pass; without one, the same as ``evaluations``.
+        evaluations: those that every candidate is evaluated on; often the same.
+        test: those that the edit that is found is measured on, if it is.
     """
 
     gradients: CalibrationSet
     evaluations: CalibrationSet
+    test: CalibrationSet | None = None
 
 
 def examples(
-    task: Task, settings: SearchSettings, prompting: Prompting | None = None, metric: str | None = None
+    task: Task,
+    settings: SearchSettings,
+    prompting: Prompting | None = None,
+    metric: str | None = None,
+    final: bool = False,
+    final_limit: int | None = None,
 ) -> SearchExamples:
     """The examples of ``task`` that ``settings`` ask for. Where both are drawn, they are one and the same sample.
 
+    Args:
+        task: see `searched_task`.
+        settings: how many are drawn, and what for.
+        prompting: how they become prompts.
+        metric: the metric that the edit is to improve.
+        final: whether to have the test part too.
+        final_limit: only so many examples of it.
+
     Raises:
-        EditError: the validation part is too small, or the task has no gold answers; see `calibration.draw`.
+        EditError: a part is too small, or the task has no gold answers; see `calibration.draw`.
     """
     found: dict[Part, CalibrationSet] = {}
 
@@ -46,44 +66,44 @@ def examples(
 
     evaluations = part(settings.evaluated_on)
     return SearchExamples(
-        gradients=evaluations if settings.top_q is None else part(settings.gradients_on), evaluations=evaluations
+        gradients=evaluations if settings.top_q is None else part(settings.gradients_on),
+        evaluations=evaluations,
+        test=final_part(task, final_limit, prompting, metric) if final else None,
     )
 
 
-@dataclass(frozen=True)
-class RowsTask:
-    """A task of rows of one's own.
+def searched_task(
+    task: str | OwnRows,
+    settings: SearchSettings,
+    *,
+    test_rows: OwnRows | None = None,
+    final: bool = False,
+    include_path: str | None = None,
+    kind: Kind = "causal",
+    metadata: Mapping[str, object] | None = None,
+) -> tuple[Task, SearchSettings]:
+    """The task that a search works on, and the settings with no more samples than rows of one's own.
 
-    Attributes:
-        task: it.
-        settings: with no more samples than there are rows.
-        has_test_part: whether rows are left to measure on.
-    """
-
-    task: Task
-    settings: SearchSettings
-    has_test_part: bool
-
-    def check_final(self) -> None:
-        """Refuse to measure where no rows are left.
-
-        Raises:
-            EditError: every row was drawn.
-        """
-        if not self.has_test_part:
-            raise EditError(
-                "final: every row was drawn and none is left; give more, or others to measure on (test_rows)"
-            )
-
-
-def task_of_rows(rows: OwnRows, test_rows: OwnRows | None, settings: SearchSettings) -> RowsTask:
-    """The task that a search on ``rows`` works on; its test part is ``test_rows``, or the rows that are not drawn.
+    Args:
+        task: the name of a task, or rows of one's own.
+        settings: of the search.
+        test_rows: of one's own rows, the test part; the rows that are not drawn if None.
+        final: whether the test part will be measured on.
+        include_path: a folder with more tasks.
+        kind: which models the task's prompt is to be for.
+        metadata: lm-eval's, for tasks whose rows depend on it.
 
     Raises:
-        EditError: the two are not of one kind.
+        EditError: there is no such task, ``test_rows`` are of another kind than the rows, or, with ``final``, every row
+            is drawn and none is left.
     """
-    settings = dataclasses.replace(settings, samples=min(settings.samples, len(rows.rows)))
+    if isinstance(task, str):
+        return load_task(task, include_path, kind, metadata), settings
+    settings = dataclasses.replace(settings, samples=min(settings.samples, len(task.rows)))
     if test_rows is None and settings.evaluated_on == settings.gradients_on == "sample":
-        test_rows = without_drawn(rows, settings.samples, settings.seed)
-    name = PurePath(rows.source.id).stem if rows.source else "rows"
-    return RowsTask(rows_task(name, rows, test_rows), settings, test_rows is not None)
+        test_rows = without_drawn(task, settings.samples, settings.seed)
+    name = PurePath(task.source.id).stem if task.source else "rows"
+    loaded = rows_task(name, task, test_rows)
+    if final and test_rows is None:
+        raise EditError("final: every row was drawn and none is left; give more, or others to measure on (test_rows)")
+    return loaded, settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import run
+from tests.support.command import run, run_here
 from tests.support.edits import edit, entry
 
 
@@ -18,12 +18,12 @@ def test_the_command_ends_with_1_when_another_edit_is_applied(
 ) -> None:
     left = edit("one", entry())
     one, two = left.write(tmp_path / "a.json"), dataclasses.replace(left, **changes).write(tmp_path / "b.json")
-    done = run("diff", one, two)
+    done = run_here("diff", one, two)
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout.startswith("what is applied: the same\n" if code == 0 else "what is applied  A ")
-    same = run("diff", one, one)
+    same = run_here("diff", one, one)
     assert (same.returncode, same.stdout) == (0, "the same in every field\n")
-    assert run("diff", one, tmp_path / "gone.json").returncode == 2
+    assert run_here("diff", one, tmp_path / "gone.json").returncode == 2
 
 
 def test_nothing_from_a_manifest_reaches_the_terminal_unescaped_by_diff(tmp_path: Path) -> None:

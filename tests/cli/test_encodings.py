@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from cti_edits.paths import folder
+from tests.conftest import Run
 from tests.support.edits import edit_of
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 ENCODINGS = ("utf-8", "ascii", "cp1252")
 TIME = "2026-01-01T00-00-00.000000"
 
-# Runs main once for each list of words, in one interpreter: importing torch for each would take most of the time.
+# Runs main once for each list of words, in one process.
 PROGRAM = """
 import json, sys, traceback
 from cti_edits.cli import app, main
@@ -45,11 +46,12 @@ json.dump(answers, open("answers.json", "w"))
 """
 
 
-def commands_run(asked: object, encoding: str, place: Path) -> tuple[dict[str, int | str], str]:
+def commands_run(commands: Path, asked: object, encoding: str, place: Path) -> tuple[dict[str, int | str], str]:
     """Exit code of each command, or the traceback, and what was printed; that fails where it is no such text."""
     place.mkdir(parents=True, exist_ok=True)
+    (place / "program.py").write_text(PROGRAM)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(asked)],
+        [commands / "run-python-file", "program.py", json.dumps(asked)],
         capture_output=True,
         cwd=place,
         env={**os.environ, "PYTHONIOENCODING": encoding, "XDG_CACHE_HOME": str(place / "cache"), "COLUMNS": "80"},
@@ -123,16 +125,16 @@ def real_commands(inputs: Path) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def test_every_command_ends_as_under_utf_8(inputs: Path, tmp_path: Path) -> None:
+def test_every_command_ends_as_under_utf_8(inputs: Path, commands: Path, tmp_path: Path) -> None:
     (inputs / "packed").mkdir()
     (inputs / "packed" / "ρ.json").write_bytes((inputs / "ρ.json").read_bytes())
     asked = real_commands(inputs)
-    codes, shown = commands_run(asked, "utf-8", tmp_path / "utf-8")
+    codes, shown = commands_run(commands, asked, "utf-8", tmp_path / "utf-8")
     assert set(codes.values()) <= {0, 1, 2}, codes
     assert codes["presets"] == codes["tasks-path"] == codes[" ".join(asked[0])] == 0
     assert "ρ" in shown
     for encoding in ENCODINGS[1:]:
-        others, text = commands_run(asked, encoding, tmp_path / encoding)
+        others, text = commands_run(commands, asked, encoding, tmp_path / encoding)
         assert others == codes
         assert "rho" in text
         assert "->" in text
@@ -150,8 +152,8 @@ def test_every_command_is_among_them(inputs: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_every_help_is_shown(encoding: str, tmp_path: Path) -> None:
-    codes, text = commands_run("help", encoding, tmp_path)
+def test_every_help_is_shown(encoding: str, commands: Path, tmp_path: Path) -> None:
+    codes, text = commands_run(commands, "help", encoding, tmp_path)
     assert set(codes.values()) == {0}, codes
     assert {"--help", "search --help", "cache ls --help", "eval --help"} <= set(codes)
     assert "--top-q" in text
@@ -188,14 +190,12 @@ def test_the_columns_stay_under_their_headings() -> None:
     assert " " not in {row[heading.index("accuracy")] for row in rows}
 
 
-def test_the_table_of_the_lm_eval_command(inputs: Path, tmp_path: Path) -> None:
+def test_the_table_of_the_lm_eval_command(inputs: Path, run_command: Run) -> None:
     """It has arrows and plus-minus signs, and is printed after hours perhaps."""
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "lm_eval", "--model", "cti", "--model_args", f"edit={inputs / 'ρ.json'}",
-            "--tasks", "cti_capitals", "--include_path", str(folder("tasks")), "--limit", "1",
-        ],
-        capture_output=True, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}, timeout=300, check=False,
+    done = run_command(
+        "lm_eval", "--model", "cti", "--model_args", f"edit={inputs / 'ρ.json'}",
+        "--tasks", "cti_capitals", "--include_path", str(folder("tasks")), "--limit", "1", PYTHONIOENCODING="ascii",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert b"+-" in done.stdout
+    assert done.stdout.isascii()
+    assert "+-" in done.stdout

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, heed_interrupts
+from tests.conftest import Run
+from tests.support.command import started
 from tests.support.edits import edit_of
 from tests.support.tiny_models import tiny_model
 
@@ -58,18 +58,20 @@ main()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_an_export_that_is_killed_leaves_no_target(how: signal.Signals, tmp_path: Path, sharded: Path) -> None:
+def test_an_export_that_is_killed_leaves_no_target(
+    how: signal.Signals, commands: Path, tmp_path: Path, sharded: Path
+) -> None:
     file = edit_of(tiny_model("gpt2"), ("U_in", 1, 2, 0.25), base_id=str(sharded)).write(tmp_path / "edit.json")
-    words = [sys.executable, "-c", SLOW, "export", str(file), "--out", str(tmp_path / "out" / "target")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts) as process:
+    words = ("export", str(file), "--out", str(tmp_path / "out" / "target"))
+    with started(commands, SLOW, tmp_path, *words) as (process, number):
         assert process.stdout is not None
         process.stdout.readline()
         assert not (tmp_path / "out" / "target").exists()
         assert next((tmp_path / "out").iterdir(), None)
         time.sleep(0.02)
-        process.send_signal(how)
+        os.kill(number, how)
         process.wait(60)
-    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert process.returncode == (70 if how == signal.SIGKILL else 130)
     left = [path.name for path in (tmp_path / "out").iterdir()]
     # Nobody can clean up after SIGKILL; what it leaves is a hidden folder under another name.
     assert left == [] if how != signal.SIGKILL else [name[:11] for name in left] == [".cti-edits-"]

@@ -46,3 +46,12 @@ def test_a_kind_and_a_boolean_are_one_of_two_words() -> None:
         options.model_kind("Causal")
     with pytest.raises(EditError, match=r"^fewshot_as_multiturn: expected true or false, got 'yes'"):
         options.boolean("fewshot_as_multiturn", "yes")
+
+
+def test_how_examples_become_prompts() -> None:
+    found = options.prompting(2, "true", "False", "Be brief.", "max_gen_toks=5")
+    assert (found.num_fewshot, found.apply_chat_template, found.fewshot_as_multiturn) == (2, True, False)
+    assert (found.system_instruction, found.gen_kwargs) == ("Be brief.", {"max_gen_toks": 5})
+    assert options.prompting(None, None, None, None, "").as_multiturn is False
+    with pytest.raises(EditError, match=r"^fewshot_as_multiturn: only together with apply_chat_template$"):
+        options.prompting(2, None, "true", None, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from cti_edits.artifact.manifest import load
 from cti_edits.artifact.records import DatasetRecord, TaskRecord
 from cti_edits.paths import folder
-from tests.conftest import Run, heed_interrupts
+from tests.conftest import Run
+from tests.support.command import started
 from tests.support.refusals import refused_line
 
 CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
@@ -28,19 +30,23 @@ def _search(run: Run, llama: Path, output: Path, *words: str) -> subprocess.Comp
     )
 
 
-@pytest.fixture
-def run_new_process(run_python: Run) -> Run:
-    """Runs the command as a shell does, with every import, and another seed of Python's hashes."""
+@pytest.fixture(scope="module")
+def new_process(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The command as a shell runs it, with every import, and another seed of Python's hashes; and what it writes."""
+    place = tmp_path_factory.mktemp("new_process")
 
     def run(command: str, *words: str) -> subprocess.CompletedProcess[str]:
-        return run_python("-m", command.replace("-", "_"), *words)
+        return subprocess.run(
+            [sys.executable, "-m", command.replace("-", "_"), *words],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=place, timeout=300, check=False,
+        )  # fmt: skip
 
-    return run
+    output = place / "deep" / "edit.json"
+    return _search(run, llama, output, "--seed", "3"), output
 
 
-def test_it_writes_a_valid_edit_and_says_where(run_new_process: Run, llama: Path, tmp_path: Path) -> None:
-    output = tmp_path / "deep" / "edit.json"
-    done = _search(run_new_process, llama, output)
+def test_it_writes_a_valid_edit_and_says_where(new_process: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, output = new_process
     assert done.returncode == 0, done.stderr
     edit = load(output)
     assert edit.search is not None
@@ -56,35 +62,42 @@ def test_it_writes_a_valid_edit_and_says_where(run_new_process: Run, llama: Path
     assert not any("%|" in line for line in done.stderr.splitlines())
 
 
-def test_the_same_seed_gives_the_same_file(run_command: Run, run_new_process: Run, llama: Path, tmp_path: Path) -> None:
-    documents = []
-    for run, name in ((run_command, "a"), (run_new_process, "b")):
-        assert _search(run, llama, tmp_path / name / "edit.json", "--seed", "3").returncode == 0
-        documents.append((tmp_path / name / "edit.json").read_text())
-    first, second = ({**json.loads(text), "provenance": None} for text in documents)
+def test_the_same_seed_gives_the_same_file(
+    run_command: Run, new_process: tuple[subprocess.CompletedProcess[str], Path], llama: Path, tmp_path: Path
+) -> None:
+    assert _search(run_command, llama, tmp_path / "edit.json", "--seed", "3").returncode == 0
+    first, second = (
+        {**json.loads(path.read_text()), "provenance": None} for path in (tmp_path / "edit.json", new_process[1])
+    )
     assert json.dumps(first) == json.dumps(second)
 
 
-def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
-    output = tmp_path / "edit.json"
+def test_ctrl_c_leaves_no_partial_file(commands: Path, llama: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "edit.json"
+    output.parent.mkdir()
     output.write_text("the former file")
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "cti_edits", "search", "--task", "capitals", "--model", str(llama),
-            "--output", str(output), "--samples", "37", "--device", "cpu",
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
+    words = (
+        "search", "--task", "capitals", "--model", str(llama), "--output", str(output), "--samples", "37",
+        "--device", "cpu",
     )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("gradients:"):
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode not in (0, 2)
-    assert [path.name for path in tmp_path.iterdir()] == ["edit.json"]
+    with started(commands, "from cti_edits.cli import main; main()", tmp_path, *words) as (process, number):
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("gradients:"):
+                break
+        time.sleep(0.5)
+        os.kill(number, signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [path.name for path in output.parent.iterdir()] == ["edit.json"]
     assert output.read_text() == "the former file"
+
+
+def test_a_task_that_is_not_there_gets_the_nearest_name(run_command: Run, llama: Path, tmp_path: Path) -> None:
+    done = _search(run_command, llama, tmp_path / "edit.json", "--task", "capitls")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cti-edits: error: no task is called 'capitls'; did you mean cti_capitals?\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +112,6 @@ def test_ctrl_c_leaves_no_partial_file(llama: Path, tmp_path: Path) -> None:
         (["--rates", "1.5"], "--rates: expected above 0 and at most 1, got 1.5"),
         (["--matrices", "U_inn"], "the llama family has no matrix 'U_inn', perhaps 'U_in'"),
         (["--batch-size", "0"], "--batch-size: expected 1 or more, or auto, got '0'"),
-        (["--task", "capitls"], "no task is called 'capitls'; did you mean cti_capitals"),
         (["--model", "no/where"], "cannot load the model 'no/where'"),
         (["--output", "."], ".: expected the name of a file to write, got something that is no regular file"),
         (["--output", "/dev/null/x.json"], "/dev/null/x.json: cannot write here"),

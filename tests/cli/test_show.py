@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cti_edits.artifact.manifest import load
+from cti_edits.models import footprint
 from cti_edits.report.edit_lines import manifest_lines
 from tests.support.command import COMMAND, run, run_here
 from tests.support.edits import EDIT_1, full, recorded
@@ -121,7 +123,8 @@ def test_a_manifest_of_the_usual_kind_needs_no_wrapping_at_80_columns() -> None:
         assert on_a_terminal(EDIT_1 / name, 80) == run("show", EDIT_1 / name).stdout.splitlines()
 
 
-def test_show_reports_the_model_and_measures_time_when_asked(tmp_path: Path) -> None:
+def test_show_reports_the_model_and_measures_time_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footprint, "median_seconds", functools.partial(footprint.median_seconds, seconds=0.0))
     base = save_checkpoint(tmp_path / "gpt2", "gpt2")
     edit = recorded(base, ("U_in", 1, 2, 0.2), ("W_o", 0, 1, 0.1)).write(tmp_path / "edit.json")
     done = run_here("show", edit, "--model", base, "--time")

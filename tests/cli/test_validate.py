@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cti_edits.artifact.manifest import load
-from tests.support.command import run
+from tests.support.command import run, run_here
 from tests.support.edits import EDIT_1, full
 
 HEAVY = ("torch", "transformers", "lm_eval", "datasets", "scipy", "numpy")
@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[object, str]] = {
 def test_a_wrong_manifest_is_one_line_and_exit_code_2(command: str, case: str, tmp_path: Path) -> None:
     document, expected = WRONG[case]
     file = written(tmp_path / "edit.json", document)
-    done = run(command, file)
+    done = run_here(command, file)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"cti-edits: error: {file}: {expected}")
     assert done.stderr.endswith("\n")
@@ -68,7 +68,7 @@ def test_a_file_that_is_none_is_one_line_and_exit_code_2(command: str, tmp_path:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("gone.json", "folder", "pipe", "esc\x1b[31m\n.json"):
-        done = run(command, tmp_path / name)
+        done = run_here(command, tmp_path / name)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"cti-edits: error: {tmp_path}/{name[:3]}")
         assert done.stderr[:-1].isprintable()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,15 +228,15 @@ def test_rows_that_the_hub_may_not_hold_are_refused(tmp_path: Path) -> None:
         load("fever", "fever", folder / "fever")
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line_in_the_command(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(root)}
-    command = "from cti_edits.cli import main; main()"
+def test_a_hub_that_cannot_be_reached_is_one_line_in_the_command(commands: Path, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import datasets; datasets.config.HF_DATASETS_CACHE = 'cache'\nfrom cti_edits.cli import main; main()"
+    )
     ran = subprocess.run(
-        [sys.executable, "-c", command, "eval", "--model", "dummy", "--tasks", "cti_fever"],
+        [commands / "run-python-file", "program.py", "eval", "--model", "dummy", "--tasks", "cti_fever"],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
         cwd=tmp_path,
         timeout=300,
         check=False,

@@ -1,9 +1,13 @@
-"""The .pth and what it does, in an interpreter of its own each time."""
+"""The .pth and what it does, each time in an interpreter of its own, or in a fork of one that knows no lm-eval yet."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT, Run
 
@@ -11,8 +15,41 @@ PTH = (ROOT / "cti_edits" / "harness" / "lm_eval_startup.pth").read_text()
 
 MODELS = """
 from lm_eval.api.registry import get_model, model_registry
-print(get_model("hf").__name__, get_model("dummy").__name__, "cti" in model_registry, len(model_registry))
+print(get_model("hf").__name__, get_model("dummy").__name__, "cti" in model_registry, len(model_registry), end=" ")
 """
+
+# Importing torch and what lm-eval imports besides it takes seconds, and is nothing that the .pth could disturb.
+FORKING = """
+import json, os, sys
+import accelerate, datasets, peft, torch, transformers
+assert not {name.split(".")[0] for name in sys.modules} & {"cti_edits", "lm_eval"}
+assert any(type(finder).__name__ == "CtiEditsFinder" for finder in sys.meta_path)
+for program, off in json.loads(sys.argv[1]):
+    fork = os.fork()
+    if not fork:
+        os.environ["CTI_EDITS_NO_STARTUP"] = off
+        exec(program, {})
+        print(flush=True)
+        os._exit(0)
+    os.waitpid(fork, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What `MODELS` prints, by what comes before or after it in the program."""
+    programs = {
+        "alone": (MODELS + "print(get_model('cti').__module__, end='')", "0"),
+        "turned off": (MODELS, "1"),
+        "looked for": ("import importlib.util; importlib.util.find_spec('lm_eval.models')\n" + MODELS, "0"),
+        "after ours": ("import cti_edits.harness.lm\n" + MODELS, "0"),
+        "after ours, turned off": ("import cti_edits.harness.lm\n" + MODELS, "1"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, json.dumps(list(programs.values()))],
+        capture_output=True, text=True, cwd=tmp_path_factory.mktemp("here"), check=True,
+    )  # fmt: skip
+    return dict(zip(programs, [line.split() for line in done.stdout.splitlines()], strict=True))
 
 
 def test_it_is_one_line_that_imports_no_module_of_ours() -> None:
@@ -27,12 +64,10 @@ def test_nothing_is_imported_at_start(run_python: Run) -> None:
     assert run_python("-c", "import sys; print(sys.meta_path)").stdout.count("CtiEditsFinder") == 1
 
 
-def test_cti_and_every_other_model_are_there(run_python: Run) -> None:
-    ours = run_python("-c", MODELS + "print(get_model('cti').__module__)")
-    off = run_python("-c", MODELS, CTI_EDITS_NO_STARTUP="1")
-    hf, dummy, cti, count, module = ours.stdout.split()
+def test_cti_and_every_other_model_are_there(models: dict[str, list[str]]) -> None:
+    hf, dummy, cti, count, module = models["alone"]
     assert (hf, dummy, cti, module) == ("HFLM", "DummyLM", "True", "cti_edits.harness.lm")
-    assert off.stdout.split() == ["HFLM", "DummyLM", "False", str(int(count) - 1)]
+    assert models["turned off"] == ["HFLM", "DummyLM", "False", str(int(count) - 1)]
 
 
 def test_it_leaves_no_finder_and_no_trace_in_lm_eval(run_python: Run) -> None:
@@ -41,20 +76,19 @@ def test_it_leaves_no_finder_and_no_trace_in_lm_eval(run_python: Run) -> None:
     assert "huggingface:HFLM" in done.stdout
 
 
-def test_looking_for_the_spec_uses_nothing_up(run_python: Run) -> None:
-    done = run_python("-c", "import importlib.util; importlib.util.find_spec('lm_eval.models')\n" + MODELS)
-    assert done.stdout.split()[:3] == ["HFLM", "DummyLM", "True"]
+def test_looking_for_the_spec_uses_nothing_up(models: dict[str, list[str]]) -> None:
+    assert models["looked for"][:3] == ["HFLM", "DummyLM", "True"]
 
 
-def test_importing_our_model_first_hides_no_other(run_python: Run) -> None:
-    for off in ("0", "1"):
-        done = run_python("-c", "import cti_edits.harness.lm\n" + MODELS, CTI_EDITS_NO_STARTUP=off)
-        assert done.stdout.split()[:3] == ["HFLM", "DummyLM", "True"]
+def test_importing_our_model_first_hides_no_other(models: dict[str, list[str]]) -> None:
+    for name in ("after ours", "after ours, turned off"):
+        assert models[name][:3] == ["HFLM", "DummyLM", "True"]
 
 
-def test_dummy_still_runs_in_the_command(run_python: Run, tmp_path: Path) -> None:
-    done = run_python(
-        "-m", "lm_eval", "--model", "dummy", "--tasks", "cti_capitals", "--limit", "4",
+def test_dummy_still_runs_in_the_command(run_command: Run) -> None:
+    """The server of the commands starts as every interpreter does."""
+    done = run_command(
+        "lm_eval", "--model", "dummy", "--tasks", "cti_capitals", "--limit", "4",
         "--include_path", str(ROOT / "tasks"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -59,18 +59,18 @@ def test_a_subfolder_and_an_adapter_are_told(llama: Path, tmp_path: Path) -> Non
     assert asked(pretrained=str(llama), peft=str(tmp_path / "peft")).model.peft == str(tmp_path / "peft")
 
 
-def test_a_model_of_the_hub_is_told_by_its_commit(run_python: Run, tmp_path: Path) -> None:
+def test_a_model_of_the_hub_is_told_by_its_commit(run_command: Run, tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     kept = tmp_path / "models--some--base"
     save_checkpoint(kept / "snapshots" / commit, "llama")
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text(commit)
-    code = (
+    (tmp_path / "program.py").write_text(
         "from cti_edits.harness.lm import EditedLM\n"
         "asked = EditedLM(pretrained='some/base', device='cpu').asked().model\n"
         "print(asked.pretrained, asked.revision)"
     )
-    done = run_python("-c", code, HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    done = run_command("run-python-file", "program.py", HF_HUB_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["some/base", commit]
 

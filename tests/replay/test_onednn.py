@@ -45,45 +45,24 @@ def model(bias: bool = True, dtype: torch.dtype = torch.float32) -> torch.nn.Seq
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("shape", [(1, 30), (40, 30), (2, 7, 30)])
-def test_the_products_and_their_gradients(bias: bool, shape: tuple[int, ...], products: list[bool]) -> None:
+def test_the_products(bias: bool, shape: tuple[int, ...], products: list[bool]) -> None:
     net = model(bias)
-    net.requires_grad_(False)
-    found = []
-    for way in (linear_by_onednn(net), contextlib.nullcontext()):
-        x = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
-        with way:
-            output = net(x.transpose(0, 1).contiguous().transpose(0, 1))
-            assert output.shape == (*shape[:-1], 5)
-            output.square().sum().backward()
-        assert x.grad is not None
-        found.append((output.detach(), x.grad))
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-    # Two forwards, two backwards; and torch's, whose backward does not come by here.
-    assert products == [True, True, True, True, False, False]
+    x = torch.randn(shape).transpose(0, 1).contiguous().transpose(0, 1)
+    with torch.no_grad():
+        expected = net(x)
+        with linear_by_onednn(net):
+            found = net(x)
+    assert found.shape == (*shape[:-1], 5)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert products == [False, False, True, True]
 
 
-def test_inputs_are_not_kept_for_the_backward_pass() -> None:
-    """torch's own product for oneDNN keeps them, and those of all layers are most of a pass's memory."""
+def test_gradients_are_torchs(products: list[bool]) -> None:
     net = model()
-    net.requires_grad_(False)
-    kept: list[tuple[int, ...]] = []
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tuple(tensor.shape))
-        return tensor
-
-    with linear_by_onednn(net), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        net(torch.randn(9, 30, requires_grad=True))
-    # The hyperbolic tangent keeps what it gives.
-    assert [shape for shape in kept if shape[0] == 9] == [(9, 70)]
-
-
-def test_weights_that_need_gradients_get_them(products: list[bool]) -> None:
-    net = model()
-    x = torch.randn(3, 30)
+    x = torch.randn(3, 30, requires_grad=True)
     with linear_by_onednn(net):
         net(x).sum().backward()
+    assert x.grad is not None
     assert all(parameter.grad is not None for parameter in net.parameters())
     assert products == [False, False]
 

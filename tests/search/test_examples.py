@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
+from cti_edits.harness.own_rows import OwnRows, own_rows
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.tasks import load_task
-from cti_edits.search.examples import examples
+from cti_edits.search.examples import examples, searched_task
 from cti_edits.search.settings import Part, SearchSettings
 from tests.support.small_tasks import write_task
 
@@ -75,3 +76,47 @@ def test_seed_prompting_and_metric_reach_both_parts(task: Any) -> None:
         assert part.metric.name == "acc"
     with pytest.raises(EditError, match="metric"):
         examples(task, settings, metric="no_such_metric")
+
+
+def test_the_test_part_is_there_where_it_is_asked_for(task: Any) -> None:
+    settings = SearchSettings(samples=4)
+    assert examples(task, settings).test is None
+    found = examples(task, settings, Prompting(system_instruction="Be brief."), final=True, final_limit=3)
+    assert found.test is not None
+    assert found.test.doc_ids == (0, 1, 2)
+    assert found.test.dataset.split == "test"
+    assert all(gold.context.startswith("Be brief.") for gold in found.test.gold)
+
+
+def rows_of(*prompts: str) -> OwnRows:
+    return own_rows([{"prompt": prompt, "answer": prompt[::-1]} for prompt in prompts], "rows")
+
+
+ANIMALS = rows_of("cat", "dog", "owl", "cow", "pig")
+
+
+def test_rows_of_ones_own_are_drawn_from_and_the_others_are_the_test_part() -> None:
+    loaded, settings = searched_task(ANIMALS, SearchSettings(samples=2), final=True)
+    assert settings.samples == 2
+    found = examples(loaded, settings, final=True)
+    assert found.test is not None
+    prompts = [{gold.context for gold in part.gold} for part in (found.evaluations, found.test)]
+    assert [len(part) for part in prompts] == [2, 3]
+    assert prompts[0] | prompts[1] == {"cat", "dog", "owl", "cow", "pig"}
+
+
+def test_where_every_row_is_drawn_more_are_needed_to_measure_on() -> None:
+    _, settings = searched_task(ANIMALS, SearchSettings(samples=100))
+    assert settings.samples == 5
+    with pytest.raises(EditError, match=r"^final: every row was drawn and none is left; .* \(test_rows\)$"):
+        searched_task(ANIMALS, SearchSettings(samples=100), final=True)
+    loaded, settings = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), final=True)
+    found = examples(loaded, settings, final=True)
+    assert found.test is not None
+    assert [gold.context for gold in found.test.gold] == ["hen", "ewe"]
+
+
+def test_a_task_by_its_name_keeps_the_settings() -> None:
+    settings = SearchSettings(samples=100)
+    loaded, same = searched_task("capitals", settings)
+    assert (loaded.config.task, same) == ("cti_capitals", settings)

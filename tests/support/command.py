@@ -1,4 +1,4 @@
-"""Runs ``cti-edits``: as a command of its own, or in this process."""
+"""Runs ``cti-edits``: as a command of its own, in this process, or so that a test can kill it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,30 @@ def run_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
     finally:
         sys.argv = former
     return subprocess.CompletedProcess(command, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+# The server of the commands may have been started by a script in the background, which ignores interrupts.
+_KILLABLE = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print(os.getpid(), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def started(commands: Path, program: str, folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A program of Python as a fork of the server of the commands, and the number of its process, to send signals to.
+
+    The process that stands for it ends with its exit code, or with 70 where it has none.
+
+    Args:
+        commands: see the fixture of that name.
+        program: what it runs.
+        folder: where its file is put.
+        words: its arguments.
+    """
+    (folder / "program.py").write_text(_KILLABLE + program)
+    command = [str(commands / "run-python-file"), str(folder / "program.py"), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())

@@ -1,15 +1,21 @@
 """Runs ``cti-edits`` and ``lm_eval`` for a shell without the seconds that importing torch and lm_eval takes each time.
 
 A server process imports them once; each command is a fork of it, with the arguments, the folder, the environment and
-the streams of the small script that stands for the command on the PATH. lm-eval's own tasks are not there: it reads the
-13,000 files of them at each start, which takes 20 seconds.
+the streams of the small script that stands for the command on the PATH. What the environment says of the streams and to
+the hub's client holds, though both have read theirs; what it says to other imports does not. A signal to the script
+does not reach the fork. lm-eval's own tasks are not there: it reads the 13,000 files of them at each start, which takes
+20 seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
+import io
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -18,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +40,8 @@ with socket.socket(socket.AF_UNIX) as server:
 
 
 @contextlib.contextmanager
-def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A folder for the PATH that has the commands, for as long as this is open.
-
-    Args:
-        environment: of the server; a command has that of its shell, but what an import reads is the server's.
-        more: words that are put after those of a command, by its first words: "cti-edits search".
-    """
+def commands_on_path() -> Iterator[Path]:
+    """A folder for the PATH that has the commands, for as long as this is open."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         address = str(folder / "socket")
@@ -49,9 +50,8 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
             script.write_text(_SCRIPT.format(python=sys.executable, address=address, command=command))
             script.chmod(0o755)
         server = subprocess.Popen(
-            [sys.executable, "-m", __name__, address, json.dumps({key: list(words) for key, words in more.items()})],
+            [sys.executable, "-m", __name__, address],
             cwd=ROOT,
-            env=dict(environment),
             # The server ends with the process that holds the other end.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,31 +60,26 @@ def commands_on_path(environment: Mapping[str, str], more: Mapping[str, Sequence
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n", "the server of the commands did not start"
-            yield str(folder)
+            yield folder
         finally:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
 
 
-def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
+def serve(address: str) -> None:
     """Answer until killed, or until what started it ends."""
     import lm_eval.__main__
     import lm_eval.models
     import lm_eval.tasks
-    import transformers
 
-    import cti_edits.cli
-    import cti_edits.harness.lm
-    import cti_edits.harness.masked_lm
-    import cti_edits.search.runner  # noqa: F401
     from tests.support import environment_report
 
-    for name in ("LlamaForCausalLM", "GPTJForCausalLM", "RobertaForMaskedLM", "AutoTokenizer", "AutoModel"):
-        getattr(transformers, name)
-
+    import_what_commands_do()
     leave_out(Path(lm_eval.tasks.__file__).parent)
     environment_report.ask_now()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # No fork goes through all that is here to look for garbage, which would also copy its memory.
+    gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
@@ -93,8 +88,26 @@ def serve(address: str, more: Mapping[str, Sequence[str]]) -> None:
             connection, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
-                _answer(connection, more)
+                _answer(connection)
             connection.close()
+
+
+def import_what_commands_do() -> None:
+    """Import our modules, the models of transformers that tests have, and what comes with a first command."""
+    import transformers
+
+    import cti_edits
+    from cti_edits.cli import main
+    from cti_edits.paths import folder
+
+    for module in pkgutil.walk_packages(cti_edits.__path__, "cti_edits."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in ("LlamaForCausalLM", "GPTJForCausalLM", "RobertaForMaskedLM", "AutoTokenizer", "AutoModel"):
+        getattr(transformers, name)
+    sys.argv = ["cti-edits", "show", str(folder("edits") / "gptj_fever.json")]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        main()
 
 
 def leave_out(folder: Path) -> None:
@@ -105,7 +118,7 @@ def leave_out(folder: Path) -> None:
     TaskIndex._iter_yaml_files = staticmethod(lambda root: iter(()) if root == folder else files(root))
 
 
-def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> None:
+def _answer(connection: socket.socket) -> None:
     """In the fork: run what is asked, say its exit code, and end."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked, streams, _, _ = socket.recv_fds(connection, 1 << 16, 3)
@@ -115,11 +128,13 @@ def _answer(connection: socket.socket, more: Mapping[str, Sequence[str]]) -> Non
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     # The server's own knew another kind of file behind the number.
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    encoding, _, errors = environment.get("PYTHONIOENCODING", "").partition(":")
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", encoding=encoding or "utf-8", errors=errors or usual, closefd=False)
+        for number, usual in ((1, "strict"), (2, "backslashreplace"))
+    )
+    importlib.reload(sys.modules["huggingface_hub.constants"])
     os.chdir(folder)
-    for first, extra in more.items():
-        if " ".join([command, *words]).startswith(f"{first} "):
-            words = [*words, *extra]
     code: object = 1
     try:
         _run(command, words)
@@ -152,4 +167,4 @@ def _run(command: str, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], json.loads(sys.argv[2]))
+    serve(sys.argv[1])
