@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from cti_edits.errors import EditError
+from cti_edits.linalg.block_spectra import BlockSpectrum
 from cti_edits.linalg.factors import LowRank
 from cti_edits.linalg.gram import SHARE, STRIP, eigenpairs, gram_matrix, largest_at_most, squares_error
 from cti_edits.linalg.lowrank import check_decomposable, decompose
@@ -63,7 +64,7 @@ def separable(values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return apart
 
 
-def difference(block: torch.Tensor, directions: Directions) -> LowRank:
+def difference(block: torch.Tensor, directions: Directions, spectrum: BlockSpectrum | None = None) -> LowRank:
     """Ŵ − W as factors (m, s) and (s, n), float64, s the number of directions.
 
     From eigenvectors of the smaller Gram matrix A = WᵀW (of a tall block), where that is exact enough, else from a
@@ -78,16 +79,18 @@ def difference(block: torch.Tensor, directions: Directions) -> LowRank:
     Args:
         block: W (m, n), any floating dtype, finite.
         directions: of it.
+        spectrum: of ``block``, if there is one already (see `block_spectra.block_spectra`); made here if None. The
+            last bits may differ.
 
     Raises:
         EditError: two singular values are too close to be told apart and would get different factors; or one is not
             the one that is expected; or ``block`` has a value that is not finite.
     """
     check_decomposable(block)
-    by_gram = _by_gram(block, directions)
+    by_gram = _by_gram(block, directions, spectrum)
     if by_gram is not None:
         return by_gram
-    (exact,) = decompose(block, 1)
+    exact = decompose(block, 1)[0] if spectrum is None else spectrum.decomposed(block)
     chosen = list(directions.index)
     _check(exact.S, 0, block.shape, float(torch.linalg.vector_norm(exact.S)), directions)
     scale = torch.tensor(directions.scale, dtype=torch.float64, device=block.device)
@@ -102,24 +105,30 @@ def with_difference(block: torch.Tensor, added: LowRank) -> torch.Tensor:
     return edited
 
 
-def _by_gram(block: torch.Tensor, directions: Directions) -> LowRank | None:
+def _by_gram(block: torch.Tensor, directions: Directions, spectrum: BlockSpectrum | None) -> LowRank | None:
     """`difference` by the smaller Gram matrix; None where its bound is not met."""
     if block.dtype == torch.float64:
         return None
     transposed = block.shape[0] < block.shape[1]
-    gram = gram_matrix(block.T if transposed else block)
-    short = len(gram)
+    short = min(block.shape)
     # Those that are edited, and one on each side, which the bound needs.
     start, stop = max(min(directions.index) - 1, 0), min(max(directions.index) + 2, short)
-    squares, vectors = (found.flip(-1) for found in eigenpairs(gram, short - stop, short - start - 1))
-    values = squares.clamp(min=0.0).sqrt()
-    error = squares_error(block.shape, float(squares[0]) if start == 0 else largest_at_most(gram))
+    if spectrum is None:
+        gram = gram_matrix(block.T if transposed else block)
+        squares, vectors = (found.flip(-1) for found in eigenpairs(gram, short - stop, short - start - 1))
+        values = squares.clamp(min=0.0).sqrt()
+        largest = float(squares[0]) if start == 0 else largest_at_most(gram)
+        norm = math.sqrt(float(gram.diagonal().sum()))
+    else:
+        values, vectors = spectrum.S[start:stop], spectrum.vectors[:, start:stop]
+        squares, largest = values.square(), float(spectrum.S[0]) ** 2
+        norm = float(torch.linalg.vector_norm(spectrum.S))
+    error = squares_error(block.shape, largest)
     factors = torch.ones(len(values), dtype=torch.float64, device=block.device)
     local = [index - start for index in directions.index]
     scale = torch.tensor(directions.scale, dtype=torch.float64, device=block.device)
     factors[local] = scale
     moved = math.sqrt(2 * len(local)) * error * _steepest(values, squares, factors, error)
-    norm = math.sqrt(float(gram.diagonal().sum()))
     if not moved <= SHARE * torch.finfo(block.dtype).eps / 2 * norm:
         return None
     _check(values, start, block.shape, norm, directions)

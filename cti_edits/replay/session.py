@@ -95,9 +95,12 @@ class Session:
         vectors: Sequence[Sequence[Sequence[SingularVectors]]],
         requests: Sequence[GoldRequest],
         advance: Callable[[int], None] = lambda _: None,
+        packing_checked: bool = False,
     ) -> Gradients:
         """See `sigma_gradients.loss_sigma_gradients`."""
-        return loss_sigma_gradients(self.lm, targets, vectors, requests, advance, replay=self.replay)
+        return loss_sigma_gradients(
+            self.lm, targets, vectors, requests, advance, replay=self.replay, packing_checked=packing_checked
+        )
 
     @contextlib.contextmanager
     def replaced_weight(self, target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:

@@ -56,6 +56,7 @@ def loss_sigma_gradients(
     advance: Callable[[int], None] = lambda _: None,
     rows: int = 1,
     replay: BlockReplay | None = None,
+    packing_checked: bool = False,
 ) -> Gradients:
     """g_i of directions of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
 
@@ -68,6 +69,7 @@ def loss_sigma_gradients(
         rows: packed rows in one pass to begin with. They are halved whenever the memory is exhausted; where a single
             example is too much, activations are computed twice rather than kept.
         replay: of the same model, if there is one already.
+        packing_checked: whether it is known that the model can be given such rows packed.
 
     Raises:
         EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
@@ -114,7 +116,7 @@ def loss_sigma_gradients(
         finally:
             remaining = [question for example, question in enumerate(remaining) if example not in done]
 
-    if not within_memory(packs, take_less):
+    if not packing_checked and not within_memory(packs, take_less):
         return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
     while remaining:
         try:

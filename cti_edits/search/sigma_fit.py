@@ -1,0 +1,154 @@
+"""Fitting the factors of N directions by Adam on the calibration rows. It fits N numbers, and no more.
+
+Factor i is 1 + p_i. The gradient of p_i is σ_i g_i, with g_i of the model as it stands: prompts, losses and batches are
+those of the gradient pass. No weight is changed or copied while fitting (`added_directions`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cti_edits.errors import EditError
+from cti_edits.harness.calibration import GoldRequest
+from cti_edits.models.apply import TargetMatrix
+from cti_edits.replay.added_directions import AddedDirections, added_directions
+from cti_edits.replay.session import Session
+from cti_edits.replay.sigma_gradients import SingularVectors
+from cti_edits.search.candidates import MatrixId
+from cti_edits.search.direction_gradients import MatrixDirections, singular_vectors
+from cti_edits.search.sigma_step import SCALE_DIGITS, Direction, matrices_of, rounded
+
+CLIP = 1.0
+"""The most that the gradient of all p together may measure; longer ones are shortened to it."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How factors are fitted.
+
+    Attributes:
+        rate: Adam's learning rate.
+        batch: rows of a step.
+        epochs: passes over the rows, at most.
+        decay: each step also takes this share of ``rate`` off every p, toward factor 1.
+        log_scale: whether factor i is exp(p_i) in the place of 1 + p_i.
+    """
+
+    rate: float = 0.05
+    batch: int = 10
+    epochs: int = 4
+    decay: float = 0.0
+    log_scale: bool = False
+
+
+class ScaleFit:
+    """N factors that are being fitted, epoch by epoch.
+
+    Attributes:
+        epoch: how many epochs are done.
+        added: what the model's layers add with the factors as they are; see `added_directions`.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        targets: dict[MatrixId, TargetMatrix],
+        gradients: MatrixDirections,
+        directions: Sequence[Direction],
+        requests: Sequence[GoldRequest],
+        settings: FitSettings,
+        seed: int,
+    ) -> None:
+        """Begin with every factor 1.
+
+        Args:
+            session: of the unedited model.
+            targets: the matrices.
+            gradients: of these; what is used are the decompositions.
+            directions: those whose factors are fitted, ascending.
+            requests: the rows that they are fitted on.
+            settings: how.
+            seed: of the order of the rows.
+        """
+        self._session, self._requests, self._settings = session, list(requests), settings
+        self._directions = list(directions)
+        self._order = random.Random(seed)
+        self.epoch = 0
+        places = sorted(matrices_of(directions))
+        chosen = {
+            place: [
+                [one.index for one in directions if (one.target, one.block) == (place, number)]
+                for number in range(len(gradients[place]))
+            ]
+            for place in places
+        }
+        self._sigma = torch.tensor(
+            [float(gradients[one.target][one.block].spectrum.values[one.index]) for one in directions],
+            dtype=torch.float64,
+        )
+        self._p = torch.zeros(len(directions), dtype=torch.float64, requires_grad=True)
+        self._optimizer = torch.optim.Adam([self._p], lr=settings.rate)
+        self._widths = [len(indices) for place in places for indices in chosen[place]]
+        coefficients = torch.split(torch.zeros(len(directions), dtype=torch.float64), self._widths)
+        self.added: list[AddedDirections] = []
+        start = 0
+        for place in places:
+            count = len(chosen[place])
+            vectors = singular_vectors(targets[place], [block.spectrum for block in gradients[place]], chosen[place])
+            own = [coefficients[start + number].to(targets[place].weight.device) for number in range(count)]
+            self.added.append(AddedDirections(targets[place], vectors, own))
+            start += count
+
+    def scales(self) -> dict[Direction, float]:
+        """The factors as they are."""
+        factors = self._factors().tolist()
+        return {one: rounded(factor, SCALE_DIGITS) for one, factor in zip(self._directions, factors, strict=True)}
+
+    def run_epoch(self, advance: Callable[[int], None] = lambda _: None) -> None:
+        """One pass over the rows.
+
+        Raises:
+            EditError: a loss, a gradient or a factor is not finite.
+        """
+        order = list(range(len(self._requests)))
+        self._order.shuffle(order)
+        with added_directions(self._session.lm.model, self.added):
+            for start in range(0, len(order), self._settings.batch):
+                rows = sorted(order[start : start + self._settings.batch])
+                self._step([self._requests[row] for row in rows])
+                advance(len(rows))
+        self.epoch += 1
+
+    def _factors(self) -> torch.Tensor:
+        p = self._p.detach()
+        return p.exp() if self._settings.log_scale else 1 + p
+
+    def _step(self, rows: Sequence[GoldRequest]) -> None:
+        vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
+        targets = [one.target for one in self.added]
+        found = self._session.sigma_gradients(targets, vectors, rows, packing_checked=True)
+        g = torch.cat([block for (blocks,) in found for block in blocks])
+        slope = self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
+        self._p.grad = slope
+        torch.nn.utils.clip_grad_norm_([self._p], CLIP)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._p *= 1 - self._settings.rate * self._settings.decay
+        if not bool(torch.isfinite(self._p).all()):
+            raise EditError("a factor is not finite any more; a smaller learning rate may help")
+        for one, values in zip(
+            (part for added in self.added for part in added.coefficients),
+            torch.split((self._factors() - 1) * self._sigma, self._widths),
+            strict=True,
+        ):
+            one.copy_(values)
+
+
+def with_epochs(settings: FitSettings, epochs: int) -> FitSettings:
+    """``settings`` with another number of epochs."""
+    return dataclasses.replace(settings, epochs=epochs)
