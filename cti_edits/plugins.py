@@ -15,7 +15,7 @@ from cti_edits.errors import printable
 
 GROUP = "cti_edits"
 BUILT_IN = "built-in"
-OFF_SWITCH = "CTI_EDITS_NO_PLUGINS"
+OFF_SWITCH = "CTI_EDITS_DISABLE_PLUGINS"
 
 
 class BuiltIn:
@@ -31,7 +31,7 @@ class BuiltIn:
 def plugin_manager() -> pluggy.PluginManager:
     """The manager with the built-in plugin and every installed one that loads.
 
-    ``CTI_EDITS_NO_PLUGINS=1`` leaves the installed ones out.
+    ``CTI_EDITS_DISABLE_PLUGINS=1`` leaves the installed ones out.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
