@@ -33,6 +33,9 @@ def search(
     clusters: of.Clusters = None,
     rates: of.Rates = None,
     matrices: of.Matrices = None,
+    scorer: of.Scorer = None,
+    selector: of.Selector = None,
+    partition: of.Partition = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -72,6 +75,8 @@ def search(
         overrides["rates"] = options.numbers("rates", rates, float)
     if matrices is not None:
         overrides["matrices"] = options.names(matrices)
+    parts = {"scorer": scorer, "selector": selector, "partition": partition}
+    overrides |= {part: chosen for part, chosen in parts.items() if chosen is not None}
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     _settings(preset, "causal", overrides)
     check_task_or_rows(task, rows)

@@ -15,7 +15,6 @@ from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.edited_weights import EditedWeights, shape_of
-from cti_edits.search.settings import Partition
 from tests.support.tiny_models import INNER, WIDTH, tiny_model
 
 RATES = (0.6, 0.2)
@@ -33,7 +32,7 @@ def targets() -> dict[MatrixId, TargetMatrix]:
 @pytest.mark.parametrize("partition", ["row-blocks", "k-subspaces"])
 @pytest.mark.parametrize("clusters", [1, 3])
 @pytest.mark.parametrize("matrix", ["U_in", "U_out"])
-def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition: Partition) -> None:
+def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition: str) -> None:
     there = targets()
     name = MatrixId(1, matrix)
     weight = there[name].weight
