@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, partition_rows
 from cti_edits.errors import EditError
 from cti_edits.linalg.block_spectra import truncate_with
 from cti_edits.linalg.finite import all_finite
@@ -66,6 +66,10 @@ class EditedWeights:
             found = assign(target.weight, candidate.clusters, candidate.rho, self.seed)
             if not isinstance(found, str):
                 raise TypeError(f"expected a partition as a manifest writes it, a str, got {type(found).__name__}")
+            try:
+                partition_rows(target.weight.shape[0], candidate.clusters, found)
+            except EditError as error:
+                raise ValueError(str(error)) from None
         return found
 
     def ranks(self, candidate: Candidate, partition: str) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def test_the_score_of_each_matrix_and_each_k_is_the_mean_over_its_blocks_of_what
 
 
 def test_the_scorer_that_is_asked_for_is_given_each_matrix_with_the_seed() -> None:
-    assert list(matrix_scores([ONE, OTHER, ONE], (2,), targets(), "predicted-change")[2].values()) == [-2, 16, -2]
+    assert list(matrix_scores([ONE, OTHER, ONE], (1, 2), targets(), "predicted-change")[2].values()) == [-2, 16, -2]
     first, again, other = (matrix_scores([ONE, OTHER, ONE], (1, 2), targets(), "random", seed) for seed in (0, 0, 1))
     assert first == again
     assert len({*first[1].values(), *first[2].values(), *other[1].values(), *other[2].values()}) == 12

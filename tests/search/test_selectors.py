@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection, Iterator
+
 import pytest
 
 from cti_edits.errors import EditError
+from cti_edits.harness.evaluation import StopRule
 from cti_edits.search.candidates import Candidate, MatrixId
-from cti_edits.search.choice import choose
+from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.outcome import Outcome, cannot_win
 from cti_edits.search.selectors import Selector, find_selector, kept_matrices
 from tests.support.installed_plugins import InstalledPlugins
@@ -68,14 +72,18 @@ def test_the_winner_is_the_selectors_and_nothing_is_stopped(plugin_folder: Insta
     given = dict(zip(tried, (4, 2, 3), strict=True))
     asked: list[object] = []
 
-    def evaluate(candidate: Candidate, stop: object) -> Outcome:
+    def evaluate(candidate: Candidate, stop: StopRule | None) -> Outcome:
         asked.append(stop)
         return outcome(candidate, given[candidate])
+
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
+        for candidate in wanted:
+            yield candidate, functools.partial(evaluate, candidate)
 
     found = choose(
         outcome(None, 1),
         tried,
-        lambda wanted: ((one, lambda stop, one=one: evaluate(one, stop)) for one in tried if one in wanted),
+        passes,
         lambda won: won,
         exact_stop,
         find_selector("mine"),
@@ -91,7 +99,7 @@ def test_a_winner_that_is_no_outcome_is_refused(plugin_folder: InstalledPlugins)
         choose(
             outcome(None, 1),
             [tried],
-            lambda _: iter([(tried, lambda stop: outcome(tried, 2))]),
+            lambda _: iter([(tried, lambda _: outcome(tried, 2))]),
             lambda won: won,
             True,
             find_selector("mine"),
