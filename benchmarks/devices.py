@@ -213,6 +213,11 @@ class Work:
 
     @functools.cached_property
     def directions(self) -> Any:
+        """The vectors of the tails of every matrix at every K."""
+        return self.tails.vectors
+
+    @functools.cached_property
+    def tails(self) -> Any:
         """The tails of every matrix at every K."""
         return self.tail_directions(None)
 
@@ -220,9 +225,9 @@ class Work:
         """The same, with decompositions from and into this folder."""
         from cti_edits.linalg.spectrum_cache import SpectrumCache
         from cti_edits.progress import Silent
-        from cti_edits.search.gradients import last_singular_vectors
+        from cti_edits.search.gradients import last_triplets
 
-        return last_singular_vectors(CLUSTERS, self.targets, SpectrumCache(folder), Silent())
+        return last_triplets(CLUSTERS, self.targets, SpectrumCache(folder), Silent())
 
     @property
     def layers(self) -> list[int]:
@@ -414,6 +419,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     from cti_edits.replay.session import Session
     from cti_edits.search.candidates import candidates
     from cti_edits.search.evaluate import evaluate
+    from cti_edits.search.gradients import with_values
     from cti_edits.search.presets import find_preset
     from cti_edits.search.scores import keep_best, matrix_scores
 
@@ -424,7 +430,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     calibration = work.calibration(task)
     session = Session(work.lm)
     gradients = session.sigma_gradients(list(work.targets.values()), work.directions, calibration.gold)
-    scores = matrix_scores(gradients, CLUSTERS, work.targets)
+    scores = matrix_scores(with_values(gradients, work.tails.values), CLUSTERS, work.targets)
     kept = {number: keep_best(scores[number], settings.top_q or len(work.targets)) for number in clusters}
     groups = candidates(kept, rates)
 
@@ -703,7 +709,7 @@ def all_tails(work: Work, without: Mapping[str, Replacement]) -> Iterator[Compar
 
 def same_directions(one: Any, other: Any) -> bool:
     """As many of the same shapes; that vectors are right is `same_gradients`' matter."""
-    shapes = [[[[block.U.shape for block in blocks] for blocks in ways] for ways in found] for found in (one, other)]
+    shapes = [[[[b.U.shape for b in blocks] for blocks in ways] for ways in found.vectors] for found in (one, other)]
     return shapes[0] == shapes[1]
 
 

@@ -130,8 +130,8 @@ def chosen(lm: Any, calibration: Any, targets: Any, cache: Any, clusters: int, d
     from cti_edits.search.gradients import sigma_gradients
     from cti_edits.search.scores import keep_best, matrix_scores
 
-    gradients = sigma_gradients(Session(lm), calibration, (clusters,), targets, cache, Silent())
-    top = keep_best(matrix_scores(gradients, (clusters,), targets)[clusters], 2)
+    directions = sigma_gradients(Session(lm), calibration, (clusters,), targets, cache, Silent())
+    top = keep_best(matrix_scores(directions, (clusters,), targets)[clusters], 2)
     return sorted({*top, MatrixId(0, "U_in"), MatrixId(depth // 2, "U_out"), MatrixId(depth - 1, "U_in")})
 
 

@@ -65,8 +65,8 @@ def by_hooks(lm: Any, calibration: Any, targets: Any) -> Any:
     from cti_edits.search.scores import matrix_scores
 
     with empty_cache():
-        gradients = sigma_gradients(Session(lm), calibration, CLUSTERS, targets, SpectrumCache(), Silent())
-        return matrix_scores(gradients, CLUSTERS, targets)
+        directions = sigma_gradients(Session(lm), calibration, CLUSTERS, targets, SpectrumCache(), Silent())
+        return matrix_scores(directions, CLUSTERS, targets)
 
 
 def by_autograd(lm: Any, calibration: Any, targets: Any) -> Any:

@@ -31,6 +31,16 @@ def __getattr__(name: str) -> str:
     return str(folder("tasks"))
 
 
+def check_task_folder(path: str) -> None:
+    """Refuse what is no folder, where a plugin's folder of tasks was expected.
+
+    Raises:
+        EditError: there is no such folder.
+    """
+    if not Path(path).is_dir():
+        raise EditError(f"{path}: expected a folder of task files")
+
+
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/cti-edits``, by default under ``~/.cache``; it may not be there yet."""
     cache = os.environ.get("XDG_CACHE_HOME")

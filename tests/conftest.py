@@ -17,6 +17,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 from tests.support import environment_report
 from tests.support.command_server import commands_on_path
+from tests.support.installed_plugins import InstalledPlugins, installed_plugins
 from tests.support.local_hub import LocalHub, local_hub
 from tests.support.tiny_models import save_checkpoint
 
@@ -64,6 +65,14 @@ def run_python(tmp_path: Path) -> Run:
         return _run([sys.executable, *words], tmp_path, {**os.environ, **environment})
 
     return run
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InstalledPlugins]:
+    """Installs plugins for this process."""
+    (tmp_path / "installed").mkdir()
+    with installed_plugins(tmp_path / "installed", monkeypatch) as folder:
+        yield folder
 
 
 @pytest.fixture

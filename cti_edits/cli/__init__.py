@@ -29,6 +29,7 @@ from cti_edits.cli import (
     export,
     list_edits,
     pack,
+    plugins,
     presets,
     pull,
     push,
@@ -55,6 +56,7 @@ app.command("show")(show.show)
 app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
+app.command("plugins")(plugins.plugins)
 app.command("validate")(validate.validate)
 app.command("verify")(verify.verify)
 app.command("pack")(pack.pack)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cti_edits.report.listing import print_listing
+
+if TYPE_CHECKING:
+    from cti_edits.search.presets import Preset
 
 
 def presets() -> None:
-    """List the paper's nine systems with their search spaces, for search --preset."""
+    """List the presets for search --preset with their search spaces: the paper's nine systems, and those of plugins."""
+    from cti_edits.errors import printable
     from cti_edits.models.architectures import Kind
-    from cti_edits.search.cost import DRAWN
-    from cti_edits.search.presets import PRESETS, Preset
+    from cti_edits.search.presets import PRESETS, every_preset
     from cti_edits.search.settings import RATES, Part
 
-    def on(part: Part) -> str:
-        return f"{DRAWN} drawn" if part == "sample" else "first 20 %"
+    def on(preset: Preset, part: Part) -> str:
+        return f"{preset.samples} drawn" if part == "sample" else "first 20 %"
 
     def by_kind(causal: str, masked: str) -> str:
         return causal if causal == masked else f"{causal} (masked: {masked})"
@@ -26,20 +32,34 @@ def presets() -> None:
         return ",".join(map(str, preset.clusters[kind]))
 
     rows = []
-    for preset in PRESETS.values():
+    for preset in every_preset():
         scored = preset.top_q["causal"] is not None
         rows.append(
             (
                 preset.name,
                 by_kind(matrices(preset, "causal"), matrices(preset, "masked")),
-                on(preset.gradients_on) if scored else "none",
+                on(preset, preset.gradients_on) if scored else "none",
                 by_kind(levels(preset, "causal"), levels(preset, "masked")),
-                on(preset.evaluated_on),
+                on(preset, preset.evaluated_on),
                 preset.partition,
             )
         )
     print_listing(("preset", "matrices tried", "gradients on", "K", "evaluated on", "partition"), rows)
     print(
-        f"Each tries U_in and U_out of every layer, and ρ = {', '.join(f'{rho:g}' for rho in RATES)}. "
+        f"Each tries U_in and U_out of every layer, and ρ = {_numbers(RATES)}. "
         '"First 20 %" is the validation part, from which the 100 are drawn; "masked": masked language models.'
     )
+    usual = PRESETS["laser"]
+    for preset in every_preset():
+        own = [
+            *([f"matrices {', '.join(preset.matrices)}"] if preset.matrices != usual.matrices else []),
+            *([f"ρ = {_numbers(preset.rates)}"] if preset.rates != usual.rates else []),
+            *([f"scorer {preset.scorer}"] if preset.scorer != usual.scorer else []),
+            *([f"selector {preset.selector}"] if preset.selector != usual.selector else []),
+        ]
+        if own:
+            print(printable(f"But {preset.name}: {'; '.join(own)}.", 2000))
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

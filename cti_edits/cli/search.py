@@ -25,6 +25,9 @@ def search(
     clusters: of.Clusters = None,
     rates: of.Rates = None,
     matrices: of.Matrices = None,
+    scorer: of.Scorer = None,
+    selector: of.Selector = None,
+    partition: of.Partition = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -53,7 +56,8 @@ def search(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from cti_edits.search.settings import check_task_or_rows
 
-    given = given_settings(seed, samples, top_q, clusters, rates, matrices)
+    parts = {"scorer": scorer, "selector": selector, "partition": partition}
+    given = given_settings(seed, samples, top_q, clusters, rates, matrices, parts)
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     search_settings(preset, "causal", given)
     check_task_or_rows(task, rows)

@@ -18,7 +18,10 @@ TestRows = Annotated[
 ]
 Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
-Preset = Annotated[str | None, Option(help="One of the paper's systems, see cti-edits presets.", show_default=False)]
+Preset = Annotated[
+    str | None,
+    Option(help="One of cti-edits presets, such as the paper's.", show_default=False),
+]
 Samples = Annotated[
     int | None,
     Option(help="Examples drawn from the validation part.", show_default="the preset's, else 100"),
@@ -36,6 +39,18 @@ Rates = Annotated[
     Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
 ]
 Matrices = Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")]
+Scorer = Annotated[
+    str | None,
+    Option(help="What a matrix is scored by, see cti-edits plugins.", show_default="the preset's, else paper"),
+]
+Selector = Annotated[
+    str | None,
+    Option(help="What chooses by scores and outcomes.", show_default="the preset's, else best"),
+]
+Partition = Annotated[
+    str | None,
+    Option(help="How rows are assigned to blocks.", show_default="the preset's, else row-blocks"),
+]
 Seed = Annotated[int, Option(help="Seed of the draw.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
 Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]

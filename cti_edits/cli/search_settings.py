@@ -19,8 +19,9 @@ def given_settings(
     clusters: str | None,
     rates: str | None,
     matrices: str | None,
+    parts: Mapping[str, str | None],
 ) -> dict[str, object]:
-    """The settings that options were given for, by name.
+    """The settings that options were given for, by name. ``parts`` has those that are names of parts.
 
     Raises:
         EditError: an option's text is no such list.
@@ -32,6 +33,7 @@ def given_settings(
         "clusters": None if clusters is None else options.numbers("clusters", clusters, int),
         "rates": None if rates is None else options.numbers("rates", rates, float),
         "matrices": None if matrices is None else options.names(matrices),
+        **parts,
     }
     return {name: value for name, value in every.items() if value is not None}
 

@@ -11,7 +11,8 @@ import typer
 
 from cti_edits.errors import printable
 from cti_edits.hub.references import load_edit
-from cti_edits.report.edit_lines import manifest_lines, model_lines, wrapped
+from cti_edits.report.edit_lines import model_lines, wrapped
+from cti_edits.report.sections import section_lines
 
 
 def show(
@@ -35,6 +36,6 @@ def show(
     measured = list(model_lines(edit, model, measure_time))
     # A terminal gets lines of its width; a pipe gets each field on one line.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for key, value in itertools.chain(manifest_lines(edit), measured):
+    for key, value in itertools.chain(section_lines(edit), measured):
         # Anyone may have written this text.
         print(wrapped(key, printable(value, sys.maxsize), width))

@@ -14,6 +14,7 @@ from cti_edits.harness.task import Instance, Task
 from cti_edits.hub.repositories import quiet_hub
 from cti_edits.models.architectures import Kind
 from cti_edits.paths import folder
+from cti_edits.plugins import folders
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
@@ -28,7 +29,7 @@ def load_task(
     """The lm-eval task ``name``; a bare "fever" is also looked for as "cti_fever" or "cti_fever_masked".
 
     Args:
-        name: a bundled task, one of lm-eval or of ``include_path``.
+        name: a bundled task, one of lm-eval, of a plugin or of ``include_path``.
         include_path: a folder with more tasks.
         kind: which models the task's prompt is to be for.
         metadata: lm-eval's, for tasks whose rows depend on it.
@@ -37,7 +38,7 @@ def load_task(
         EditError: there is no such task (the nearest names are given), it is a group, it is for the other kind, or it
             cannot be loaded.
     """
-    paths = [str(folder("tasks"))] + ([include_path] if include_path else [])
+    paths = folders("task_folders") + ([include_path] if include_path else [])
     if include_path and not Path(include_path).is_dir():
         raise EditError(f"include_path: {printable(include_path)}: expected a folder with task files")
     found, manager = _find(name, _bundled_names(name, kind), paths, metadata)

@@ -2,6 +2,7 @@
 
 - listing.py: tables and columns; intervals and sizes as text.
 - edit_lines.py: ``cti-edits show``: an edit, line by line.
+- sections.py: those lines as a section, and the sections of plugins.
 - search_report.py: the end of ``cti-edits search``.
 - comparison.py: ``cti-edits compare``.
 - model_card.py: the README.md of an edit on the hub.

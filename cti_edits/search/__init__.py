@@ -3,8 +3,9 @@
 - api.py: a search on a model and rows that a program has in memory.
 - runner.py: the order of the stages, and the result.
 - gradients.py, scores.py, candidates.py, evaluate.py, measure.py, record.py: the stages, in their order.
-- settings.py: what a search is asked to try; presets.py: the paper's systems as such settings; cost.py: their forward
-  passes.
+- settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
+  cost.py: their forward passes.
+- scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
 - edited_weights.py: the weights of candidates, several from one decomposition.
 - outcome.py: what an evaluation gave, and which is better; choice.py: which candidate wins, and which need not be

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cti_edits.harness.evaluation import StopRule
+from cti_edits.plugins import errors_name_provider
 from cti_edits.search.candidates import Candidate
-from cti_edits.search.outcome import Outcome, cannot_win, winner
+from cti_edits.search.outcome import Outcome
+from cti_edits.search.selectors import Selector
 
 Evaluate = Callable[[StopRule | None], Outcome | None]
 """Evaluates one candidate; None where it was stopped."""
@@ -37,6 +39,7 @@ def choose(
     passes: Passes,
     as_applied: Callable[[Outcome], Outcome],
     exact_stop: bool,
+    selector: Selector,
 ) -> Choice:
     """Evaluate candidates until the winner is settled. It is the same with and without ``exact_stop``.
 
@@ -50,20 +53,31 @@ def choose(
         passes: how they are evaluated.
         as_applied: an outcome measured again with the weight that is applied.
         exact_stop: whether candidates that provably cannot win are stopped.
+        selector: says which outcome wins, and which candidates cannot.
+
+    Raises:
+        EditError: a plugin's selector fails, or chooses what is no outcome.
     """
+    cannot_win = selector.cannot_win if exact_stop else None
+
+    def may_win(candidate: Candidate) -> bool:
+        """Whether one that was stopped might still."""
+        return cannot_win is None or not cannot_win(best, *reached[candidate])
+
     found: dict[Candidate, Outcome] = {}
     reached: dict[Candidate, tuple[int, float]] = {}
     wanted: Collection[Candidate] = list(candidates)
     applied: set[Candidate | None] = {None}
     while True:
-        best = _leader(unedited, candidates, found)
+        best = _leader(selector, unedited, candidates, found)
         for candidate, evaluate in passes(wanted) if wanted else ():
-            outcome = evaluate(_stop(candidate, best, reached) if exact_stop else None)
+            outcome = evaluate(None if cannot_win is None else _stop(candidate, best, reached, cannot_win))
             if outcome is not None:
                 found[candidate] = outcome
-                best = winner([best, outcome])
-        best = _leader(unedited, candidates, found)
-        wanted = [one for one in candidates if one not in found and not cannot_win(best, *reached[one])]
+                if cannot_win is not None:
+                    best = _winner(selector, [best, outcome])
+        best = _leader(selector, unedited, candidates, found)
+        wanted = [one for one in candidates if one not in found and may_win(one)]
         if wanted:
             continue
         if best.candidate in applied:
@@ -71,8 +85,8 @@ def choose(
         applied.add(best.candidate)
         if best.candidate is not None:
             found[best.candidate] = as_applied(best)
-        best = _leader(unedited, candidates, found)
-        wanted = [one for one in candidates if one not in found and not cannot_win(best, *reached[one])]
+        best = _leader(selector, unedited, candidates, found)
+        wanted = [one for one in candidates if one not in found and may_win(one)]
     return Choice(
         tuple(found[one] for one in candidates if one in found),
         tuple(one for one in candidates if one not in found),
@@ -80,11 +94,26 @@ def choose(
     )
 
 
-def _leader(unedited: Outcome, candidates: Sequence[Candidate], found: dict[Candidate, Outcome]) -> Outcome:
-    return winner([unedited, *(found[one] for one in candidates if one in found)])
+def _leader(
+    selector: Selector, unedited: Outcome, candidates: Sequence[Candidate], found: dict[Candidate, Outcome]
+) -> Outcome:
+    return _winner(selector, [unedited, *(found[one] for one in candidates if one in found)]) if found else unedited
 
 
-def _stop(candidate: Candidate, best: Outcome, reached: dict[Candidate, tuple[int, float]]) -> StopRule:
+def _winner(selector: Selector, outcomes: list[Outcome]) -> Outcome:
+    with errors_name_provider("selectors", Selector, selector.name):
+        chosen = selector.winner(outcomes)
+        if chosen not in outcomes:
+            raise ValueError("expected the winner to be one of the outcomes that it was given")
+    return chosen
+
+
+def _stop(
+    candidate: Candidate,
+    best: Outcome,
+    reached: dict[Candidate, tuple[int, float]],
+    cannot_win: Callable[[Outcome, int, float], bool],
+) -> StopRule:
     """Stops against ``best``, and notes how far the candidate came."""
 
     def stop(wrong: int, loss: float) -> bool:

@@ -8,11 +8,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
-from cti_edits.search.settings import MATRICES, RATES, Part
+from cti_edits.search.settings import Part
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""
-DRAWN = 100
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,20 @@ class Cost:
 
 def candidate_count(preset: Preset, kind: Kind, layers: int) -> int:
     """How many edits a search with ``preset`` evaluates on a model of ``layers`` blocks."""
-    every = layers * len(MATRICES)
+    every = layers * len(preset.matrices)
     top_q = preset.top_q[kind]
     # The paper's formulas take the top q as they are, also where a model has fewer matrices than that.
-    return (every if top_q is None else top_q) * len(preset.clusters[kind]) * len(RATES)
+    return (every if top_q is None else top_q) * len(preset.clusters[kind]) * len(preset.rates)
 
 
 def paper_cost(preset: Preset, kind: Kind, dataset_size: int, layers: int) -> Cost:
     """What the paper counts: a gradient pass for each K, and the winner alone on the test part."""
-    evaluated = _examples(preset.evaluated_on, dataset_size)
+    evaluated = _examples(preset, preset.evaluated_on, dataset_size)
     return Cost(
         gradients=_gradient_pass(preset, kind, dataset_size) * len(preset.clusters[kind]),
         candidates=candidate_count(preset, kind, layers) * evaluated,
         unedited=evaluated,
-        test=dataset_size - _examples("validation", dataset_size),
+        test=dataset_size - _examples(preset, "validation", dataset_size),
     )
 
 
@@ -63,14 +62,14 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final:
     the paper's count leaves out; without it no test row is looked at. A pass counts as one however little of the model
     it runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
     """
-    every = layers * len(MATRICES)
+    every = layers * len(preset.matrices)
     kept = every if preset.top_q[kind] is None else min(preset.top_q[kind] or 0, every)
     validation = validation_count(dataset_size)
-    evaluated = DRAWN if preset.evaluated_on == "sample" else validation
-    scored = DRAWN if preset.gradients_on == "sample" else validation
+    evaluated = preset.samples if preset.evaluated_on == "sample" else validation
+    scored = preset.samples if preset.gradients_on == "sample" else validation
     return Cost(
         gradients=0.0 if preset.top_q[kind] is None else GRADIENT_PASS * scored,
-        candidates=kept * len(preset.clusters[kind]) * len(RATES) * evaluated,
+        candidates=kept * len(preset.clusters[kind]) * len(preset.rates) * evaluated,
         unedited=evaluated,
         test=2 * (dataset_size - validation) if final else 0.0,
     )
@@ -92,8 +91,8 @@ def as_printed(value: float) -> str:
 
 
 def _gradient_pass(preset: Preset, kind: Kind, dataset_size: int) -> float:
-    return 0.0 if preset.top_q[kind] is None else GRADIENT_PASS * _examples(preset.gradients_on, dataset_size)
+    return 0.0 if preset.top_q[kind] is None else GRADIENT_PASS * _examples(preset, preset.gradients_on, dataset_size)
 
 
-def _examples(part: Part, dataset_size: int) -> float:
-    return DRAWN if part == "sample" else VALIDATION_SHARE * dataset_size
+def _examples(preset: Preset, part: Part, dataset_size: int) -> float:
+    return preset.samples if part == "sample" else VALIDATION_SHARE * dataset_size

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, partition_rows
 from cti_edits.errors import EditError
 from cti_edits.linalg.block_spectra import truncate_with
 from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.linalg.spectrum_cache import SpectrumCache
-from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import tensor_sha256
+from cti_edits.plugins import errors_name_provider
 from cti_edits.search.candidates import Candidate, Group, MatrixId
-from cti_edits.search.settings import Partition
+from cti_edits.search.partitions import Partition, find_partition
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class EditedWeights:
 
     targets: Mapping[MatrixId, TargetMatrix]
     cache: SpectrumCache
-    partition: Partition = "row-blocks"
+    partition: str = ROW_BLOCKS
     seed: int = 0
 
     def of(self, group: Group) -> Iterator[tuple[Candidate, str, torch.Tensor]]:
@@ -43,7 +43,7 @@ class EditedWeights:
         two differ by rounding, where they differ at all.
 
         Raises:
-            EditError: the weight is not finite.
+            EditError: the weight is not finite, or a plugin's partition fails or is none.
         """
         target_id, clusters, members = group
         target = self.targets[target_id]
@@ -52,12 +52,25 @@ class EditedWeights:
             raise EditError(f"{target.module}: the weight holds NaN or infinite values")
         if self.partition != ROW_BLOCKS:
             for candidate in members:
-                partition = k_subspaces(weight, clusters, candidate.rho, self.seed)
+                partition = self._assigned(target, candidate)
                 yield candidate, partition, truncate(weight, self.ranks(candidate, partition), partition=partition)
             return
         spectra = self.cache.spectra(weight, tensor_sha256(self.targets[target_id].parameter), clusters)
         for candidate in members:
             yield candidate, ROW_BLOCKS, truncate_with(weight, spectra, self.ranks(candidate, ROW_BLOCKS))
+
+    def _assigned(self, target: TargetMatrix, candidate: Candidate) -> str:
+        """The partition of a candidate's rows, as a manifest writes it."""
+        with errors_name_provider("partitions", Partition, self.partition):
+            assign = find_partition(self.partition).assign
+            found = assign(target.weight, candidate.clusters, candidate.rho, self.seed)
+            if not isinstance(found, str):
+                raise TypeError(f"expected a partition as a manifest writes it, a str, got {type(found).__name__}")
+            try:
+                partition_rows(target.weight.shape[0], candidate.clusters, found)
+            except EditError as error:
+                raise ValueError(str(error)) from None
+        return found
 
     def ranks(self, candidate: Candidate, partition: str) -> tuple[int, ...]:
         """The ranks that its blocks keep."""

@@ -21,6 +21,7 @@ from cti_edits.search.candidates import Candidate, Group
 from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.edited_weights import EditedWeights, shape_of
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.selectors import BEST, Selector, find_selector
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def evaluate(
     groups: Sequence[Group],
     exact_stop: bool,
     progress: Progress,
+    selector: str = BEST,
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -63,14 +65,16 @@ def evaluate(
         exact_stop: whether to stop a candidate that provably cannot win any more. The winner is the same; a
             loss that is not finite goes unseen where it comes after the stop.
         progress: told about it.
+        selector: what says which outcome wins.
 
     Raises:
-        EditError: a loss or a weight is not finite; the message names the candidate and the example.
+        EditError: a loss or a weight is not finite; the message names the candidate and the example. Or a plugin's
+            part fails.
     """
     while True:
         size = evaluator.batch_tokens
         try:
-            return _evaluate(session, evaluator, weights, groups, exact_stop, progress)
+            return _evaluate(session, evaluator, weights, groups, exact_stop, progress, find_selector(selector))
         except _SizeChangedError:
             evaluator.reset()
             progress.note(
@@ -90,6 +94,7 @@ def _evaluate(
     groups: Sequence[Group],
     exact_stop: bool,
     progress: Progress,
+    selector: Selector,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -126,6 +131,7 @@ def _evaluate(
             passes,
             lambda outcome: _as_applied(session, outcome, run, weights),
             exact_stop,
+            selector,
         )
     return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -18,6 +19,22 @@ from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import Gradients, SingularVectors
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.scorers import BlockDirections
+
+Directions = list[list[tuple[BlockDirections, ...]]]
+"""For each target, for each K: the directions of every block that were looked at."""
+
+
+class LastTriplets(NamedTuple):
+    """The last singular triplets of every block of every matrix, for each K.
+
+    Attributes:
+        vectors: for each target, for each K, for each block.
+        values: likewise, (directions,) float64 on the CPU, in the order of the vectors.
+    """
+
+    vectors: list[list[list[SingularVectors]]]
+    values: list[list[list[torch.Tensor]]]
 
 
 def sigma_gradients(
@@ -27,8 +44,8 @@ def sigma_gradients(
     targets: Mapping[MatrixId, TargetMatrix],
     cache: SpectrumCache,
     progress: Progress,
-) -> Gradients:
-    """g_i of the last singular values of every block of every matrix, for each K, from one gradient pass.
+) -> Directions:
+    """σ_i and g_i of the last singular values of every block of every matrix, for each K, from one gradient pass.
 
     Args:
         session: of the model.
@@ -39,40 +56,53 @@ def sigma_gradients(
         progress: told about both parts.
 
     Returns:
-        For each target, for each K, for each block: a (directions,) float64 tensor on the CPU.
+        For each target, for each K, for each block: its directions.
 
     Raises:
         EditError: a weight, a loss or a gradient is not finite; the message names the matrix or the example.
     """
-    vectors = last_singular_vectors(clusters, targets, cache, progress)
+    triplets = last_triplets(clusters, targets, cache, progress)
     with progress.phase("gradients", len(calibration.gold)) as advance:
-        return session.sigma_gradients(list(targets.values()), vectors, calibration.gold, advance)
+        gradients = session.sigma_gradients(list(targets.values()), triplets.vectors, calibration.gold, advance)
+    return with_values(gradients, triplets.values)
 
 
-def last_singular_vectors(
+def with_values(gradients: Gradients, values: Sequence[Sequence[Sequence[torch.Tensor]]]) -> Directions:
+    """Gradients beside the singular values that they are by."""
+    return [
+        [
+            tuple(BlockDirections(S, g) for S, g in zip(blocks, found, strict=True))
+            for blocks, found in zip(ways, of_target, strict=True)
+        ]
+        for ways, of_target in zip(values, gradients, strict=True)
+    ]
+
+
+def last_triplets(
     clusters: Sequence[int], targets: Mapping[MatrixId, TargetMatrix], cache: SpectrumCache, progress: Progress
-) -> list[list[list[SingularVectors]]]:
-    """The last singular vectors of the row blocks of every matrix, for each K.
+) -> LastTriplets:
+    """The last singular triplets of the row blocks of every matrix, for each K.
 
     Raises:
         FitError: a weight is not finite; the message names it.
     """
 
-    def vectors_of(target: TargetMatrix) -> list[list[SingularVectors]]:
+    def tails_of(target: TargetMatrix) -> list[tuple[list[SingularVectors], list[torch.Tensor]]]:
         try:
             tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
         except EditError as error:
             raise FitError(f"{target.module}: {error}") from None
-        return [_vectors(tails[number], target) for number in clusters]
+        return [(_vectors(tails[number], target), [tail.S.cpu() for tail in tails[number]]) for number in clusters]
 
-    vectors = []
+    triplets = LastTriplets([], [])
     small = all(t.weight.device.type == "cpu" and t.weight.numel() <= BIG for t in targets.values())
     with progress.phase("decompositions", len(targets)) as advance, matrix_threads(None if small else 1) as run:
         # One big matrix keeps all threads busy, and two take the memory of two.
-        for found in run(vectors_of, targets.values()):
-            vectors.append(found)
+        for found in run(tails_of, targets.values()):
+            triplets.vectors.append([vectors for vectors, _ in found])
+            triplets.values.append([values for _, values in found])
             advance(1)
-    return vectors
+    return triplets
 
 
 def _vectors(tails: Sequence[BlockTail], target: TargetMatrix) -> list[SingularVectors]:

@@ -1,29 +1,39 @@
-"""The paper's nine systems, each a preset of the search. No torch here."""
+"""Searches under a name: the paper's nine systems, and those of plugins. No torch here.
+
+`Preset` is what a plugin's hook ``presets`` gives.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cti_edits.errors import EditError, printable
+from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.models.architectures import Kind
-from cti_edits.search.settings import Part, Partition, SearchSettings
+from cti_edits.plugins import find_part, provided
+from cti_edits.search.scorers import PAPER
+from cti_edits.search.selectors import BEST
+from cti_edits.search.settings import MATRICES, RATES, Part, SearchSettings
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One system of the paper (DESIGN section 7).
+    """What a search tries, for each kind of model: one system of the paper (DESIGN section 9), or another.
 
     Attributes:
-        name: as the paper writes it, in lower case.
+        name: what it is asked for by; the paper's as the paper writes it, in lower case.
         top_q: for each kind of model, how many matrices are kept by their score; None tries all and needs no gradient.
         gradients_on: the examples that the gradients are taken on, if any are: the drawn sample or all of the
             validation part.
         clusters: for each kind of model, the K that are tried.
         evaluated_on: the examples that every candidate is evaluated on.
         partition: how rows are assigned to the K blocks.
+        scorer: what a matrix is scored by.
+        selector: what chooses by scores and outcomes.
+        samples: how many examples are drawn.
+        rates: the ρ that are tried.
+        matrices: roles of the matrices that are tried.
     """
 
     name: str
@@ -31,16 +41,30 @@ class Preset:
     gradients_on: Part
     clusters: Mapping[Kind, tuple[int, ...]]
     evaluated_on: Part
-    partition: Partition = "row-blocks"
+    partition: str = ROW_BLOCKS
+    scorer: str = PAPER
+    selector: str = BEST
+    samples: int = 100
+    rates: tuple[float, ...] = RATES
+    matrices: tuple[str, ...] = MATRICES
 
     def settings(self, kind: Kind) -> SearchSettings:
-        """What a search with this preset tries on a causal or masked language model."""
+        """What a search with this preset tries on a causal or masked language model.
+
+        Raises:
+            EditError: a value is out of range, or there is no such partition, scorer or selector.
+        """
         return SearchSettings(
             top_q=self.top_q[kind],
             clusters=self.clusters[kind],
             gradients_on=self.gradients_on,
             evaluated_on=self.evaluated_on,
             partition=self.partition,
+            scorer=self.scorer,
+            selector=self.selector,
+            samples=self.samples,
+            rates=self.rates,
+            matrices=self.matrices,
             preset=self.name,
         )
 
@@ -67,18 +91,21 @@ PRESETS: Mapping[str, Preset] = {
         Preset("optimal-clustering", _both(None), "sample", _ALL_LEVELS, "validation", "k-subspaces"),
     )
 }
+"""The paper's."""
+
+
+def every_preset() -> list[Preset]:
+    """The paper's, and those of plugins."""
+    return [preset for _, preset in provided("presets", Preset)]
 
 
 def find_preset(name: str) -> Preset:
     """The preset ``name``.
 
     Raises:
-        EditError: there is none; the nearest names are given.
+        EditError: there is none, or there are two.
     """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name.lower(), PRESETS, 3, 0.5) or list(PRESETS)
-        raise EditError(f"preset: no preset is called {printable(name)!r}; did you mean {', '.join(near)}?")
-    return PRESETS[name]
+    return find_part("presets", Preset, name)
 
 
 def with_overrides(settings: SearchSettings, overrides: Mapping[str, object]) -> SearchSettings:

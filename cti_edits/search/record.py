@@ -81,6 +81,8 @@ def record(
             clusters=settings.clusters,
             rates=settings.rates,
             matrices=settings.matrices,
+            # settings.scorer and settings.selector go here, with the distributions of those that are a plugin's
+            # (plugins.py: Provider), as soon as the manifest has fields for them.
             candidates=len(evaluated.outcomes) + len(evaluated.stopped),
             row_hashes=_row_hashes(calibration, drawn),
             asked=_asked(lm, calibration),

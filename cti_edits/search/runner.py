@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit
@@ -20,7 +21,8 @@ from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
-from cti_edits.search.scores import keep_best, matrix_scores
+from cti_edits.search.scores import matrix_scores
+from cti_edits.search.selectors import kept_matrices
 from cti_edits.search.settings import SearchSettings
 
 
@@ -74,7 +76,7 @@ def run_search(
         batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
 
     Raises:
-        EditError: a setting does not fit the model, or a loss, weight or score is not finite.
+        EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
     cache = SpectrumCache()
@@ -85,11 +87,11 @@ def run_search(
     scored = calibration if settings.top_q is None else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         if settings.top_q is None:
-            kept = {clusters: list(targets) for clusters in settings.clusters}
+            kept: Mapping[int, Sequence[MatrixId]] = {clusters: list(targets) for clusters in settings.clusters}
         else:
-            gradients = sigma_gradients(session, scored, settings.clusters, targets, cache, progress)
-            scores = matrix_scores(gradients, settings.clusters, targets)
-            kept = {clusters: keep_best(found, settings.top_q) for clusters, found in scores.items()}
+            directions = sigma_gradients(session, scored, settings.clusters, targets, cache, progress)
+            scores = matrix_scores(directions, settings.clusters, targets, settings.scorer, settings.seed)
+            kept = kept_matrices(scores, settings.top_q, settings.selector)
         evaluated = evaluate(
             session,
             session.evaluator(calibration),
@@ -97,6 +99,7 @@ def run_search(
             candidates(kept, settings.rates),
             exact_stop,
             progress,
+            settings.selector,
         )
         edit = record(lm, calibration, scored, settings, name, base_id, targets, evaluated)
         if test is not None:

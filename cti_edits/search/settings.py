@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cti_edits.artifact.ranks import MAX_SUBSPACES
+from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.errors import EditError
+from cti_edits.search.partitions import find_partition
+from cti_edits.search.scorers import PAPER, find_scorer
+from cti_edits.search.selectors import BEST, find_selector
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
-
-Partition = Literal["row-blocks", "k-subspaces"]
-"""How rows are assigned to blocks: consecutively, or by `subspaces.k_subspaces`."""
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -44,11 +44,13 @@ class SearchSettings:
         seed: of the draw.
         gradients_on: the examples that the gradients are taken on.
         evaluated_on: the examples that every candidate is evaluated on.
-        partition: how rows are assigned to the K blocks.
+        partition: how rows are assigned to the K blocks: "row-blocks", "k-subspaces", or a plugin's.
+        scorer: what a matrix is scored by: "paper", or another of `scorers.SCORERS` or of a plugin.
+        selector: what chooses by scores and outcomes: "best", or a plugin's.
         preset: name of the preset that these settings are, or None.
 
     Raises:
-        EditError: a value is out of range or given twice.
+        EditError: a value is out of range or given twice, or there is no such partition, scorer or selector.
     """
 
     samples: int = 100
@@ -59,7 +61,9 @@ class SearchSettings:
     seed: int = 0
     gradients_on: Part = "sample"
     evaluated_on: Part = "sample"
-    partition: Partition = "row-blocks"
+    partition: str = ROW_BLOCKS
+    scorer: str = PAPER
+    selector: str = BEST
     preset: str | None = None
 
     @property
@@ -81,8 +85,13 @@ class SearchSettings:
                 raise EditError(f"{option}: a value is given twice in {', '.join(map(str, values))}")
         if min(self.clusters) < 1:
             raise EditError(f"clusters: expected 1 or more, got {min(self.clusters)}")
-        if self.partition == "k-subspaces" and max(self.clusters) > MAX_SUBSPACES:
-            raise EditError(f"clusters: expected at most {MAX_SUBSPACES} with k-subspaces, got {max(self.clusters)}")
+        most = find_partition(self.partition).max_clusters
+        if most is not None and max(self.clusters) > most:
+            raise EditError(f"clusters: expected at most {most} with {self.partition}, got {max(self.clusters)}")
+        find_scorer(self.scorer)
+        find_selector(self.selector)
+        if self.top_q is None and self.scorer != PAPER:
+            raise EditError("scorer: no matrix is scored where every one is tried; say how many are kept (top_q)")
         for rho in self.rates:
             if not 0.0 < rho <= 1.0:
                 raise EditError(f"rates: expected above 0 and at most 1, got {rho}")

@@ -96,6 +96,7 @@ def real_commands(inputs: Path) -> list[list[str]]:
     gptj = str(folder("edits") / "gptj_fever.json")
     return [
         ["ls", str(inputs)],
+        ["plugins"],
         ["presets"],
         ["cost", "--preset", "cl-100g-100e", "--dataset-size", "1000", "--layers", "28"],
         ["show", a],

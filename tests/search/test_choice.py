@@ -12,6 +12,7 @@ from cti_edits.harness.evaluation import NLL_STEP, StopRule
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.choice import Choice, Evaluate, choose
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.selectors import BEST, find_selector
 
 Examples = tuple[tuple[bool, float], ...]
 """Right or wrong, and the loss, of each example."""
@@ -63,7 +64,7 @@ def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: 
         case = cases[numbers[found.candidate]]
         return outcome(found.candidate, case.applied, case.added)
 
-    return choose(outcome(None, unedited, 0), list(numbers), passes, as_applied, exact_stop)
+    return choose(outcome(None, unedited, 0), list(numbers), passes, as_applied, exact_stop, find_selector(BEST))
 
 
 # Few values, so that accuracies and losses tie often, and steps about the one that they are rounded to.

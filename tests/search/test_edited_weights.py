@@ -15,7 +15,7 @@ from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.edited_weights import EditedWeights, shape_of
-from cti_edits.search.settings import Partition
+from tests.support.installed_plugins import InstalledPlugins
 from tests.support.tiny_models import INNER, WIDTH, tiny_model
 
 RATES = (0.6, 0.2)
@@ -33,7 +33,7 @@ def targets() -> dict[MatrixId, TargetMatrix]:
 @pytest.mark.parametrize("partition", ["row-blocks", "k-subspaces"])
 @pytest.mark.parametrize("clusters", [1, 3])
 @pytest.mark.parametrize("matrix", ["U_in", "U_out"])
-def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition: Partition) -> None:
+def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition: str) -> None:
     there = targets()
     name = MatrixId(1, matrix)
     weight = there[name].weight
@@ -60,6 +60,29 @@ def test_a_weight_that_is_not_finite_is_named_and_not_decomposed() -> None:
         there[name].weight[0, 0] = float("nan")
     with pytest.raises(EditError, match=r"^transformer\.h\.2\.mlp\.c_fc: the weight holds NaN or infinite values$"):
         next(EditedWeights(there, SpectrumCache()).of((name, 1, [Candidate(name, 1, 0.5)])))
+
+
+@pytest.mark.parametrize(
+    ("assigned", "reason"),
+    [
+        ("'k-subspaces:01'", f"ValueError: expected {INNER} digits, one a row, got 2"),
+        ("[0, 1]", "TypeError: expected a partition as a manifest writes it, a str, got list"),
+        ("weight.no_such_thing", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'"),
+    ],
+)
+def test_a_partition_that_fails_or_is_none_is_named_with_its_plugin(
+    plugin_folder: InstalledPlugins, assigned: str, reason: str
+) -> None:
+    plugin_folder.add(
+        "flawed",
+        "from cti_edits.hookspecs import hookimpl\nfrom cti_edits.search.partitions import Partition\n\n@hookimpl\n"
+        f"def partitions():\n    return [Partition('bad', '', lambda weight, clusters, rho, seed: {assigned})]\n",
+    )
+    there = targets()
+    name = MatrixId(1, "U_in")
+    with pytest.raises(EditError) as refusal:
+        next(EditedWeights(there, SpectrumCache(), "bad").of((name, 2, [Candidate(name, 2, 0.5)])))
+    assert str(refusal.value) == f"the partition 'bad' of the plugin 'flawed' (flawed 1.0) failed: {reason}"
 
 
 def test_a_shape_has_output_features_as_rows() -> None:

@@ -13,7 +13,7 @@ from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.progress import Silent
 from cti_edits.search.candidates import MatrixId
-from cti_edits.search.gradients import last_singular_vectors
+from cti_edits.search.gradients import last_triplets, with_values
 from tests.support.tiny_models import tiny_model
 
 
@@ -23,17 +23,32 @@ def targets() -> dict[MatrixId, TargetMatrix]:
 
 def test_both_ways_give_the_same_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = targets()
-    together = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
+    together = last_triplets((1, 2, 4), weights, SpectrumCache(tmp_path / "together"), Silent())
     assert len(list((tmp_path / "together").iterdir())) == 3 * len(weights)
     monkeypatch.setattr("cti_edits.search.gradients.BIG", 0)
-    in_turn = last_singular_vectors((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
-    for ways, others, target in zip(together, in_turn, weights.values(), strict=True):
+    in_turn = last_triplets((1, 2, 4), weights, SpectrumCache(tmp_path / "in_turn"), Silent())
+    for ways, others, target in zip(together.vectors, in_turn.vectors, weights.values(), strict=True):
         assert [len(blocks) for blocks in ways] == [1, 2, 4]
         assert sum(len(block.U) for block in ways[1]) == target.weight.shape[0]
         for blocks, other_blocks in zip(ways, others, strict=True):
             for block, other in zip(blocks, other_blocks, strict=True):
                 products = (block.U @ block.V.mT, other.U @ other.V.mT)
                 torch.testing.assert_close(*products, rtol=1e-4, atol=1e-5)
+
+
+def test_singular_values_stand_beside_the_vectors_and_gradients_that_they_are_of(tmp_path: Path) -> None:
+    weights = targets()
+    triplets = last_triplets((1, 3), weights, SpectrumCache(tmp_path), Silent())
+    for target, ways, values in zip(weights.values(), triplets.vectors, triplets.values, strict=True):
+        for blocks, found in zip(ways, values, strict=True):
+            rows = torch.tensor_split(target.weight.double(), len(blocks))
+            for part, block, S in zip(rows, blocks, found, strict=True):
+                torch.testing.assert_close(part @ block.V.double(), block.U.double() * S, rtol=1e-4, atol=1e-5)
+                assert (S.dtype, S.device.type) == (torch.float64, "cpu")
+    gradients = [[tuple(S + 1 for S in blocks) for blocks in ways] for ways in triplets.values]
+    beside = with_values(gradients, triplets.values)
+    assert all(torch.equal(block.g, block.S + 1) for ways in beside for blocks in ways for block in blocks)
+    assert [[len(blocks) for blocks in ways] for ways in beside] == [[1, 3]] * len(weights)
 
 
 @pytest.mark.parametrize("held", [0, BIG])
@@ -44,4 +59,4 @@ def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pyt
     with torch.no_grad():
         bad.parameter[0, 0] = float("nan")
     with pytest.raises(FitError, match=bad.module):
-        last_singular_vectors((1, 2), weights, SpectrumCache(tmp_path), Silent())
+        last_triplets((1, 2), weights, SpectrumCache(tmp_path), Silent())

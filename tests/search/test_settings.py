@@ -13,6 +13,7 @@ def test_the_defaults_are_the_papers() -> None:
     assert CLUSTERS == (1, 2, 4, 8, 16)
     settings = SearchSettings()
     assert (settings.samples, settings.top_q, settings.seed) == (100, 5, 0)
+    assert (settings.scorer, settings.selector, settings.partition) == ("paper", "best", "row-blocks")
     assert (settings.matrices, settings.rates, settings.clusters) == (("U_in", "U_out"), RATES, CLUSTERS)
 
 
@@ -32,6 +33,20 @@ def test_the_defaults_are_the_papers() -> None:
         ({"rates": (0.5, 0.0)}, "rates: expected above 0 and at most 1, got 0.0"),
         ({"rates": (1.5,)}, "rates: expected above 0 and at most 1, got 1.5"),
         ({"rates": (float("nan"),)}, "rates: expected above 0 and at most 1, got nan"),
+        ({"clusters": (17,), "partition": "k-subspaces"}, "clusters: expected at most 16 with k-subspaces, got 17"),
+        (
+            {"partition": "row-block"},
+            "partition: no partition is called 'row-block'; did you mean row-blocks? (known: row-blocks, k-subspaces)",
+        ),
+        ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),
+        (
+            {"scorer": "paper", "selector": "BEST"},
+            "selector: no selector is called 'BEST'; did you mean best? (known: best)",
+        ),
+        (
+            {"scorer": "sigma", "top_q": None},
+            "scorer: no matrix is scored where every one is tried; say how many are kept (top_q)",
+        ),
     ],
 )
 def test_each_setting_that_cannot_be(values: dict[str, Any], message: str) -> None:
@@ -43,3 +58,4 @@ def test_each_setting_that_cannot_be(values: dict[str, Any], message: str) -> No
 def test_settings_at_their_limits() -> None:
     settings = SearchSettings(top_q=1, seed=2**53 - 1, clusters=(1,), rates=(1.0, 1e-9), matrices=("W_o",))
     assert settings.seed == 2**53 - 1
+    assert SearchSettings(clusters=(17,)).clusters == (17,)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from cti_edits.errors import EditError, FitError, printable
-from cti_edits.plugins import BUILT_IN, leave_out, plugin_manager
+from cti_edits.plugins import plugins
 
 Kind = Literal["causal", "masked"]
 """Of language models."""
@@ -97,29 +97,34 @@ def read_family(path: Path) -> Family:
 def families() -> Mapping[str, Family]:
     """Every known family by ``config.model_type``, from this folder and from plugins.
 
-    A plugin whose hook raises or whose files are wrong is named on stderr and left out whole.
+    A plugin that claims a model type of another family is named on stderr and left out whole.
     """
     known: dict[str, Family] = {}
-    manager = plugin_manager()
-    plugins = dict(manager.list_name_plugin())
-    for name, plugin in plugins.items():
-        others = [other for other in plugins.values() if other is not plugin]
+    for plugin in plugins().loaded:
         try:
-            known |= _families_in(manager.subset_hook_caller("architecture_folders", others)(), known)
-        except Exception as error:
-            if name == BUILT_IN:
+            known |= _families_in(plugin.folders["architecture_folders"], known)
+        except EditError as error:
+            if plugin.provider.is_built_in:
                 raise
-            leave_out(name, "gives no architecture files that can be used", error)
+            plugins().leave_out(plugin.provider, "gives no architecture files that can be used", error)
     return known
+
+
+def read_folder(folder: str) -> list[tuple[Path, Family]]:
+    """The families in a folder of data files, each with its file.
+
+    Raises:
+        EditError: there is no such folder, or a file in it is wrong.
+    """
+    if not Path(folder).is_dir():
+        raise EditError(f"{folder}: expected a folder of architecture files")
+    return [(path, read_family(path)) for path in sorted(Path(folder).glob("*.json"))]
 
 
 def _families_in(folders: Iterable[str], known: Mapping[str, Family]) -> dict[str, Family]:
     found: dict[str, Family] = {}
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise EditError(f"{folder}: expected a folder of architecture files")
-        for path in sorted(Path(folder).glob("*.json")):
-            family = read_family(path)
+        for path, family in read_folder(folder):
             for model_type in family.model_types:
                 if claimed := known.get(model_type) or found.get(model_type):
                     raise EditError(f"{path}: the model type {model_type!r} is claimed by {claimed.name} too")
