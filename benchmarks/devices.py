@@ -286,7 +286,7 @@ def evaluations(
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import Candidate
+    from cti_edits.search.candidates import RankCut
 
     ways: dict[str, Replacement] = {"with": contextlib.nullcontext, **without}
     for task in tasks:
@@ -296,7 +296,7 @@ def evaluations(
                 evaluators[way] = ReplayEvaluator(work.lm, work.calibration(task))
                 evaluators[way].evaluate()
         for target_id in work.chosen():
-            members = [Candidate(target_id, 4, rho) for rho in rates]
+            members = [RankCut(target_id, 4, rho) for rho in rates]
             for candidate, _, edited in work.weights.of((target_id, 4, members)):
                 with replaced_weight(work.targets[target_id], edited):
                     runs = {

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 from cti_edits.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from cti_edits.methods.method import MethodPart
     from cti_edits.report.sections import ReportSection
     from cti_edits.search.partitions import Partition
     from cti_edits.search.presets import Preset
     from cti_edits.search.scorers import Scorer
     from cti_edits.search.selectors import Selector
+
+
+@hookimpl
+def methods() -> Sequence[MethodPart]:
+    """Rank cuts of row blocks, and directions."""
+    from cti_edits.methods.method import METHODS
+
+    return METHODS
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from cti_edits.methods.method import MethodPart
     from cti_edits.report.sections import ReportSection
     from cti_edits.search.partitions import Partition
     from cti_edits.search.presets import Preset
@@ -22,6 +23,7 @@ hookspec = pluggy.HookspecMarker("cti_edits")
 hookimpl = pluggy.HookimplMarker("cti_edits")
 
 HOMES: Mapping[str, str] = {
+    "methods": "cti_edits.methods.method:MethodPart",
     "scorers": "cti_edits.search.scorers:Scorer",
     "partitions": "cti_edits.search.partitions:Partition",
     "selectors": "cti_edits.search.selectors:Selector",
@@ -35,6 +37,11 @@ FOLDERS: Mapping[str, str] = {
     "task_folders": "cti_edits.paths:check_task_folder",
 }
 """From each hook that gives a folder to the function that refuses one that is wrong."""
+
+
+@hookspec
+def methods() -> Sequence[MethodPart]:  # type: ignore[empty-body]
+    """Ways to make Ŵ of W, each with the edits that a search tries."""
 
 
 @hookspec

@@ -21,7 +21,7 @@ from cti_edits.hookspecs import FOLDERS, HOMES
 from cti_edits.models.architectures import families, family_of
 from cti_edits.plugins import OFF_SWITCH, find_part
 from cti_edits.report.sections import section_lines
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import RankCut, MatrixId
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.presets import find_preset
@@ -122,7 +122,7 @@ def test_hook_partitions(plugin_folder: InstalledPlugins) -> None:
 
 
 def outcome(layer: int | None, correct: int) -> Outcome:
-    candidate = None if layer is None else Candidate(MatrixId(layer, "U_in"), 1, 0.5)
+    candidate = None if layer is None else RankCut(MatrixId(layer, "U_in"), 1, 0.5)
     return Outcome(candidate, correct / 8, 1.0, (True,) * correct + (False,) * (8 - correct), 0)
 
 

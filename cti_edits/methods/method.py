@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from cti_edits.artifact.matrix_edits import MatrixEdit, PluginEdit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
 from cti_edits.errors import EditError, about, printable
+from cti_edits.plugins import find_part, provided
 
 if TYPE_CHECKING:
     import torch
@@ -77,11 +78,53 @@ class Method(Protocol):
         """A layer that takes the place of ``layer`` and runs factors in the place of Ŵ."""
 
 
-def methods() -> dict[str, Method]:
-    """Every known method by its name."""
-    from cti_edits.methods import block_svd, directions
+@dataclass(frozen=True)
+class MethodPart:
+    """A method as a plugin's hook ``methods`` gives it. It names what has the code, which is imported when it is used.
 
-    return {block_svd.NAME: block_svd, directions.NAME: directions}
+    Attributes:
+        name: as the manifest writes it.
+        summary: what it is, in a line.
+        module: "package.module", which has the functions of `Method`.
+        propose: "package.module:function", from a `search.trials.SearchContext` to `search.trials.Trials`: the edits
+            that a search tries. None for a method that no search proposes.
+    """
+
+    name: str
+    summary: str
+    module: str
+    propose: str | None = None
+
+
+METHODS = (
+    MethodPart(
+        BlockSvdEdit.METHOD,
+        "row blocks are cut to ranks",
+        "cti_edits.methods.block_svd",
+        "cti_edits.search.rank_cuts:propose",
+    ),
+    MethodPart(
+        DirectionsEdit.METHOD,
+        "some singular values are multiplied by factors",
+        "cti_edits.methods.directions",
+        "cti_edits.search.direction_trials:propose",
+    ),
+)
+"""Those that come with cti-edits."""
+
+
+def find_method(name: str) -> MethodPart:
+    """The method ``name``, built in or a plugin's.
+
+    Raises:
+        EditError: there is none, or there are two.
+    """
+    return find_part("methods", MethodPart, name)
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a method of that name here."""
+    return any(part.name == name for _, part in provided("methods", MethodPart))
 
 
 def method_of(matrix_edit: MatrixEdit) -> Method:
@@ -90,16 +133,16 @@ def method_of(matrix_edit: MatrixEdit) -> Method:
     Raises:
         EditError: it is not known here; the message says which distribution has it. Nothing is installed or imported.
     """
-    known, name = methods(), matrix_edit.method
-    if name in known:
-        return known[name]
+    name = matrix_edit.method
+    if is_known(name):
+        method: Method = pkgutil.resolve_name(find_method(name).module)
+        return method
     if isinstance(matrix_edit, PluginEdit):
         raise EditError(
             f"method: {printable(name)!r} is not known here: it is a plugin's, of the distribution "
             f"{printable(matrix_edit.distribution)!r}, which is not installed or did not load"
         )
-    near = difflib.get_close_matches(name, known, 1)
-    raise EditError(f"method: {printable(name)!r} is not known here" + (f", perhaps {near[0]!r}" if near else ""))
+    raise EditError(f"method: {printable(name)!r} is not known here")
 
 
 def methods_of(edit: Edit) -> list[Method]:

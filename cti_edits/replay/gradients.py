@@ -12,6 +12,9 @@ from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.replay.memory import BatchSize, within_memory
 
+NoteLoss = Callable[[int, float], None]
+"""Takes the number of a row and its loss, nats."""
+
 
 def loss_gradients(
     lm: EditedHFLM,
@@ -19,6 +22,7 @@ def loss_gradients(
     requests: Sequence[GoldRequest],
     batch_size: int,
     advance: Callable[[int], None] = lambda _: None,
+    note_loss: NoteLoss = lambda _doc_id, _loss: None,
 ) -> list[torch.Tensor]:
     """G = ∂L/∂W of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
 
@@ -28,6 +32,7 @@ def loss_gradients(
         requests: the gold answers.
         batch_size: examples a pass to begin with; halved whenever the memory is exhausted.
         advance: told how many more examples are done.
+        note_loss: told the loss of each example, by its row.
 
     Returns:
         One tensor a target, shaped and oriented as its ``weight``, float32 (float64 for a float64 model), on the CPU.
@@ -45,7 +50,7 @@ def loss_gradients(
     size = BatchSize(batch_size, row_tokens=1)
 
     def next_gradients() -> list[torch.Tensor]:
-        return _batch_gradients(lm, parameters, [requests[index] for index in order[: size.rows]])
+        return _batch_gradients(lm, parameters, [requests[index] for index in order[: size.rows]], note_loss)
 
     def take_less() -> None:
         if not size.halve(several=False, recomputable=False):
@@ -72,7 +77,7 @@ def loss_gradients(
 
 
 def _batch_gradients(
-    lm: EditedHFLM, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest]
+    lm: EditedHFLM, parameters: Sequence[torch.Tensor], batch: Sequence[GoldRequest], note_loss: NoteLoss
 ) -> list[torch.Tensor]:
     """Of the sum of a batch's losses, on the CPU."""
     losses = lm.answer_losses(batch)
@@ -82,6 +87,7 @@ def _batch_gradients(
                 f"the loss of the unedited model on row {request.doc_id} is {loss}; "
                 "a wider dtype (dtype=float32) may help"
             )
+        note_loss(request.doc_id, loss)
     # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
     gradients = torch.autograd.grad(losses.sum(), parameters)
     return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]

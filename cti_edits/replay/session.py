@@ -18,6 +18,7 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.evaluator import Evaluator
+from cti_edits.replay.gradients import NoteLoss
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, loss_sigma_gradients
 
@@ -96,10 +97,18 @@ class Session:
         requests: Sequence[GoldRequest],
         advance: Callable[[int], None] = lambda _: None,
         packing_checked: bool = False,
+        note_loss: NoteLoss = lambda _doc_id, _loss: None,
     ) -> Gradients:
         """See `sigma_gradients.loss_sigma_gradients`."""
         return loss_sigma_gradients(
-            self.lm, targets, vectors, requests, advance, replay=self.replay, packing_checked=packing_checked
+            self.lm,
+            targets,
+            vectors,
+            requests,
+            advance,
+            replay=self.replay,
+            packing_checked=packing_checked,
+            note_loss=note_loss,
         )
 
     @contextlib.contextmanager

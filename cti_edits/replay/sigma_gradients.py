@@ -26,7 +26,7 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.replay.backward import gradients_stop_at, observe_gradients, without_weight_gradients
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
-from cti_edits.replay.gradients import loss_gradients
+from cti_edits.replay.gradients import NoteLoss, loss_gradients
 from cti_edits.replay.memory import BatchSize, within_memory
 from cti_edits.replay.packing_check import check_packing
 from cti_edits.replay.replaced_forward import replaced_forward
@@ -57,6 +57,7 @@ def loss_sigma_gradients(
     rows: int = 1,
     replay: BlockReplay | None = None,
     packing_checked: bool = False,
+    note_loss: NoteLoss = lambda _doc_id, _loss: None,
 ) -> Gradients:
     """g_i of directions of each target, L = mean over the examples of the mean NLL of the gold answer's tokens.
 
@@ -70,6 +71,7 @@ def loss_sigma_gradients(
             example is too much, activations are computed twice rather than kept.
         replay: of the same model, if there is one already.
         packing_checked: whether it is known that the model can be given such rows packed.
+        note_loss: told the loss of each example, by its row.
 
     Raises:
         EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
@@ -108,7 +110,7 @@ def loss_sigma_gradients(
         try:
             for batch in read_batches(remaining, causal, size):
                 several, doc_id = len(batch.examples) > 1, remaining[batch.examples[0]].doc_id
-                found = _batch_gradients(lm, replay, targets, projections, batch, remaining, size.frugal)
+                found = _batch_gradients(lm, replay, targets, projections, batch, remaining, size.frugal, note_loss)
                 for total, contribution in zip(totals, found, strict=True):
                     total += contribution
                 done.update(batch.examples)
@@ -117,7 +119,7 @@ def loss_sigma_gradients(
             remaining = [question for example, question in enumerate(remaining) if example not in done]
 
     if not packing_checked and not within_memory(packs, take_less):
-        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance), targets, directions)
+        return _of_whole_gradients(loss_gradients(lm, targets, requests, rows, advance, note_loss), targets, directions)
     while remaining:
         try:
             within_memory(run_batches, take_less)
@@ -181,6 +183,7 @@ def _batch_gradients(
     batch: ReadBatch,
     questions: Sequence[Question],
     checkpointed: bool,
+    note_loss: NoteLoss,
 ) -> list[torch.Tensor]:
     """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) over one batch, of every direction of every target, for the sum of the losses."""
     found = [torch.zeros(0)] * len(targets)
@@ -210,11 +213,13 @@ def _batch_gradients(
         stack.enter_context(observe_gradients([lm.model.get_submodule(target.module) for target in targets], take))
         logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
         # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
-        _loss_sum(logits, batch, questions).backward()  # type: ignore[no-untyped-call]
+        _loss_sum(logits, batch, questions, note_loss).backward()  # type: ignore[no-untyped-call]
     return found
 
 
-def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Question]) -> torch.Tensor:
+def _loss_sum(
+    logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Question], note_loss: NoteLoss
+) -> torch.Tensor:
     """Sum over the examples of the mean NLL of the gold answer's tokens; in half precision it would lose digits."""
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     places, tokens = batch.scored_places.to(wide.device), batch.scored_tokens.to(wide.device)
@@ -232,6 +237,7 @@ def _loss_sum(logits: torch.Tensor, batch: ReadBatch, questions: Sequence[Questi
                 f"the loss of the unedited model on row {questions[example].doc_id} is {loss}; "
                 "a wider dtype (dtype=float32) may help"
             )
+        note_loss(questions[example].doc_id, loss)
     return stacked.sum()
 
 

@@ -10,7 +10,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
 from cti_edits.artifact.records import Measurement
-from cti_edits.methods.method import methods
+from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
 VALUES_AT = 15
@@ -116,7 +116,7 @@ def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
         yield from _direction_lines(one)
     else:
         yield "  method", one.method
-    if one.method in methods():
+    if is_known(one.method):
         size = layer_size(one)
         yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
         if dtype is not None:

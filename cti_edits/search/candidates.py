@@ -1,8 +1,8 @@
-"""Stage 3: the candidates, every ρ of each kept (matrix, K)."""
+"""Stage 3: the candidates, edits that a search tries. Those of rank cuts are every ρ of each kept (matrix, K)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -13,18 +13,50 @@ class MatrixId:
     layer: int
     matrix: str
 
+    def __str__(self) -> str:
+        return f"{self.matrix} of layer {self.layer}"
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """One edit that is tried: (matrix, layer, K, ρ)."""
+    """One edit that is tried. A subclass has the fields that tell it from others."""
+
+    def __str__(self) -> str:
+        """What it is, as a description of an edit says it."""
+        raise NotImplementedError
+
+    def cells(self) -> Mapping[str, str]:
+        """From heading to text, for a table of candidates."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RankCut(Candidate):
+    """A rank cut of one matrix: (matrix, layer, K, ρ)."""
 
     target: MatrixId
     clusters: int
     rho: float
 
+    def __str__(self) -> str:
+        return f"{self.target} at ρ = {self.rho:g}, K = {self.clusters}"
 
-Group = tuple[MatrixId, int, list[Candidate]]
-"""Candidates that share a matrix and K, and so one decomposition."""
+    def cells(self) -> Mapping[str, str]:
+        """See `Candidate.cells`."""
+        where = {"matrix": self.target.matrix, "layer": str(self.target.layer)}
+        return {**where, "K": str(self.clusters), "ρ": f"{self.rho:g}"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rank cuts that share a matrix and K, and so one decomposition."""
+
+    target: MatrixId
+    clusters: int
+    members: Sequence[RankCut]
+
+    def __iter__(self) -> Iterator[RankCut]:
+        return iter(self.members)
 
 
 def candidates(kept: Mapping[int, Sequence[MatrixId]], rates: Sequence[float]) -> list[Group]:
@@ -35,7 +67,7 @@ def candidates(kept: Mapping[int, Sequence[MatrixId]], rates: Sequence[float]) -
         rates: the ρ.
     """
     return [
-        (target, clusters, [Candidate(target, clusters, rho) for rho in rates])
+        Group(target, clusters, [RankCut(target, clusters, rho) for rho in rates])
         for clusters, targets in kept.items()
         for target in targets
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ AT_ONCE = 4 << 30
 
 
 @dataclass(frozen=True)
-class BlockDirections:
+class BlockGradients:
     """All singular directions of a row block.
 
     Attributes:
@@ -36,8 +37,37 @@ class BlockDirections:
     gradients: torch.Tensor
 
 
-MatrixDirections = Mapping[MatrixId, Sequence[BlockDirections]]
-"""The row blocks of every matrix."""
+@dataclass(frozen=True)
+class DirectionGradients:
+    """σ_i and g_i of all directions of some matrices.
+
+    Attributes:
+        blocks: the row blocks of each matrix.
+        loss: of the unedited model, the mean over the examples of the mean NLL of the gold answer's tokens, nats.
+        folds: which examples, by their place, are held out together in cross-validation; one of all if there is none.
+        by_fold: of each fold, each matrix and each row block, g_i on its examples; nothing if there is one fold.
+    """
+
+    blocks: Mapping[MatrixId, Sequence[BlockGradients]]
+    loss: float
+    folds: Sequence[Sequence[int]] = ((),)
+    by_fold: Sequence[Mapping[MatrixId, Sequence[torch.Tensor]]] = ()
+
+    def without(self, held_out: int) -> DirectionGradients:
+        """The gradients on the examples of all folds but one; its ``loss`` stays that of all examples."""
+        sizes = [len(fold) for fold in self.folds]
+        rest = [number for number in range(len(sizes)) if number != held_out]
+        blocks = {
+            place: [
+                BlockGradients(
+                    one.spectrum,
+                    _mean([self.by_fold[number][place][k] for number in rest], [sizes[number] for number in rest]),
+                )
+                for k, one in enumerate(of_matrix)
+            ]
+            for place, of_matrix in self.blocks.items()
+        }
+        return DirectionGradients(blocks, self.loss)
 
 
 def direction_gradients(
@@ -47,7 +77,8 @@ def direction_gradients(
     targets: Mapping[MatrixId, TargetMatrix],
     cache: SpectrumCache,
     progress: Progress,
-) -> MatrixDirections:
+    folds: Sequence[Sequence[int]] | None = None,
+) -> DirectionGradients:
     """σ_i and g_i of all directions of every matrix.
 
     Args:
@@ -57,6 +88,7 @@ def direction_gradients(
         targets: the matrices.
         cache: where decompositions come from.
         progress: told about both parts.
+        folds: the examples, by their place, in parts whose gradients are wanted one by one, too.
 
     Raises:
         EditError: a weight, a loss or a gradient is not finite; the message names the matrix or the example.
@@ -69,17 +101,33 @@ def direction_gradients(
             except EditError as error:
                 raise FitError(f"{target.module}: {error}") from None
             advance(1)
+    parts = folds or [range(len(calibration.gold))]
+    by_fold: list[dict[MatrixId, Sequence[torch.Tensor]]] = [{} for _ in parts]
+    losses: dict[int, float] = {}
     groups = list(_groups(targets))
-    found: dict[MatrixId, Sequence[BlockDirections]] = {}
     with progress.phase("gradients", len(groups) * len(calibration.gold)) as advance:
         for group in groups:
             vectors = [[singular_vectors(targets[place], spectra[place])] for place in group]
             chosen = [targets[place] for place in group]
-            gradients = session.sigma_gradients(chosen, vectors, calibration.gold, advance)
-            for place, (blocks,) in zip(group, gradients, strict=True):
-                pairs = zip(spectra[place], blocks, strict=True)
-                found[place] = [BlockDirections(spectrum, block) for spectrum, block in pairs]
-    return found
+            for found, part in zip(by_fold, parts, strict=True):
+                requests = [calibration.gold[row] for row in part]
+                gradients = session.sigma_gradients(chosen, vectors, requests, advance, note_loss=losses.__setitem__)
+                found.update({place: blocks for place, (blocks,) in zip(group, gradients, strict=True)})
+    blocks = {
+        place: [
+            BlockGradients(spectrum, _mean([found[place][number] for found in by_fold], [len(part) for part in parts]))
+            for number, spectrum in enumerate(of_matrix)
+        ]
+        for place, of_matrix in spectra.items()
+    }
+    loss = math.fsum(losses.values()) / len(losses)
+    return DirectionGradients(blocks, loss, parts, by_fold if folds else ())
+
+
+def _mean(values: Sequence[torch.Tensor], counts: Sequence[int]) -> torch.Tensor:
+    """The mean over all examples, from those over parts of them."""
+    weighted = [value * (count / sum(counts)) for value, count in zip(values, counts, strict=True)]
+    return torch.stack(weighted).sum(dim=0)
 
 
 def singular_vectors(

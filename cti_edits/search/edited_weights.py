@@ -16,7 +16,7 @@ from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.plugins import errors_name_provider
-from cti_edits.search.candidates import Candidate, Group, MatrixId
+from cti_edits.search.candidates import Group, MatrixId, RankCut
 from cti_edits.search.partitions import Partition, find_partition
 
 
@@ -36,7 +36,7 @@ class EditedWeights:
     partition: str = ROW_BLOCKS
     seed: int = 0
 
-    def of(self, group: Group) -> Iterator[tuple[Candidate, str, torch.Tensor]]:
+    def of(self, group: Group) -> Iterator[tuple[RankCut, str, torch.Tensor]]:
         """Each candidate of a group with its partition and its weight, in the weight's own dtype.
 
         Cut into row blocks, all of them come from one decomposition; `apply.apply` makes one for the edit alone. The
@@ -45,8 +45,8 @@ class EditedWeights:
         Raises:
             EditError: the weight is not finite, or a plugin's partition fails or is none.
         """
-        target_id, clusters, members = group
-        target = self.targets[target_id]
+        clusters, members = group.clusters, group.members
+        target = self.targets[group.target]
         weight = target.weight
         if not all_finite(weight):
             raise EditError(f"{target.module}: the weight holds NaN or infinite values")
@@ -55,11 +55,11 @@ class EditedWeights:
                 partition = self._assigned(target, candidate)
                 yield candidate, partition, truncate(weight, self.ranks(candidate, partition), partition=partition)
             return
-        spectra = self.cache.spectra(weight, tensor_sha256(self.targets[target_id].parameter), clusters)
+        spectra = self.cache.spectra(weight, tensor_sha256(target.parameter), clusters)
         for candidate in members:
             yield candidate, ROW_BLOCKS, truncate_with(weight, spectra, self.ranks(candidate, ROW_BLOCKS))
 
-    def _assigned(self, target: TargetMatrix, candidate: Candidate) -> str:
+    def _assigned(self, target: TargetMatrix, candidate: RankCut) -> str:
         """The partition of a candidate's rows, as a manifest writes it."""
         with errors_name_provider("partitions", Partition, self.partition):
             assign = find_partition(self.partition).assign
@@ -72,7 +72,7 @@ class EditedWeights:
                 raise ValueError(str(error)) from None
         return found
 
-    def ranks(self, candidate: Candidate, partition: str) -> tuple[int, ...]:
+    def ranks(self, candidate: RankCut, partition: str) -> tuple[int, ...]:
         """The ranks that its blocks keep."""
         return block_ranks(shape_of(self.targets[candidate.target]), candidate.clusters, candidate.rho, partition)
 

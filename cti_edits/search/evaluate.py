@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import torch
-
-from cti_edits.artifact.ranks import ROW_BLOCKS, kept_parameters
-from cti_edits.errors import EditError
+from cti_edits.artifact.ranks import ROW_BLOCKS
+from cti_edits.errors import about
 from cti_edits.harness.evaluation import Evaluation, StopRule
-from cti_edits.linalg.lowrank import truncate
-from cti_edits.models.apply import TargetMatrix
 from cti_edits.progress import Progress
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.session import Session
-from cti_edits.search.candidates import Candidate, Group
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import Evaluate, choose
-from cti_edits.search.edited_weights import EditedWeights, shape_of
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, Selector, find_selector
+from cti_edits.search.trials import Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,7 @@ class EvaluatedCandidates:
 def evaluate(
     session: Session,
     evaluator: Evaluator,
-    weights: EditedWeights,
-    groups: Sequence[Group],
+    trials: Trials,
     exact_stop: bool,
     progress: Progress,
     selector: str = BEST,
@@ -60,8 +55,7 @@ def evaluate(
     Args:
         session: of the model.
         evaluator: of the unedited model, which it was not asked about yet.
-        weights: makes the edited weights.
-        groups: the candidates.
+        trials: the candidates, and their weights.
         exact_stop: whether to stop a candidate that provably cannot win any more. The winner is the same; a
             loss that is not finite goes unseen where it comes after the stop.
         progress: told about it.
@@ -74,7 +68,7 @@ def evaluate(
     while True:
         size = evaluator.batch_tokens
         try:
-            return _evaluate(session, evaluator, weights, groups, exact_stop, progress, find_selector(selector))
+            return _evaluate_at_one_size(session, evaluator, trials, exact_stop, progress, find_selector(selector))
         except _SizeChangedError:
             evaluator.reset()
             progress.note(
@@ -87,11 +81,10 @@ class _SizeChangedError(Exception):
     """The evaluator's batches have become smaller."""
 
 
-def _evaluate(
+def _evaluate_at_one_size(
     session: Session,
     evaluator: Evaluator,
-    weights: EditedWeights,
-    groups: Sequence[Group],
+    trials: Trials,
     exact_stop: bool,
     progress: Progress,
     selector: Selector,
@@ -105,66 +98,30 @@ def _evaluate(
         return found
 
     def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
-        # In the order of the layers, so that what comes before them is run once.
-        for target_id, clusters, members in sorted(groups, key=lambda group: group[0].layer):
-            those = [candidate for candidate in members if candidate in wanted]
-            target = weights.targets[target_id]
-            for candidate, partition, edited in weights.of((target_id, clusters, those)) if those else ():
-                yield candidate, functools.partial(evaluate_candidate, candidate, partition, target, edited)
-                advance(1 if candidate not in told else 0)
-                told.add(candidate)
+        for trial in trials.trials(wanted):
+            yield trial.candidate, functools.partial(evaluate_trial, trial)
+            advance(1 if trial.candidate not in told else 0)
+            told.add(trial.candidate)
 
-    def evaluate_candidate(
-        candidate: Candidate, partition: str, target: TargetMatrix, edited: torch.Tensor, stop: StopRule | None
-    ) -> Outcome | None:
-        with _named(candidate, target), session.replaced_weight(target, edited):
-            found = run(target.layer, stop)
-        return None if found is None else _outcome(candidate, found, _added(weights, candidate, partition), partition)
+    def evaluate_trial(trial: Trial, stop: StopRule | None) -> Outcome | None:
+        with about(str(trial.candidate)), contextlib.ExitStack() as replaced:
+            for target, edited in trial.weights:
+                replaced.enter_context(session.replaced_weight(target, edited))
+            found = run(trial.first_layer, stop)
+        return None if found is None else _outcome(found, trial)
+
+    def as_applied(outcome: Outcome) -> Outcome:
+        """Measured again where the very weights that `apply.apply` computes are others."""
+        assert outcome.candidate is not None
+        trial = trials.as_applied(outcome.candidate)
+        return outcome if trial is None else evaluate_trial(trial, None) or outcome
 
     told: set[Candidate] = set()
-    with progress.phase("evaluations", 1 + sum(len(members) for _, _, members in groups)) as advance:
-        unedited = _outcome(None, completed(run()))
+    with progress.phase("evaluations", 1 + len(trials.candidates)) as advance:
+        unedited = _outcome(completed(run()))
         advance(1)
-        choice = choose(
-            unedited,
-            [candidate for _, _, members in groups for candidate in members],
-            passes,
-            lambda outcome: _as_applied(session, outcome, run, weights),
-            exact_stop,
-            selector,
-        )
+        choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector)
     return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size)
-
-
-@contextlib.contextmanager
-def _named(candidate: Candidate, target: TargetMatrix) -> Iterator[None]:
-    """Inside, errors say which candidate they are about."""
-    try:
-        yield
-    except EditError as error:
-        raise EditError(f"{target.module} at ρ = {candidate.rho:g}, K = {candidate.clusters}: {error}") from None
-
-
-def _as_applied(
-    session: Session, outcome: Outcome, run: Callable[[int], Evaluation | None], weights: EditedWeights
-) -> Outcome:
-    """A candidate's outcome with the very weight that `apply.apply` computes; measured again if that differs."""
-    candidate = outcome.candidate
-    if candidate is None or outcome.partition != ROW_BLOCKS:
-        return outcome
-    target = weights.targets[candidate.target]
-    ((_, partition, tried),) = weights.of((candidate.target, candidate.clusters, [candidate]))
-    edited = truncate(target.weight, weights.ranks(candidate, partition), partition=partition)
-    if torch.equal(edited, tried):
-        return outcome
-    with _named(candidate, target), session.replaced_weight(target, edited):
-        found = completed(run(target.layer))
-    return _outcome(candidate, found, outcome.added_parameters, partition)
-
-
-def _added(weights: EditedWeights, candidate: Candidate, partition: str) -> int:
-    shape = shape_of(weights.targets[candidate.target])
-    return kept_parameters(shape, weights.ranks(candidate, partition), partition) - shape[0] * shape[1]
 
 
 def completed(evaluation: Evaluation | None) -> Evaluation:
@@ -178,15 +135,13 @@ def completed(evaluation: Evaluation | None) -> Evaluation:
     return evaluation
 
 
-def _outcome(
-    candidate: Candidate | None, evaluation: Evaluation, added_parameters: int = 0, partition: str = ROW_BLOCKS
-) -> Outcome:
+def _outcome(evaluation: Evaluation, trial: Trial | None = None) -> Outcome:
     return Outcome(
-        candidate,
+        None if trial is None else trial.candidate,
         evaluation.accuracy,
         evaluation.nll,
         evaluation.correct,
-        added_parameters,
-        partition,
+        0 if trial is None else trial.added_parameters,
+        ROW_BLOCKS if trial is None else trial.partition,
         evaluation.predicted,
     )

@@ -66,7 +66,7 @@ def examples(
 
     evaluations = part(settings.evaluated_on)
     return SearchExamples(
-        gradients=evaluations if settings.top_q is None else part(settings.gradients_on),
+        gradients=evaluations if not settings.takes_gradients else part(settings.gradients_on),
         evaluations=evaluations,
         test=final_part(task, final_limit, prompting, metric) if final else None,
     )

@@ -5,27 +5,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from cti_edits.artifact.asked import Asked, AskedTask
 from cti_edits.artifact.manifest import BaseModel, Edit
-from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit
-from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results, SearchRecord, TaskRecord
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
 from cti_edits.harness.row_hashes import joined
-from cti_edits.linalg.block_spectra import tied_blocks
-from cti_edits.linalg.energy import retained_energy
-from cti_edits.linalg.lowrank import truncate
-from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.checkpoint import Checkpoint
-from cti_edits.models.identity import checkpoint_of, identity_of
+from cti_edits.models.identity import checkpoint_of
 from cti_edits.models.wrappers import inner_model
-from cti_edits.search.candidates import Candidate, MatrixId
-from cti_edits.search.edited_weights import shape_of
 from cti_edits.search.evaluate import EvaluatedCandidates
 from cti_edits.search.settings import SearchSettings
 from cti_edits.version import __version__
@@ -44,22 +35,18 @@ def record(
     settings: SearchSettings,
     name: str,
     base_id: str,
-    targets: Mapping[MatrixId, TargetMatrix],
+    trials: Trials,
     evaluated: EvaluatedCandidates,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
     unedited, best = evaluated.unedited, evaluated.best
     checkpoint = checkpoint_of(lm.model, **lm.checkpoint_location)
-    edits: tuple[MatrixEdit, ...] = ()
-    if best.candidate is not None:
-        edits = (matrix_edit(targets[best.candidate.target], best.candidate, best.partition, checkpoint),)
+    edits = () if best.candidate is None else trials.matrix_edits(best.candidate, checkpoint)
     revision = None if lm.revision in (None, "main") else str(lm.revision)
     if checkpoint is not None and checkpoint.commit is not None:
         revision = checkpoint.commit
-    found = "no candidate beat the unedited model"
-    if best.candidate is not None:
-        chosen = best.candidate
-        found = f"{edits[0].matrix} of layer {edits[0].layer} at ρ = {chosen.rho:g}, K = {chosen.clusters}"
+    found = "no candidate beat the unedited model" if best.candidate is None else str(best.candidate)
+    dtype = target_matrices(lm.model, settings.matrices)[0].parameter.dtype
     return Edit(
         name=name,
         description=f"Found by a search on {calibration.name}: {found}.",
@@ -67,7 +54,7 @@ def record(
             id=base_id,
             revision=revision,
             architecture=type(inner_model(lm.model)).__name__,
-            dtype=str(next(iter(targets.values())).parameter.dtype).removeprefix("torch."),
+            dtype=str(dtype).removeprefix("torch."),
         ),
         edits=edits,
         task=TaskRecord(calibration.name, calibration.dataset, str(calibration.metric)),
@@ -108,39 +95,6 @@ def record(
             },
             batch_tokens=evaluated.batch_tokens,
         ),
-    )
-
-
-def matrix_edit(
-    target: TargetMatrix, candidate: Candidate, partition: str, checkpoint: Checkpoint | None
-) -> BlockSvdEdit:
-    """The manifest's entry for a candidate.
-
-    Args:
-        target: the matrix, unedited.
-        candidate: the edit of it.
-        partition: how its rows are assigned to blocks, as a manifest writes it.
-        checkpoint: that the model was loaded from, if it was.
-    """
-    shape = shape_of(target)
-    ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
-    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
-    edited = truncate(target.weight, ranks, partition=partition)
-    return BlockSvdEdit(
-        matrix=target.matrix,
-        layer=target.layer,
-        module=target.module,
-        shape=shape,
-        rho=candidate.rho,
-        clusters=candidate.clusters,
-        block_ranks=ranks,
-        partition=partition,
-        sha256=identity.sha256,
-        frobenius_norm=identity.frobenius_norm,
-        dtype=identity.dtype,
-        tensor=identity.tensor,
-        tied_blocks=tied_blocks(target.weight, ranks, partition) or None,
-        retained_energy=retained_energy(target.weight, edited, candidate.clusters, partition),
     )
 
 

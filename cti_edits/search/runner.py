@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import pkgutil
 from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.ranks import row_block_sizes
+from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
+from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
-from cti_edits.search.candidates import Candidate, MatrixId, candidates
-from cti_edits.search.edited_weights import EditedWeights
+from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.evaluate import evaluate
-from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
-from cti_edits.search.scores import matrix_scores
-from cti_edits.search.selectors import kept_matrices
 from cti_edits.search.settings import SearchSettings
+from cti_edits.search.trials import SearchContext, Trials
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,20 @@ class SearchResult:
     stopped: tuple[Candidate, ...]
     best: Outcome
     edit: Edit
+
+
+def proposed(context: SearchContext) -> Trials:
+    """What the method of the settings gives to try.
+
+    Raises:
+        EditError: no search proposes edits of that method, or a plugin's method fails.
+    """
+    part = find_method(context.settings.method)
+    if part.propose is None:
+        raise EditError(f"method: no search proposes edits of {part.name}")
+    with errors_name_provider("methods", MethodPart, part.name):
+        trials: Trials = pkgutil.resolve_name(part.propose)(context)
+    return trials
 
 
 def run_search(
@@ -81,27 +94,11 @@ def run_search(
     progress = progress or Silent()
     cache = SpectrumCache()
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, settings.matrices)}
-    for target in targets.values():
-        for clusters in settings.clusters:
-            row_block_sizes(target.weight.shape[0], clusters)
-    scored = calibration if settings.top_q is None else gradient_examples or calibration
+    scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
-        if settings.top_q is None:
-            kept: Mapping[int, Sequence[MatrixId]] = {clusters: list(targets) for clusters in settings.clusters}
-        else:
-            directions = sigma_gradients(session, scored, settings.clusters, targets, cache, progress)
-            scores = matrix_scores(directions, settings.clusters, targets, settings.scorer, settings.seed)
-            kept = kept_matrices(scores, settings.top_q, settings.selector)
-        evaluated = evaluate(
-            session,
-            session.evaluator(calibration),
-            EditedWeights(targets, cache, settings.partition, settings.seed),
-            candidates(kept, settings.rates),
-            exact_stop,
-            progress,
-            settings.selector,
-        )
-        edit = record(lm, calibration, scored, settings, name, base_id, targets, evaluated)
+        trials = proposed(SearchContext(session, settings, targets, calibration, scored, cache, progress))
+        evaluated = evaluate(session, session.evaluator(calibration), trials, exact_stop, progress, settings.selector)
+        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
         if test is not None:
             measured = measure(session, test, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
 from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.errors import EditError
+from cti_edits.methods.method import find_method
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.scorers import PAPER, find_scorer
 from cti_edits.search.selectors import BEST, find_selector
@@ -14,6 +16,10 @@ from cti_edits.search.selectors import BEST, find_selector
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
+DIRECTIONS = (64, 256, 1024, 4096)
+DROPS = (0.1, 0.3, 1.0)
+MAX_DROP = 1000
+MAX_EPOCHS = 1000
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -47,6 +53,10 @@ class SearchSettings:
         partition: how rows are assigned to the K blocks: "row-blocks", "k-subspaces", or a plugin's.
         scorer: what a matrix is scored by: "paper", or another of `scorers.SCORERS` or of a plugin.
         selector: what chooses by scores and outcomes: "best", or a plugin's.
+        method: how edits are made: "block-svd", "directions", or a plugin's.
+        directions: with the method directions, the numbers N of directions that are tried.
+        drops: with the method directions, the shares f of the loss that a step is to take off, to first order.
+        epochs: with the method directions, fit the factors for so many epochs at most; 0: one step.
         preset: name of the preset that these settings are, or None.
 
     Raises:
@@ -64,12 +74,26 @@ class SearchSettings:
     partition: str = ROW_BLOCKS
     scorer: str = PAPER
     selector: str = BEST
+    method: str = BlockSvdEdit.METHOD
+    directions: tuple[int, ...] = DIRECTIONS
+    drops: tuple[float, ...] = DROPS
+    epochs: int = 0
     preset: str | None = None
 
     @property
     def draws(self) -> bool:
         """Whether examples are drawn at all: for the gradients, if any are taken, or for the evaluations."""
-        return self.evaluated_on == "sample" or (self.top_q is not None and self.gradients_on == "sample")
+        return self.evaluated_on == "sample" or (self.takes_gradients and self.gradients_on == "sample")
+
+    @property
+    def cuts_ranks(self) -> bool:
+        """Whether the candidates are rank cuts, so that ``top_q``, ``rates`` and what scores matrices count."""
+        return self.method == BlockSvdEdit.METHOD
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether there is a gradient pass."""
+        return self.top_q is not None or not self.cuts_ranks
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -78,7 +102,8 @@ class SearchSettings:
             raise EditError(f"top_q: expected 1 or more, got {self.top_q}")
         if not 0 <= self.seed < 2**53:
             raise EditError(f"seed: expected 0 or more and less than 2^53, got {self.seed}")
-        for option, values in (("clusters", self.clusters), ("rates", self.rates), ("matrices", self.matrices)):
+        lists = {"clusters": self.clusters, "rates": self.rates, "matrices": self.matrices}
+        for option, values in (lists | {"directions": self.directions, "drops": self.drops}).items():
             if not values:
                 raise EditError(f"{option}: expected at least one value")
             if len(set(values)) != len(values):
@@ -88,9 +113,18 @@ class SearchSettings:
         most = find_partition(self.partition).max_clusters
         if most is not None and max(self.clusters) > most:
             raise EditError(f"clusters: expected at most {most} with {self.partition}, got {max(self.clusters)}")
+        find_method(self.method)
+        if self.method == DirectionsEdit.METHOD and len(self.clusters) != 1:
+            raise EditError(f"clusters: expected one K for directions, got {', '.join(map(str, self.clusters))}")
+        if min(self.directions) < 1:
+            raise EditError(f"directions: expected 1 or more, got {min(self.directions)}")
+        if not all(0 < drop <= MAX_DROP for drop in self.drops):
+            raise EditError(f"drops: expected above 0 and at most {MAX_DROP}, got {', '.join(map(str, self.drops))}")
+        if not 0 <= self.epochs <= MAX_EPOCHS:
+            raise EditError(f"epochs: expected 0 to {MAX_EPOCHS}, got {self.epochs}")
         find_scorer(self.scorer)
         find_selector(self.selector)
-        if self.top_q is None and self.scorer != PAPER:
+        if self.top_q is None and self.cuts_ranks and self.scorer != PAPER:
             raise EditError("scorer: no matrix is scored where every one is tried; say how many are kept (top_q)")
         for rho in self.rates:
             if not 0.0 < rho <= 1.0:

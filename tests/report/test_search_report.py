@@ -15,7 +15,7 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import RankCut, MatrixId
 from cti_edits.search.outcome import Outcome, winner
 from cti_edits.search.runner import SearchResult
 
@@ -23,13 +23,13 @@ EMPTY = Path(__file__).parents[1] / "data" / "edit-1" / "empty.json"
 N = 8
 
 
-def outcome(right: int, nll: float, candidate: Candidate | None) -> Outcome:
+def outcome(right: int, nll: float, candidate: RankCut | None) -> Outcome:
     correct = tuple(index < right for index in range(N))
     return Outcome(candidate, right / N, nll, correct, added_parameters=0)
 
 
-def candidate(layer: int, rho: float = 0.005) -> Candidate:
-    return Candidate(MatrixId(layer, "U_out"), 16, rho)
+def candidate(layer: int, rho: float = 0.005) -> RankCut:
+    return RankCut(MatrixId(layer, "U_out"), 16, rho)
 
 
 def report(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from cti_edits.search.candidates import Candidate, MatrixId, candidates
+from cti_edits.search.candidates import RankCut, MatrixId, candidates
 
 
 def test_candidates_come_in_groups_of_one_decomposition() -> None:
     first, second = MatrixId(3, "U_in"), MatrixId(1, "U_out")
     groups = candidates({4: [first, second], 1: [second]}, (0.5, 0.1))
     assert groups == [
-        (first, 4, [Candidate(first, 4, 0.5), Candidate(first, 4, 0.1)]),
-        (second, 4, [Candidate(second, 4, 0.5), Candidate(second, 4, 0.1)]),
-        (second, 1, [Candidate(second, 1, 0.5), Candidate(second, 1, 0.1)]),
+        (first, 4, [RankCut(first, 4, 0.5), RankCut(first, 4, 0.1)]),
+        (second, 4, [RankCut(second, 4, 0.5), RankCut(second, 4, 0.1)]),
+        (second, 1, [RankCut(second, 1, 0.5), RankCut(second, 1, 0.1)]),
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.harness.evaluation import NLL_STEP, StopRule
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import RankCut, MatrixId
 from cti_edits.search.choice import Choice, Evaluate, choose
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, find_selector
@@ -29,14 +29,14 @@ class Case:
     added: int
 
 
-def outcome(candidate: Candidate | None, examples: Examples, added: int) -> Outcome:
+def outcome(candidate: RankCut | None, examples: Examples, added: int) -> Outcome:
     correct = tuple(right for right, _ in examples)
     nll = round(round(sum(loss for _, loss in examples) / N / NLL_STEP) * NLL_STEP, 12)
     return Outcome(candidate, sum(correct) / N, nll, correct, added)
 
 
-def candidate(number: int) -> Candidate:
-    return Candidate(MatrixId(number, "U_in"), 1, 0.5)
+def candidate(number: int) -> RankCut:
+    return RankCut(MatrixId(number, "U_in"), 1, 0.5)
 
 
 def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: bool) -> Choice:
@@ -54,7 +54,7 @@ def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: 
 
         return run
 
-    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
+    def passes(wanted: Collection[RankCut]) -> Iterator[tuple[RankCut, Evaluate]]:
         for number in order:
             if candidate(number) in wanted:
                 yield candidate(number), evaluate(number)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import kept_parameters
 from cti_edits.harness.evaluation import NLL_STEP
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import RankCut, MatrixId
 from cti_edits.search.outcome import Outcome, cannot_win, winner
 
 
 def outcome(accuracy: float, nll: float, added: int, layer: int | None = 0) -> Outcome:
-    candidate = None if layer is None else Candidate(MatrixId(layer, "U_in"), 2, 0.5)
+    candidate = None if layer is None else RankCut(MatrixId(layer, "U_in"), 2, 0.5)
     return Outcome(candidate, accuracy, nll, (), added)
 
 
@@ -67,17 +67,17 @@ def test_an_edit_of_nearly_full_rank_is_no_smaller_than_the_dense_weight() -> No
     assert winner([UNEDITED, rival]) is UNEDITED
 
 
-CANDIDATE = Candidate(MatrixId(0, "U_in"), 1, 0.5)
+CANDIDATE = RankCut(MatrixId(0, "U_in"), 1, 0.5)
 
 
-OTHER = Candidate(MatrixId(0, "U_out"), 1, 0.5)
+OTHER = RankCut(MatrixId(0, "U_out"), 1, 0.5)
 
 
 def rounded(loss: float) -> float:
     return round(round(loss / NLL_STEP) * NLL_STEP, 12)
 
 
-def outcome_of(candidate: Candidate | None, correct: tuple[bool, ...], loss: float, added: int) -> Outcome:
+def outcome_of(candidate: RankCut | None, correct: tuple[bool, ...], loss: float, added: int) -> Outcome:
     n = len(correct)
     return Outcome(candidate, sum(correct) / n, rounded(loss / n), correct, added)
 

@@ -23,7 +23,7 @@ from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrices, target_matrix
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import RankCut, MatrixId
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.record import matrix_edit
@@ -378,7 +378,7 @@ def test_every_override_reaches_the_search() -> None:
 
 
 def test_a_tie_at_the_cut_goes_into_the_manifest(lm: Any) -> None:
-    target, candidate = target_matrix(lm.model, "U_in", 1), Candidate(MatrixId(1, "U_in"), 2, 0.5)
+    target, candidate = target_matrix(lm.model, "U_in", 1), RankCut(MatrixId(1, "U_in"), 2, 0.5)
     assert matrix_edit(target, candidate, "row-blocks", None).tied_blocks is None
     former = target.weight.clone()
     half = len(former) // 2

@@ -1,4 +1,4 @@
-"""Stages 2 and 3 of a search of directions: the N largest |g|, and one gradient step on those singular values.
+"""Which directions a search changes, the N largest |g|, and one gradient step on their singular values.
 
 σ_i' = σ_i − η g_i, with η such that the first-order drop of the loss, η Σ g_i², is f times the loss.
 """
@@ -13,7 +13,7 @@ import torch
 
 from cti_edits.linalg.directions import Directions, separable
 from cti_edits.search.candidates import MatrixId
-from cti_edits.search.direction_gradients import BlockDirections, MatrixDirections
+from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients
 
 LEAST_SIGMA = 1e-6
 """Singular values below this share of their block's largest are left alone: their vectors are noise."""
@@ -32,7 +32,7 @@ class Direction:
     index: int
 
 
-def chosen_directions(gradients: MatrixDirections, count: int, relative: bool = False) -> list[Direction]:
+def chosen_directions(gradients: DirectionGradients, count: int, relative: bool = False) -> list[Direction]:
     """The ``count`` directions with the largest |g|, ascending; all that there are, if fewer. Ties go to the first.
 
     Left out are those whose singular value is not told apart from a neighbour, and those near zero.
@@ -44,7 +44,7 @@ def chosen_directions(gradients: MatrixDirections, count: int, relative: bool = 
     """
     places: list[tuple[MatrixId, int]] = []
     sizes: list[torch.Tensor] = []
-    for target, blocks in sorted(gradients.items()):
+    for target, blocks in sorted(gradients.blocks.items()):
         for number, block in enumerate(blocks):
             places.append((target, number))
             sizes.append(torch.where(usable(block), _sizes(block, relative), -1.0))
@@ -60,48 +60,47 @@ def chosen_directions(gradients: MatrixDirections, count: int, relative: bool = 
     return sorted(found)
 
 
-def _sizes(block: BlockDirections, relative: bool) -> torch.Tensor:
+def _sizes(block: BlockGradients, relative: bool) -> torch.Tensor:
     return (block.gradients * block.spectrum.values.cpu()).abs() if relative else block.gradients.abs()
 
 
-def usable(block: BlockDirections) -> torch.Tensor:
+def usable(block: BlockGradients) -> torch.Tensor:
     """(r_k,) booleans: which directions of a block can be edited one by one."""
     values = block.spectrum.values.cpu()
     return separable(values, block.spectrum.shape) & (values > LEAST_SIGMA * values[0])
 
 
 def step_scales(
-    gradients: MatrixDirections, directions: Sequence[Direction], loss: float, drop: float, relative: bool = False
+    gradients: DirectionGradients, directions: Sequence[Direction], drop: float, relative: bool = False
 ) -> dict[Direction, float]:
     """The factor s_i = σ_i' / σ_i of each direction after one step.
 
     Args:
         gradients: of every matrix.
         directions: those that step.
-        loss: of the unedited model, nats.
         drop: f.
         relative: whether the step is one on log σ: σ_i' = σ_i exp(−η σ_i g_i), with η Σ (σ_i g_i)² = f loss.
     """
     values = {one: _value(gradients, one) for one in directions}
     slopes = {one: g * sigma if relative else g for one, (sigma, g) in values.items()}
-    rate = drop * loss / math.fsum(slope**2 for slope in slopes.values())
+    rate = drop * gradients.loss / math.fsum(slope**2 for slope in slopes.values())
     if relative:
         return {one: rounded(math.exp(-rate * slope), SCALE_DIGITS) for one, slope in slopes.items()}
     return {one: rounded(1 - rate * slopes[one] / sigma, SCALE_DIGITS) for one, (sigma, _) in values.items()}
 
 
-def _value(gradients: MatrixDirections, one: Direction) -> tuple[float, float]:
-    block = gradients[one.target][one.block]
+def _value(gradients: DirectionGradients, one: Direction) -> tuple[float, float]:
+    block = gradients.blocks[one.target][one.block]
     return float(block.spectrum.values[one.index]), float(block.gradients[one.index])
 
 
 def by_matrix(
-    gradients: MatrixDirections, scales: Mapping[Direction, float]
+    gradients: DirectionGradients, scales: Mapping[Direction, float]
 ) -> dict[MatrixId, tuple[Directions | None, ...]]:
     """For each matrix that changes and each of its row blocks, its directions; None for a block that stays."""
     found: dict[MatrixId, tuple[Directions | None, ...]] = {}
     for target in sorted({one.target for one in scales}):
-        blocks = gradients[target]
+        blocks = gradients.blocks[target]
         found[target] = tuple(
             _of_block(block, {one.index: s for one, s in scales.items() if (one.target, one.block) == (target, number)})
             for number, block in enumerate(blocks)
@@ -109,7 +108,7 @@ def by_matrix(
     return found
 
 
-def _of_block(block: BlockDirections, scales: Mapping[int, float]) -> Directions | None:
+def _of_block(block: BlockGradients, scales: Mapping[int, float]) -> Directions | None:
     if not scales:
         return None
     index = sorted(scales)
@@ -122,11 +121,11 @@ def rounded(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def random_directions(gradients: MatrixDirections, count: int, seed: int) -> list[Direction]:
+def random_directions(gradients: DirectionGradients, count: int, seed: int) -> list[Direction]:
     """``count`` of the directions that can be edited, drawn at random: the control of `chosen_directions`."""
     every = [
         Direction(target, number, index)
-        for target, blocks in sorted(gradients.items())
+        for target, blocks in sorted(gradients.blocks.items())
         for number, block in enumerate(blocks)
         for index in usable(block).nonzero().flatten().tolist()
     ]

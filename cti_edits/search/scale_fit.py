@@ -1,14 +1,16 @@
 """Fitting the factors of N directions by Adam on the calibration rows. It fits N numbers, and no more.
 
+How many directions and how many epochs is chosen by cross-validation within the calibration rows: never on others.
+
 Factor i is 1 + p_i. The gradient of p_i is σ_i g_i, with g_i of the model as it stands: prompts, losses and batches are
 those of the gradient pass. No weight is changed or copied while fitting (`added_directions`).
 """
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +21,31 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.replay.added_directions import AddedDirections, added_directions
 from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import SingularVectors
-from cti_edits.search.candidates import MatrixId
-from cti_edits.search.direction_gradients import MatrixDirections, singular_vectors
-from cti_edits.search.sigma_step import SCALE_DIGITS, Direction, matrices_of, rounded
+from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.direction_gradients import DirectionGradients, singular_vectors
+from cti_edits.search.directions import SCALE_DIGITS, Direction, chosen_directions, matrices_of, rounded
+from cti_edits.search.trials import SearchContext
+
+FOLDS = 4
+"""Parts of the calibration rows, each held out once."""
 
 CLIP = 1.0
 """The most that the gradient of all p together may measure; longer ones are shortened to it."""
+
+
+@dataclass(frozen=True)
+class Fitted(Candidate):
+    """The factors of ``count`` directions, fitted for ``epochs`` epochs."""
+
+    count: int
+    epochs: int
+
+    def __str__(self) -> str:
+        return f"{self.count} directions fitted for {self.epochs} epochs"
+
+    def cells(self) -> Mapping[str, str]:
+        """See `Candidate.cells`."""
+        return {"directions": str(self.count), "epochs": str(self.epochs)}
 
 
 @dataclass(frozen=True)
@@ -57,8 +78,8 @@ class ScaleFit:
     def __init__(
         self,
         session: Session,
-        targets: dict[MatrixId, TargetMatrix],
-        gradients: MatrixDirections,
+        targets: Mapping[MatrixId, TargetMatrix],
+        gradients: DirectionGradients,
         directions: Sequence[Direction],
         requests: Sequence[GoldRequest],
         settings: FitSettings,
@@ -83,12 +104,12 @@ class ScaleFit:
         chosen = {
             place: [
                 [one.index for one in directions if (one.target, one.block) == (place, number)]
-                for number in range(len(gradients[place]))
+                for number in range(len(gradients.blocks[place]))
             ]
             for place in places
         }
         self._sigma = torch.tensor(
-            [float(gradients[one.target][one.block].spectrum.values[one.index]) for one in directions],
+            [float(gradients.blocks[one.target][one.block].spectrum.values[one.index]) for one in directions],
             dtype=torch.float64,
         )
         self._p = torch.zeros(len(directions), dtype=torch.float64, requires_grad=True)
@@ -99,7 +120,9 @@ class ScaleFit:
         start = 0
         for place in places:
             count = len(chosen[place])
-            vectors = singular_vectors(targets[place], [block.spectrum for block in gradients[place]], chosen[place])
+            vectors = singular_vectors(
+                targets[place], [block.spectrum for block in gradients.blocks[place]], chosen[place]
+            )
             own = [coefficients[start + number].to(targets[place].weight.device) for number in range(count)]
             self.added.append(AddedDirections(targets[place], vectors, own))
             start += count
@@ -123,6 +146,15 @@ class ScaleFit:
                 self._step([self._requests[row] for row in rows])
                 advance(len(rows))
         self.epoch += 1
+
+    def losses(self, requests: Sequence[GoldRequest]) -> list[float]:
+        """The mean NLL of each gold answer's tokens with the factors as they are, nats."""
+        lm = self._session.lm
+        found: list[float] = []
+        with torch.no_grad(), added_directions(lm.model, self.added):
+            for start in range(0, len(requests), self._settings.batch):
+                found += lm.answer_losses(list(requests[start : start + self._settings.batch])).tolist()
+        return found
 
     def _factors(self) -> torch.Tensor:
         p = self._p.detach()
@@ -149,6 +181,48 @@ class ScaleFit:
             one.copy_(values)
 
 
-def with_epochs(settings: FitSettings, epochs: int) -> FitSettings:
-    """``settings`` with another number of epochs."""
-    return dataclasses.replace(settings, epochs=epochs)
+def folds_of(count: int, seed: int) -> list[list[int]]:
+    """``count`` rows in `FOLDS` parts, drawn at random; fewer parts for fewer than two rows each."""
+    rows = list(range(count))
+    random.Random(seed).shuffle(rows)
+    parts = max(1, min(FOLDS, count // 2))
+    return [sorted(rows[number::parts]) for number in range(parts)]
+
+
+def fitted_candidates(context: SearchContext, gradients: DirectionGradients) -> dict[Candidate, dict[Direction, float]]:
+    """The factors that are fitted on all calibration rows, with the number of directions and of epochs that did best.
+
+    Each fold's directions are chosen by the gradients on the other folds, so that nothing of a row that is held out
+    reaches what it judges.
+
+    Args:
+        context: of the search.
+        gradients: of the calibration rows, by fold; with those of each fold.
+
+    Raises:
+        EditError: a loss, a gradient or a factor is not finite.
+    """
+    settings = context.settings
+    fit = FitSettings(epochs=settings.epochs)
+    session, targets, requests = context.session, context.targets, context.scored.gold
+    folds = gradients.folds
+    counts = settings.directions
+    losses: dict[tuple[int, int], list[float]] = {}
+    epochs = len(counts) * len(folds) * fit.epochs if len(folds) > 1 else 0
+    with context.progress.phase("fitting", epochs + fit.epochs) as advance:
+        for count in counts if len(folds) > 1 else ():
+            for held_out in range(len(folds)):
+                inside = gradients.without(held_out)
+                rows = [requests[row] for number, fold in enumerate(folds) if number != held_out for row in fold]
+                one = ScaleFit(session, targets, inside, chosen_directions(inside, count), rows, fit, settings.seed)
+                for epoch in range(1, fit.epochs + 1):
+                    one.run_epoch()
+                    advance(1)
+                    losses.setdefault((count, epoch), []).extend(one.losses([requests[row] for row in folds[held_out]]))
+        best = min(losses, key=lambda name: math.fsum(losses[name])) if losses else (counts[0], fit.epochs)
+        chosen = chosen_directions(gradients, best[0])
+        last = ScaleFit(session, targets, gradients, chosen, requests, fit, settings.seed)
+        for _ in range(best[1]):
+            last.run_epoch()
+            advance(1)
+    return {Fitted(len(chosen), best[1]): last.scales()}
