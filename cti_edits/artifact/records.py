@@ -137,7 +137,9 @@ class SearchRecord(Record):
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> SearchRecord:
         """The record of a manifest's ``search``."""
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
         if "asked" in document:
             values["asked"] = Asked.from_json(document["asked"])
         if "parts" in document:

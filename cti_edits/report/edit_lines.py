@@ -150,9 +150,9 @@ def _cut_lines(one: BlockSvdEdit) -> Iterator[Line]:
 
 def _direction_lines(one: DirectionsEdit) -> Iterator[Line]:
     """How many singular values change, by what factors, and those that change most: |s − 1| σ."""
-    blocks = f" of {one.clusters} row blocks" if one.clusters > 1 else ""
+    blocks = f" in {one.clusters} row blocks" if one.clusters > 1 else ""
     yield "  method", one.method
-    yield "  directions", f"{len(one.index)}{blocks} of {sum(full_ranks(one.shape, one.clusters))}"
+    yield "  directions", f"{len(one.index)} of {sum(full_ranks(one.shape, one.clusters))}{blocks}"
     yield "  scale", f"{min(one.scale):.4g} to {max(one.scale):.4g}"
     entries = sorted(
         zip(one.directions, one.scale, one.sigma, strict=True), key=lambda entry: -abs(entry[1] - 1) * entry[2]
