@@ -17,13 +17,22 @@ from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 
-EDIT_1 = Path(__file__).parents[1] / "data" / "edit-1"
+DATA = Path(__file__).parents[1] / "data"
+EDIT_1 = DATA / "edit-1"
 """The fixtures of version 1 of the manifest."""
+
+EDIT_2 = DATA / "edit-2"
+"""Those of version 2."""
 
 
 def full() -> dict[str, Any]:
     """A fresh copy of the manifest that has every field but those of what was asked."""
     return dict(json.loads((EDIT_1 / "every_field.json").read_text(encoding="utf-8")))
+
+
+def full_2() -> dict[str, Any]:
+    """A fresh copy of the manifest of version 2 that has every field."""
+    return dict(json.loads((EDIT_2 / "every_field.json").read_text(encoding="utf-8")))
 
 
 SEARCH = SearchRecord(
