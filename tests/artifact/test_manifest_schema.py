@@ -187,6 +187,10 @@ def test_the_versions_differ_in_nothing_but_what_was_added(version: int) -> None
         assert newer["$defs"][name] == first["$defs"][name]
     for name in ("name", "description", "base_model", "task", "results", "provenance", "metadata"):
         assert newer["properties"][name] == first["properties"][name]
+    if version > 1:
+        keys = first["$defs"]["matrix_edit"]["properties"]
+        theirs = newer["$defs"]["block_svd"]["properties"]
+        assert [key for key in keys if resolved(1, keys[key], None) != resolved(version, theirs[key], None)] == []
     search, found = (one["properties"]["search"]["anyOf"][1] for one in (first, newer))
     assert found["required"] == search["required"]
     added = set(found["properties"]) - set(search["properties"])
