@@ -118,7 +118,10 @@ def _differences(blocks: Sequence[torch.Tensor], one: DirectionsEdit) -> list[Lo
 
 def _with_packed(block: torch.Tensor, low: LowRank) -> torch.Tensor:
     """``block`` plus the product, with the same bits on every machine."""
-    return summed(block, reproducible_product(low.left, low.right)).to(block.dtype)
+    edited = summed(block, reproducible_product(low.left, low.right))
+    # By way of float32, as in `factors.weight_of_blocks`.
+    half = block.dtype in (torch.float16, torch.bfloat16)
+    return (edited.float() if half else edited).to(block.dtype)
 
 
 def _low_ranks(packed: Packed) -> list[LowRank | None]:
