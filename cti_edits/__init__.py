@@ -40,7 +40,7 @@ _HOMES = {
     "WriteError": "errors",
     "BaseModel": "artifact.manifest",
     "Edit": "artifact.manifest",
-    "MatrixEdit": "artifact.manifest",
+    "MatrixEdit": "artifact.matrix_edits",
     "load": "artifact.manifest",
     "parse": "artifact.manifest",
     "Measurement": "artifact.records",

@@ -1,6 +1,8 @@
 """The edit manifest: JSON in, an `Edit` out, and back. Knows files, and nothing of models.
 
-- manifest.py: an `Edit`, its matrix edits and base model; reading, the digest, writing.
+- manifest.py: an `Edit` and its base model; reading, the digest, writing.
+- matrix_edits.py: what a manifest says of one weight matrix, by its method; versions.py: from each older version of the
+  manifest to the next, and back.
 - records.py: what an edit records of its task, its search, its figures and how it was made; asked.py: all that a figure
   depends on beside the edit.
 - manifest_schema.py: checks a document against the schema, and says in words which field is wrong.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.matrix_edits import DirectionsEdit, Factors, MatrixEdit
@@ -13,6 +14,8 @@ from cti_edits.artifact.records import Provenance
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.files import write_atomically
 from cti_edits.version import __version__
+
+Given = TypeVar("Given", float, str)
 
 MAX_NAME = 100
 MAX_DESCRIPTION = 2000
@@ -83,9 +86,10 @@ def compose_files(paths: Iterable[Path], target: Path, name: str | None = None) 
                 f"{printable(target, MAX_SHOWN_PATH)}: is one of the edits to compose; write to another file"
             )
     composed = compose(sources, name)
+    named = {one.factors for one in composed.edits}
     for source in sources:
         for one in source.edit.edits:
-            if one.factors is not None:
+            if one.factors is not None and one.factors in named:
                 bring_factors(source.path, one.factors, target.parent)
     composed.write(target)
     return composed
@@ -147,12 +151,18 @@ def _merged(former: MatrixEdit, other: MatrixEdit, where: str) -> DirectionsEdit
     entries = sorted(entry for parallel in columns for entry in zip(*parallel, strict=True))
     return replace(
         former,
+        frobenius_norm=min(_given(former.frobenius_norm, other.frobenius_norm), default=None),
+        tensor=min(_given(former.tensor, other.tensor), default=None),
         block=None if former.block is None else tuple(block for (block, _), _, _ in entries),
         index=tuple(index for (_, index), _, _ in entries),
         scale=tuple(scale for _, scale, _ in entries),
         sigma=tuple(sigma for _, _, sigma in entries),
         factors=None,
     )
+
+
+def _given(*values: Given | None) -> list[Given]:
+    return [value for value in values if value is not None]
 
 
 def _name(parts: Sequence[tuple[str, str]]) -> str:

@@ -15,8 +15,10 @@ ABSENT = "not there"
 SHOWN = 60
 """Characters of a value."""
 
-NOT_APPLIED = ("rho", "tensor", "frobenius_norm", "retained_energy", "tied_blocks", "factors.file", "factors.size")
-"""Fields of a matrix edit that change no weight: ρ was asked for, the block ranks are what is applied."""
+NOT_APPLIED = ("rho", "sigma", "tensor", "frobenius_norm", "retained_energy", "tied_blocks",
+               "factors.file", "factors.size")  # fmt: skip
+"""Fields of a matrix edit that change no weight: ρ was asked for, the block ranks are what is applied; and σ is what
+the base is known by."""
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,11 @@ class Edit:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """A manifest as it is written: indented, but the arrays of directions on one line each."""
-    indented = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return DIRECTION_ARRAY.sub(lambda array: " ".join(array[0].split()), indented) + "\n"
+    """A manifest as it is written: indented, but the arrays of directions, of version 2, on one line each."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    if document["schema_version"] > versions.OLDEST:
+        text = DIRECTION_ARRAY.sub(lambda array: " ".join(array[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
+    return text + "\n"
 
 
 def load(path: str | os.PathLike[str]) -> Edit:
@@ -212,7 +214,7 @@ def parse(content: bytes, source: str = "manifest") -> Edit:
 def _version(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> int:
     """The version of a manifest, one that is known here."""
     if "schema_version" not in document:
-        refuse(f'schema_version: missing; a manifest of this version has "schema_version": {versions.NEWEST}')
+        refuse(f"schema_version: missing; expected an integer from {versions.OLDEST} to {versions.NEWEST}")
     version = document["schema_version"]
     if isinstance(version, bool) or not isinstance(version, int):
         refuse(f"schema_version: expected an integer, got {json_type(version)} {shown_value(version)}".rstrip())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks
+from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks, row_block_size
 from cti_edits.errors import EditError
 
 MEASURED = ("retained_energy", "tied_blocks")
@@ -202,29 +202,33 @@ class DirectionsEdit(MatrixEdit):
         if self.clusters > self.shape[0]:
             yield f"clusters: expected at most {self.shape[0]} (the number of rows), got {self.clusters}"
             return
-        if (self.block is None) != (self.clusters == 1):
-            yield "block: expected it where clusters is above 1, and only there"
+        if self.block is None and self.clusters > 1:
+            yield f"block: missing; of {self.clusters} row blocks (clusters), each index has to name its own"
+            return
+        if self.block is not None and self.clusters == 1:
+            yield "block: expected only where there are several row blocks (clusters), got it where there is 1"
             return
         arrays = {"block": self.block, "scale": self.scale, "sigma": self.sigma}
         for name, values in arrays.items():
             if values is not None and len(values) != len(self.index):
                 yield f"{name}: expected {len(self.index)} values, one for each index, got {len(values)}"
                 return
-        full = full_ranks(self.shape, self.clusters)
         for place, (block, index) in enumerate(self.directions):
-            if block >= len(full):
-                yield f"block[{place}]: expected 0 to {len(full) - 1} (clusters), got {block}"
+            if block >= self.clusters:
+                yield f"block[{place}]: expected at most {self.clusters - 1} (clusters), got {block}"
                 return
-            if index >= full[block]:
-                yield f"index[{place}]: expected 0 to {full[block] - 1} (the block's singular values), got {index}"
+            most = min(row_block_size(self.shape[0], self.clusters, block), self.shape[1]) - 1
+            if index > most:
+                yield f"index[{place}]: expected at most {most} (the last singular value), got {index}"
                 return
         for place, (before, after) in enumerate(itertools.pairwise(self.directions), start=1):
             if after <= before:
-                yield f"index[{place}]: expected directions in ascending order, each once, got {after[1]}"
+                name, value = ("block", after[0]) if after[0] < before[0] else ("index", after[1])
+                yield f"{name}[{place}]: expected directions in ascending order, each once, got {value}"
                 return
-            if before[0] == after[0] and self.sigma[place] > self.sigma[place - 1]:
-                most = self.sigma[place - 1]
-                yield f"sigma[{place}]: expected at most {most}, the one before, got {self.sigma[place]}"
+            most_sigma = self.sigma[place - 1]
+            if before[0] == after[0] and self.sigma[place] > most_sigma:
+                yield f"sigma[{place}]: expected at most {most_sigma}, the one before, got {self.sigma[place]}"
                 return
 
 

@@ -70,6 +70,12 @@ def full_ranks(shape: tuple[int, int], clusters: int, partition: str = ROW_BLOCK
     return tuple(min(size, columns) for size in _sizes(rows, clusters, partition))
 
 
+def row_block_size(rows: int, clusters: int, block: int) -> int:
+    """Rows m_k of one of K consecutive blocks, without those of the others, of which there may be many."""
+    size, longer = divmod(rows, clusters)
+    return size + (block < longer)
+
+
 def block_ranks(shape: tuple[int, int], clusters: int, rho: float, partition: str = ROW_BLOCKS) -> tuple[int, ...]:
     """j_k = max(1, ⌊ρ·r_k + 1e-9⌋), the ranks that each row block keeps.
 

@@ -30,7 +30,7 @@ class Record:
             elif isinstance(value, Mapping):
                 value = dict(value)
             elif isinstance(value, tuple):
-                value = list(value)
+                value = [item.to_json() if isinstance(item, Record) else item for item in value]
             found[one.name] = value
         return found
 
@@ -71,6 +71,23 @@ class TaskRecord(Record):
 
 
 @dataclass(frozen=True)
+class PartRecord(Record):
+    """A part of a search that came from a plugin.
+
+    Attributes:
+        kind: of the part, "scorer".
+        name: of the part.
+        distribution: name of the package that has the plugin.
+        version: of that package.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
 class SearchRecord(Record):
     """How an edit was found: enough to find it again.
 
@@ -89,6 +106,12 @@ class SearchRecord(Record):
         row_hashes: the first 12 digits of lm-eval's ``doc_hash`` of each row that the search saw, one after the other,
             ascending; see `harness.row_hashes`.
         asked: what the search asked of which model on which rows.
+        method: of the candidates; None: "block-svd".
+        scorer: what scored the matrices; None: the paper's score.
+        selector: what chose among scores and candidates; None: the best.
+        directions: the numbers N of directions that were tried.
+        drops: the shares f of the loss that a step was to take off, to first order.
+        parts: those of the search that came from plugins.
     """
 
     preset: str | None
@@ -104,13 +127,24 @@ class SearchRecord(Record):
     evaluated_on: int | None = None
     row_hashes: str | None = None
     asked: Asked | None = None
+    method: str | None = None
+    scorer: str | None = None
+    selector: str | None = None
+    directions: tuple[int, ...] | None = None
+    drops: tuple[float, ...] | None = None
+    parts: tuple[PartRecord, ...] | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> SearchRecord:
         """The record of a manifest's ``search``."""
-        lists = {key: tuple(document[key]) for key in ("clusters", "rates", "matrices")}
-        asked = document.get("asked")
-        return cls(**{**document, **lists, "asked": None if asked is None else Asked.from_json(asked)})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        if "asked" in document:
+            values["asked"] = Asked.from_json(document["asked"])
+        if "parts" in document:
+            values["parts"] = tuple(PartRecord(**part) for part in document["parts"])
+        return cls(**values)
 
 
 @dataclass(frozen=True)

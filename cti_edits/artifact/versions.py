@@ -15,7 +15,7 @@ OLDEST = 1
 ONLY_METHOD_OF_1 = "block-svd"
 
 NEW_IN_2 = ("method", "scorer", "selector", "directions", "drops", "parts")
-"""Keys of ``search`` that version 1 has not."""
+"""Keys of ``search`` that version 1 has not. Nor has it a search that tried no ``rates``."""
 
 
 def to_2(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,10 +28,10 @@ def to_2(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def fits_1(document: Mapping[str, Any]) -> bool:
     """Whether version 1 can say what a document of version 2 says."""
-    search = document["search"] or {}
-    return all(entry["method"] == ONLY_METHOD_OF_1 for entry in document["edits"]) and not any(
-        key in search for key in NEW_IN_2
-    )
+    search = document["search"]
+    if search is not None and (not search["rates"] or any(key in search for key in NEW_IN_2)):
+        return False
+    return all(entry["method"] == ONLY_METHOD_OF_1 for entry in document["edits"])
 
 
 def to_1(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 - matrix_threads.py: several matrices at once, each in a thread of its own.
 - block_tails.py: the last singular triplets of row blocks, which scores need.
 - block_spectra.py: one decomposition of a row block for every rank; ties of singular values at the cut.
+- directions.py: other values for some singular values, the same singular vectors.
 - spectrum.py: σ-gradients by their definition, and the score of a matrix.
 - spectrum_cache.py: block tails and block spectra on disk.
 - spectrum_files.py: the files of that cache, and how much room they take.

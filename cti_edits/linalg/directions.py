@@ -26,7 +26,9 @@ INSEPARABLE = 2.0**20
 what a singular value decomposition may be off by. Their vectors are then off by less than 1e-6."""
 
 SAME_SIGMA = 1e-6
-"""How far σ may be from the one that an edit names, as a share of it; and a hundredth of that, as a share of ‖W‖_F."""
+"""How far σ may be from the one that an edit names, as a share of it; and a hundredth of that, as a share of ‖W‖_F.
+What squaring loses comes on top: σ² of a Gram matrix may be off by δ (`gram.squares_error`), here and where the edit
+was made, so that a σ far below 1e-6 ‖W‖_F tells nothing of the base."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,24 @@ def difference(block: torch.Tensor, directions: Directions, spectrum: BlockSpect
     """Ŵ − W as factors (m, s) and (s, n), float64, s the number of directions.
 
     From eigenvectors of the smaller Gram matrix A = WᵀW (of a tall block), where that is exact enough, else from a
-    singular value decomposition. With f(λ_i) = s_i, Ŵ = W f(A). For computed vectors, which are those of A + E,
-    ‖E‖ ≤ δ (see `gram.truncated_by_gram`), the first order of W f(A + E) − W f(A) has the elements
-    σ_i E_ij (s_i − s_j) / (λ_i − λ_j), which are zero unless i or j is one of the s directions, so that
+    singular value decomposition. Let s_i be the factor of every direction, 1 of those that are not edited, so that
+    Ŵ = W V diag(s) Vᵀ. What is computed are eigenvectors V̂ and eigenvalues λ̂ of A + E, ‖E‖ ≤ δ (see
+    `gram.truncated_by_gram`). (A + E) V̂ = V̂ Λ̂ times Vᵀ gives (VᵀV̂)_ij = (Vᵀ E V̂)_ij / (λ̂_j − λ_i), hence
 
-        ‖Ŵ_computed − Ŵ‖_F ≤ √(2 s) δ max σ_i |s_i − s_j| / (|λ_i − λ_j| − δ).
+        (Vᵀ (V̂ diag(s) V̂ᵀ − V diag(s) Vᵀ) V̂)_ij = (s_j − s_i) (VᵀV̂)_ij = (s_j − s_i) (Vᵀ E V̂)_ij / (λ̂_j − λ_i),
 
-    That is asked to be at most a twentieth of what rounding to the block's dtype may move W by.
+    zero unless i or j is one of the s directions: of s rows and s columns of Vᵀ E V̂, whose norms are at most δ. W
+    scales row i by σ_i ≤ √(λ̂_i + δ), and |λ_i − λ̂_i| ≤ δ, so that
+
+        ‖Ŵ_computed − Ŵ‖_F ≤ √(2 s) δ max √(λ̂_i + δ) |s_i − s_j| / (|λ̂_i − λ̂_j| − δ)   over all s_i ≠ s_j.
+
+    The vectors are used if that is at most a twentieth of u ‖W‖_F, with u the unit roundoff of the block's dtype: of
+    what rounding to that dtype has moved W by already. Two such Ŵ, from either side's Gram matrix or of two machines,
+    differ by at most a tenth of u ‖W‖_F before they are rounded.
+
+    A decomposition has singular values off by ε = 4 √(m + n) 2⁻⁵² ‖W‖_F at most and σ_i − σ_j in the place of
+    λ_i − λ_j. `INSEPARABLE` asks for 2²⁰ ε between those with different factors, so that Ŵ is then off by at most about
+    √(2 s) 2⁻²⁰ max σ_i |s_i − s_j|; where the bound above failed by a little, it is off by far less.
 
     Args:
         block: W (m, n), any floating dtype, finite.
@@ -101,8 +114,14 @@ def with_difference(block: torch.Tensor, added: LowRank) -> torch.Tensor:
     """``block`` (m, n) plus a product, summed in float64 and rounded once to the block's dtype."""
     edited = torch.empty(block.shape, dtype=block.dtype, device=block.device)
     for part, left, into in zip(*(torch.split(side, STRIP) for side in (block, added.left, edited)), strict=True):
-        into.copy_(part.double() + left.double() @ added.right.double())
+        into.copy_(summed(part, left.double() @ added.right.double()))
     return edited
+
+
+def summed(part: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+    """``part`` + ``added`` in float64; where nothing is added −0.0 stays −0.0, so that an identity changes no bit."""
+    wide = part.double()
+    return torch.where(added == 0, wide, wide + added)
 
 
 def _by_gram(block: torch.Tensor, directions: Directions, spectrum: BlockSpectrum | None) -> LowRank | None:
@@ -116,22 +135,21 @@ def _by_gram(block: torch.Tensor, directions: Directions, spectrum: BlockSpectru
     if spectrum is None:
         gram = gram_matrix(block.T if transposed else block)
         squares, vectors = (found.flip(-1) for found in eigenpairs(gram, short - stop, short - start - 1))
-        values = squares.clamp(min=0.0).sqrt()
+        squares = squares.clamp(min=0.0)
         largest = float(squares[0]) if start == 0 else largest_at_most(gram)
         norm = math.sqrt(float(gram.diagonal().sum()))
     else:
-        values, vectors = spectrum.S[start:stop], spectrum.vectors[:, start:stop]
-        squares, largest = values.square(), float(spectrum.S[0]) ** 2
-        norm = float(torch.linalg.vector_norm(spectrum.S))
+        squares, vectors = spectrum.S[start:stop].square(), spectrum.vectors[:, start:stop]
+        largest, norm = float(spectrum.S[0]) ** 2, float(torch.linalg.vector_norm(spectrum.S))
     error = squares_error(block.shape, largest)
-    factors = torch.ones(len(values), dtype=torch.float64, device=block.device)
+    factors = torch.ones(len(squares), dtype=torch.float64, device=block.device)
     local = [index - start for index in directions.index]
     scale = torch.tensor(directions.scale, dtype=torch.float64, device=block.device)
     factors[local] = scale
-    moved = math.sqrt(2 * len(local)) * error * _steepest(values, squares, factors, error)
+    moved = math.sqrt(2 * len(local)) * error * _steepest(squares, factors, error)
     if not moved <= SHARE * torch.finfo(block.dtype).eps / 2 * norm:
         return None
-    _check(values, start, block.shape, norm, directions)
+    _check(squares.sqrt(), start, block.shape, norm, directions)
     basis = vectors[:, local]
     wide = block.double()
     if transposed:
@@ -139,12 +157,22 @@ def _by_gram(block: torch.Tensor, directions: Directions, spectrum: BlockSpectru
     return LowRank(wide @ (basis * (scale - 1.0)), basis.T.contiguous())
 
 
-def _steepest(values: torch.Tensor, squares: torch.Tensor, factors: torch.Tensor, error: float) -> float:
-    """Max σ_i |s_i − s_j| / (|λ_i − λ_j| − δ) over pairs with different factors; infinite where a gap is below δ.
+def _steepest(squares: torch.Tensor, factors: torch.Tensor, error: float) -> float:
+    """A bound above τ_i |s_i − s_j| / (|λ_i − λ_j| − δ), τ_i = √(λ_i + δ), over all pairs with different factors.
 
-    Neighbours are enough: with p and p + 1 neighbours of different factors between i and j, σ_i / (λ_i − λ_j) ≤
-    1 / (σ_i − σ_j) ≤ 1 / (σ_p − σ_p+1) = (σ_p + σ_p+1) / (λ_p − λ_p+1).
+    Neighbours are enough. Between i and j, λ_i ≥ λ_j, with different factors there are neighbours p and p + 1 with
+    different factors, and of both ends τ_i is larger: τ_i / (λ_i − λ_j) ≤ 1 / (τ_i − τ_j) ≤ 1 / (τ_p − τ_p+1) =
+    (τ_p + τ_p+1) / (λ_p − λ_p+1). As x / (x − δ) falls with x, the same holds with δ taken off both denominators.
+
+    Args:
+        squares: λ of consecutive directions, descending, not negative: those that are edited and one on each side.
+        factors: s of each.
+        error: δ.
+
+    Returns:
+        Infinity where a gap between different factors is no larger than δ.
     """
+    values = (squares + error).sqrt()
     gaps = squares[:-1] - squares[1:] - error
     steps = (factors[:-1] - factors[1:]).abs()
     apart = steps > 0
@@ -177,9 +205,11 @@ def _check(values: torch.Tensor, start: int, shape: Sequence[int], norm: float, 
             )
     if directions.sigma is None:
         return
+    error = squares_error(shape, norm**2)
     for place, (index, expected) in enumerate(zip(directions.index, directions.sigma, strict=True)):
         found = float(values[index - start])
-        if abs(found - expected) > SAME_SIGMA * (expected + norm / 100):
+        squaring = 2 * error / max(found, math.sqrt(error)) if error > 0 else 0.0
+        if abs(found - expected) > SAME_SIGMA * (expected + norm / 100) + squaring:
             raise EditError(
                 f"sigma[{place}]: the edit was made where singular value {index} is {expected:.9g}, here it is "
                 f"{found:.9g}: another base, or one in another dtype"

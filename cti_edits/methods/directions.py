@@ -6,16 +6,18 @@ directions, so that it is a LoRA adapter by construction. Arguments and errors a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from cti_edits.artifact.matrix_edits import DirectionsEdit, MatrixEdit
-from cti_edits.artifact.ranks import row_block_sizes
+from cti_edits.artifact.ranks import row_block_size, row_block_sizes
 from cti_edits.errors import EditError, FitError
-from cti_edits.linalg.directions import Directions, difference, with_difference
+from cti_edits.linalg.directions import Directions, difference, summed, with_difference
 from cti_edits.linalg.factors import LowRank, reproducible_product
+from cti_edits.linalg.finite import all_finite
 from cti_edits.linalg.lowrank import row_blocks
 from cti_edits.methods.added_low_rank import AddedLowRank
 from cti_edits.methods.method import BlockForm, expected_kind
@@ -32,22 +34,28 @@ def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed 
     blocks = row_blocks(weight.detach(), one.clusters)
     if packed is None:
         added = _differences(blocks, one)
-        return torch.cat(
+        edited = torch.cat(
             [block if low is None else with_difference(block, low) for block, low in zip(blocks, added, strict=True)]
         )
-    return torch.cat(
-        [
-            block.cpu() if low is None else _with_packed(block.cpu(), low)
-            for block, low in zip(blocks, _low_ranks(packed), strict=True)
-        ]
-    )
+    else:
+        edited = torch.cat(
+            [
+                block.cpu() if low is None else _with_packed(block.cpu(), low)
+                for block, low in zip(blocks, _low_ranks(packed), strict=True)
+            ]
+        )
+    _check_finite(edited)
+    return edited
 
 
 def kept_parameters(matrix_edit: MatrixEdit) -> int:
     """Numbers of W and of the factors beside it, or those of Ŵ alone if the factors have no fewer than it."""
     one = expected_kind(matrix_edit, DirectionsEdit)
     rows, columns = one.shape
-    beside = sum(form.rank * (form.rows + columns) for form in block_forms(one) if form.rank is not None)
+    beside = sum(
+        count * (row_block_size(rows, one.clusters, block) + columns)
+        for block, count in Counter(block for block, _ in one.directions).items()
+    )
     return rows * columns + (beside if beside < rows * columns else 0)
 
 
@@ -82,7 +90,16 @@ def factored_layer(
 ) -> AddedLowRank:
     """A layer that takes the place of ``layer`` and adds the factors' product to what its weight gives."""
     blocks = _low_ranks(factors(weight, matrix_edit) if packed is None else packed)
-    return AddedLowRank(layer, blocks, row_block_sizes(matrix_edit.shape[0], len(blocks)))
+    made = AddedLowRank(layer, blocks, row_block_sizes(matrix_edit.shape[0], len(blocks)))
+    for parameter in (made.right, *made.lefts):
+        _check_finite(parameter)
+    return made
+
+
+def _check_finite(made: torch.Tensor) -> None:
+    if not all_finite(made):
+        dtype = str(made.dtype).removeprefix("torch.")
+        raise FitError(f"scale: the factors are so large that the edited weight is beyond what {dtype} holds")
 
 
 def _differences(blocks: Sequence[torch.Tensor], one: DirectionsEdit) -> list[LowRank | None]:
@@ -101,7 +118,10 @@ def _differences(blocks: Sequence[torch.Tensor], one: DirectionsEdit) -> list[Lo
 
 def _with_packed(block: torch.Tensor, low: LowRank) -> torch.Tensor:
     """``block`` plus the product, with the same bits on every machine."""
-    return (block.double() + reproducible_product(low.left, low.right)).to(block.dtype)
+    edited = summed(block, reproducible_product(low.left, low.right))
+    # By way of float32, as in `factors.weight_of_blocks`.
+    half = block.dtype in (torch.float16, torch.bfloat16)
+    return (edited.float() if half else edited).to(block.dtype)
 
 
 def _low_ranks(packed: Packed) -> list[LowRank | None]:

@@ -73,7 +73,7 @@ def model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[L
         numbers, stored = model_size(edit, checkpoint)
         yield "", ""
         yield f"model {model}", ""
-        yield "  parameters", f"{100 * numbers.share:.1f} % kept with factorize=true, {_of(numbers)}"
+        yield "  parameters", _parameters(numbers)
         yield "  memory", f"{_bytes_of(stored, 1)} as stored"
     if measure_time and edit.edits:
         import torch
@@ -92,17 +92,21 @@ def _times(row: Seconds) -> str:
     return f"{1000 * row.factored:.3g} ms, {1000 * row.dense:.3g} ms, {row.dense / row.factored:.1f}"
 
 
-def _of(size: Size) -> str:
-    return f"{size.factored:,} of {size.dense:,}"
+def _parameters(size: Size) -> str:
+    """How many of the numbers are kept, or come on top where the factors run beside the matrix."""
+    if size.factored > size.dense:
+        return f"{size.factored - size.dense:,} beside {size.dense:,} with factorize=true"
+    return f"{100 * size.share:.1f} % kept with factorize=true, {size.factored:,} of {size.dense:,}"
 
 
 def _bytes_of(size: Size, each: int) -> str:
-    """Both in the unit that suits the larger one."""
+    """Both in the unit that suits the larger one; "beside" as in `_parameters`."""
     unit, name = next(
         (unit, name) for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1, "bytes")) if size.dense * each >= unit
     )
     digits = 0 if unit == 1 else 1
-    return f"{size.factored * each / unit:,.{digits}f} of {size.dense * each / unit:,.{digits}f} {name}"
+    first, word = (size.factored, "of") if size.factored <= size.dense else (size.factored - size.dense, "beside")
+    return f"{first * each / unit:,.{digits}f} {word} {size.dense * each / unit:,.{digits}f} {name}"
 
 
 def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
@@ -118,7 +122,7 @@ def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
         yield "  method", one.method
     if is_known(one.method):
         size = layer_size(one)
-        yield "  parameters", f"{100 * size.share:.1f} % kept with factorize=true, {_of(size)}"
+        yield "  parameters", _parameters(size)
         if dtype is not None:
             yield "  memory", f"{_bytes_of(size, DTYPE_BYTES[dtype])} in {dtype}"
     if isinstance(one, BlockSvdEdit):
@@ -150,9 +154,9 @@ def _cut_lines(one: BlockSvdEdit) -> Iterator[Line]:
 
 def _direction_lines(one: DirectionsEdit) -> Iterator[Line]:
     """How many singular values change, by what factors, and those that change most: |s − 1| σ."""
-    blocks = f" of {one.clusters} row blocks" if one.clusters > 1 else ""
+    blocks = f" in {one.clusters} row blocks" if one.clusters > 1 else ""
     yield "  method", one.method
-    yield "  directions", f"{len(one.index)}{blocks} of {sum(full_ranks(one.shape, one.clusters))}"
+    yield "  directions", f"{len(one.index)} of {sum(full_ranks(one.shape, one.clusters))}{blocks}"
     yield "  scale", f"{min(one.scale):.4g} to {max(one.scale):.4g}"
     entries = sorted(
         zip(one.directions, one.scale, one.sigma, strict=True), key=lambda entry: -abs(entry[1] - 1) * entry[2]

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.compose import Source, compose, compose_files
 from cti_edits.artifact.manifest import BaseModel, Edit, load
-from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
+from cti_edits.artifact.matrix_edits import DirectionsEdit, Factors, MatrixEdit
 from cti_edits.artifact.records import DatasetRecord, Measurement, Results, TaskRecord
 from cti_edits.errors import EditError
 from cti_edits.models.apply import apply
-from tests.support.edits import BASE, edit, edit_of, entry
+from tests.support.edits import BASE, directions, edit, edit_of, entry, plugin_edit
 from tests.support.tiny_models import tiny_model
 
 TASK = TaskRecord("cti_fever", DatasetRecord(id=None, revision=None, split=None), "acc")
@@ -80,6 +80,90 @@ def test_the_same_matrix_twice_names_both_files(other: MatrixEdit) -> None:
     with pytest.raises(EditError) as caught:
         compose(sources(edit("one", entry()), edit("two", entry("W_q")), edit("three", entry("W_k"), other)))
     assert str(caught.value).startswith(f"one.json and three.json: both edit {other.matrix} of layer {other.layer} ")
+
+
+def test_different_directions_of_one_matrix_compose_in_any_order() -> None:
+    parts = [
+        edit("one", directions(index=(0, 7), scale=(1.5, 0), sigma=(4, 1)), entry("W_q")),
+        edit("two", directions(index=(3,), scale=(2.5,), sigma=(2,), frobenius_norm=5.0)),
+        edit("three", directions(index=(1, 31), scale=(-1, 1), sigma=(3, 0.5), tensor="u.weight")),
+    ]
+    made = [compose(sources(*order)) for order in itertools.permutations(parts)]
+    assert len({json.dumps(one.to_json()) for one in made}) == 1
+    assert made[0].edits == (
+        directions(
+            index=(0, 1, 3, 7, 31),
+            scale=(1.5, -1, 2.5, 0, 1),
+            sigma=(4, 3, 2, 1, 0.5),
+            frobenius_norm=5.0,
+            tensor="u.weight",
+        ),
+        entry("W_q"),
+    )
+    assert made[0].metadata["composed_from"][0] == {"name": "one", "digest": parts[0].digest()}
+
+
+def test_directions_of_row_blocks_compose_block_by_block(tmp_path: Path) -> None:
+    one = directions(clusters=3, block=(0, 2), index=(5, 0), scale=(2, 3), sigma=(1, 2))
+    two = directions(clusters=3, block=(0, 1, 2), index=(0, 0, 5), scale=(4, 5, 6), sigma=(3, 2, 1))
+    made = compose(sources(edit("two", two), edit("one", one)))
+    (found,) = made.edits
+    assert isinstance(found, DirectionsEdit)
+    assert found.directions == ((0, 0), (0, 5), (1, 0), (2, 0), (2, 5))
+    assert (found.scale, found.sigma) == ((4, 2, 5, 3, 6), (3, 1, 2, 2, 1))
+    assert load(made.write(tmp_path / "edit.json")).edits == made.edits
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (directions(index=(3, 4)), "both change direction 3 of U_in of layer 0 (model.layers.0.U_in)"),
+        (entry(), "both edit U_in of layer 0 (model.layers.0.U_in); a matrix can be edited once, but for different "
+                  "directions of it"),
+        (plugin_edit(entry()), "both edit U_in of layer 0 (model.layers.0.U_in); a matrix can be edited once"),
+        (directions(clusters=2, block=(1, 1)),
+         "both edit U_in of layer 0 (model.layers.0.U_in), with clusters 1 and 2"),
+        (directions(index=(1, 2), sha256="1" * 64),
+         f"both edit U_in of layer 0 (model.layers.0.U_in), with sha256 None and {'1' * 64}"),
+        (directions(index=(1, 2), module="x.y"),
+         "both edit U_in of layer 0 (x.y), with module model.layers.0.U_in and x.y"),
+        (directions(index=(1, 2), shape=(48, 33)),
+         "both edit U_in of layer 0 (model.layers.0.U_in), with shape (48, 32) and (48, 33)"),
+        (directions("U_up", index=(1, 2), module="model.layers.0.U_in"),
+         "both edit U_up of layer 0 (model.layers.0.U_in), with matrix U_in and U_up"),
+    ],
+    ids=["direction", "cut", "plugin", "K", "base", "module", "shape", "role"],
+)  # fmt: skip
+def test_edits_of_one_matrix_that_do_not_compose_name_both_files(other: MatrixEdit, said: str) -> None:
+    for first, second in ((directions(), other), (other, directions())):
+        with pytest.raises(EditError) as caught:
+            compose(sources(edit("one", first), edit("two", entry("W_q")), edit("three", second)))
+        message = str(caught.value)
+        assert message.startswith("one.json and three.json: both ")
+        if first == directions():
+            assert message.startswith(f"one.json and three.json: {said}")
+
+
+def test_the_row_block_of_a_direction_that_both_change_is_named() -> None:
+    one = directions(clusters=3, block=(0, 2), index=(5, 0), scale=(2, 3), sigma=(1, 2))
+    with pytest.raises(EditError, match=r"both change direction 0 of row block 2 of U_in of layer 0"):
+        compose(sources(edit("one", one), edit("two", dataclasses.replace(one, block=(1, 2)))))
+
+
+def test_factors_of_directions_that_became_others_stay_where_they_are(tmp_path: Path) -> None:
+    """The composition has no use for them: it names none."""
+    paths = []
+    for number, index in enumerate(((0, 3), (1, 4))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "f.safetensors").write_bytes(b"%d" % number)
+        factors = Factors("f.safetensors", hashlib.sha256(b"%d" % number).hexdigest(), 1)
+        made = edit(f"part-{number}", directions(index=index, factors=factors))
+        paths.append(made.write(folder / "edit.json"))
+    target = tmp_path / "both" / "edit.json"
+    composed = compose_files(paths, target)
+    assert [one.factors for one in composed.edits] == [None]
+    assert [file.name for file in target.parent.iterdir()] == ["edit.json"]
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(BaseModel)])

@@ -10,7 +10,7 @@ import pytest
 from cti_edits.artifact.differences import differences
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import Factors
-from tests.support.edits import BASE, edit, entry
+from tests.support.edits import BASE, directions, edit, entry
 
 TASK = {"name": "cti_fever", "dataset": {"id": None, "revision": None, "split": None}, "metric": "acc"}
 
@@ -40,9 +40,27 @@ def test_matrices_are_paired_by_matrix_and_layer_in_any_order() -> None:
     left, right = edit("one", entry(), entry("W_q", 1)), edit("one", entry("W_q", 1), entry())
     assert differences(left, right) == []
     assert found(edit("one", entry()), edit("one", entry(layer=3))) == [
-        ("edits[U_in 0]", "model.layers.0.U_in, rho 0.25, K 2", "not there", True),
-        ("edits[U_in 3]", "not there", "model.layers.3.U_in, rho 0.25, K 2", True),
+        ("edits[U_in 0]", "model.layers.0.U_in, rho 0.25, K 2, 12 ranks kept", "not there", True),
+        ("edits[U_in 3]", "not there", "model.layers.3.U_in, rho 0.25, K 2, 12 ranks kept", True),
     ]
+
+
+def test_another_method_of_one_matrix() -> None:
+    left, right = edit("one", entry()), edit("one", directions())
+    by_field = {field: (one, other, applied) for field, one, other, applied in found(left, right)}
+    assert by_field["edits[U_in 0].method"] == ('"block-svd"', '"directions"', True)
+    assert by_field["edits[U_in 0].index"] == ("not there", "[0, 3]", True)
+    assert by_field["edits[U_in 0].block_ranks"] == ("[6, 6]", "not there", True)
+    assert found(edit("one"), right)[0][2] == "model.layers.0.U_in, 2 directions, scale 0.5 to 1.5"
+
+
+def test_long_arrays_of_directions_are_cut_around_where_they_differ() -> None:
+    many: dict[str, Any] = {"index": tuple(range(30)), "sigma": (1.0,) * 30}
+    left, right = (edit("one", directions(**many, scale=(2.0,) * 29 + (last,))) for last in (2.5, 2.25))
+    ((field, one, other, applied),) = found(left, right)
+    assert (field, applied) == ("edits[U_in 0].scale", True)
+    assert (one[-4:], other[-5:]) == ("2.5]", "2.25]")
+    assert one[0] == other[0] == "…"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +80,23 @@ def test_matrices_are_paired_by_matrix_and_layer_in_any_order() -> None:
 def test_which_fields_say_what_is_applied(changes: dict[str, Any], applied: bool) -> None:
     left, right = edit("one", entry()), edit("one", entry(**changes))
     assert [one.applied for one in differences(left, right)] == [applied]
+
+
+@pytest.mark.parametrize(
+    ("changes", "applied"),
+    [
+        ({"index": (0, 4)}, True),
+        ({"scale": (1.5, 0.25)}, True),
+        ({"clusters": 2, "block": (0, 1)}, True),
+        ({"sigma": (4.0, 1.000001)}, False),
+        ({"tensor": "u.weight"}, False),
+    ],
+    ids=lambda part: next(iter(part)) if isinstance(part, dict) else "",
+)
+def test_which_fields_of_directions_say_what_is_applied(changes: dict[str, Any], applied: bool) -> None:
+    """σ is of the base, as its hash and its norm are."""
+    left, right = edit("one", directions()), edit("one", directions(**changes))
+    assert {one.applied for one in differences(left, right)} == {applied}
 
 
 def test_factors_of_the_same_content_apply_the_same() -> None:

@@ -9,6 +9,7 @@ import cti_edits
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import Measurement, Results
 from cti_edits.paths import folder
+from tests.support.edits import directions, entry, plugin_edit
 
 
 class Cells(HTMLParser):
@@ -50,11 +51,20 @@ def test_a_notebook_shows_the_matrices_and_what_was_reported(published: Edit) ->
     (one,) = published.edits
     assert cells.rows[0] == ["matrix", "layer", "method", "what is done", "shape"]
     shape = f"{one.shape[0]} × {one.shape[1]}"
-    assert cells.rows[1:] == [[one.matrix, str(one.layer), "block-svd", "rho 0.01, K 8, 320 ranks kept", shape]]
+    assert cells.rows[1:] == [[one.matrix, str(one.layer), "block-svd", "rho 0.1, K 4, 408 ranks kept", shape]]
     text = "".join(cells.texts)
     assert published.name in text
     assert published.digest()[:12] in text
     assert "% as reported, not measured here" in text
+
+
+def test_a_notebook_shows_directions_and_a_plugin_s_method(published: Edit) -> None:
+    one = directions()
+    cells = parsed(dataclasses.replace(published, edits=(one, plugin_edit(entry("W_q")))))
+    assert cells.rows[1:] == [
+        ["U_in", "0", "directions", "2 directions, scale 0.5 to 1.5", "48 × 32"],
+        ["W_q", "0", "magic", "method magic", "48 × 32"],
+    ]
 
 
 def test_the_held_out_figure_comes_first(published: Edit) -> None:

@@ -21,22 +21,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.manifest import MAX_BYTES, BaseModel, Edit, load, parse
-from cti_edits.artifact.matrix_edits import MEASURED, BlockSvdEdit, Factors, MatrixEdit
-from cti_edits.artifact.ranks import block_ranks
+from cti_edits.artifact.matrix_edits import MEASURED, BlockSvdEdit, DirectionsEdit, Factors, MatrixEdit, PluginEdit
+from cti_edits.artifact.ranks import block_ranks, full_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
-from tests.support.edits import cuts, full
+from cti_edits.paths import folder
+from tests.support.edits import cuts, full, full_2
 
-FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
+DATA = Path(__file__).parents[1] / "data"
+FIXTURES = DATA / "edit-1"
+PUBLISHED: dict[str, str] = json.loads((DATA / "published_digests.json").read_text(encoding="utf-8"))
 
-# The fixtures are version 1 of the format. They and their digests never change.
+# The fixtures of each version of the format. They and their digests never change.
 DIGESTS = {
-    "empty.json": "25f1ed7cbb5e439f5212d14794b18cfb15e2a23651e53511bfa4b8f9b96b563f",
-    "one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
-    "two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
-    "every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
-    "asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
+    "edit-1/empty.json": "25f1ed7cbb5e439f5212d14794b18cfb15e2a23651e53511bfa4b8f9b96b563f",
+    "edit-1/one_matrix.json": "0a7d78907f447bf60e6eece8176bfa0e4c503b8dd7ee3301cecefef380c790e7",
+    "edit-1/two_matrices.json": "11a67f5e20bec9772a4bf5792e7036dd7651bb9de86551a26aba4a04439d4c70",
+    "edit-1/every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
+    "edit-1/asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
+    "edit-2/every_field.json": "5caf8e99474d8cf9f9a1893645d6feab75ad041ceaf987bebaba95efb0c1e1d2",
+    "edit-2/directions.json": "cf04b642f1f2468ab543363a13576ddae22f57ef728d4ad95119e71394d1a79c",
+    "edit-2/row_blocks.json": "e1d43d3e90df36bf6aab3ff901fcf8801f1b9e67200765495f9b806972c77444",
+    "edit-2/mixed.json": "72b1267733707d076669f839764fe28ea2e2bc42a4e1748bcca690e51c8afb38",
+    "edit-2/plugin.json": "774476db45518f7eb06c51a70fa3f5bc70914591e81a2142c8ee210d5e1f5432",
+    "edit-2/search.json": "b4c2593c2d51de687b4f65fbfc246154cb27563a2068fc0cd605335ebb72c9cf",
 }
 
 
@@ -55,24 +64,36 @@ def refusal(content: bytes | str | dict[str, Any]) -> str:
 # Fixtures
 
 
-def test_the_folder_holds_the_pinned_fixtures() -> None:
-    assert {file.name for file in FIXTURES.iterdir()} == set(DIGESTS)
+def test_the_folders_hold_the_pinned_fixtures() -> None:
+    assert {f"{file.parent.name}/{file.name}" for file in DATA.glob("edit-*/*")} == set(DIGESTS)
 
 
 @pytest.mark.parametrize("name", DIGESTS)
 def test_a_fixture_reads_and_has_its_digest(name: str) -> None:
-    edit = load(FIXTURES / name)
+    edit = load(DATA / name)
     assert edit.digest() == DIGESTS[name]
-    assert edit.to_json() == json.loads((FIXTURES / name).read_text(encoding="utf-8"))
+    assert edit.to_json() == json.loads((DATA / name).read_text(encoding="utf-8"))
 
 
-def test_the_digest_is_the_sha256_of_canonical_json() -> None:
-    """Here by other means: this fixture's keys are ASCII and its numbers whole, but for rho."""
-    document = json.loads((FIXTURES / "one_matrix.json").read_text(encoding="utf-8"))
+def test_the_published_edits_keep_their_digests_and_bytes(tmp_path: Path) -> None:
+    files = {file.stem: file for file in folder("edits").glob("*.json")}
+    assert set(files) == set(PUBLISHED)
+    assert len(files) == 48
+    for name, file in files.items():
+        edit = load(file)
+        assert edit.digest() == PUBLISHED[name]
+        assert edit.schema_version == 1
+        assert edit.write(tmp_path / "edit.json").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["edit-1/one_matrix.json", "edit-2/row_blocks.json", "edit-2/plugin.json"])
+def test_the_digest_is_the_sha256_of_canonical_json(name: str) -> None:
+    """Here by other means: these fixtures' keys are ASCII and their numbers short."""
+    document = json.loads((DATA / name).read_text(encoding="utf-8"))
     for key in ("provenance", "results", "metadata"):
         del document[key]
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert hashlib.sha256(canonical.encode()).hexdigest() == DIGESTS["one_matrix.json"]
+    assert hashlib.sha256(canonical.encode()).hexdigest() == DIGESTS[name]
 
 
 def test_the_fields_of_a_fixture() -> None:
@@ -83,6 +104,20 @@ def test_the_fields_of_a_fixture() -> None:
     assert (first.matrix, first.layer, first.shape, first.block_ranks) == ("U_in", 0, (50, 32), (3, 3, 3, 3))
     assert first.factors == Factors("two-matrices.safetensors", first.factors.sha256 if first.factors else "", 4096)
     assert (second.rho, second.clusters, second.frobenius_norm, second.factors) == (1.0, 1, 1e-7, None)
+
+
+def test_the_fields_of_a_fixture_of_version_2() -> None:
+    cut, one, of_blocks, unknown = load(DATA / "edit-2" / "every_field.json").edits
+    assert isinstance(cut, BlockSvdEdit)
+    assert isinstance(one, DirectionsEdit)
+    assert (one.clusters, one.block, one.index, one.scale) == (1, None, (0, 3, 4, 31), (1.5, 0.0, -2.25, 1))
+    assert (one.sigma, one.dtype, one.frobenius_norm) == ((4.75, 1.5, 1.5, 0), "BF16", 12.5)
+    assert isinstance(of_blocks, DirectionsEdit)
+    assert of_blocks.directions == ((0, 0), (0, 12), (2, 1), (3, 0))
+    assert isinstance(unknown, PluginEdit)
+    assert (unknown.method, unknown.distribution) == ("add-rank-one", "cti-edits-example")
+    assert unknown.parameters["deep"] == {"anything": [None, True, "x"]}
+    assert [edit.method for edit in (cut, one, of_blocks)] == ["block-svd", "directions", "directions"]
 
 
 # schema_version
@@ -96,10 +131,10 @@ def test_the_fields_of_a_fixture() -> None:
         ("true", "schema_version: expected an integer, got a boolean true"),
         ("1.0", "schema_version: expected an integer, got a number 1.0"),
         ("[1]", "schema_version: expected an integer, got an array"),
-        ("0", "schema_version: expected an integer from 1 to 1, got 0"),
-        ("-1", "schema_version: expected an integer from 1 to 1, got -1"),
-        ("2", "schema_version: 2 is newer than 1, the newest known here; upgrade cti-edits"),
-        ("9007199254740991", "schema_version: 9007199254740991 is newer than 1"),
+        ("0", "schema_version: expected an integer from 1 to 2, got 0"),
+        ("-1", "schema_version: expected an integer from 1 to 2, got -1"),
+        ("3", "schema_version: 3 is newer than 2, the newest known here; upgrade cti-edits"),
+        ("9007199254740991", "schema_version: 9007199254740991 is newer than 2"),
         ("9007199254740992", "schema_version: 9007199254740992 is too large an integer"),
     ],
 )
@@ -111,11 +146,11 @@ def test_a_schema_version_that_is_not_known(version: str, expected: str) -> None
 def test_a_missing_schema_version_is_said_to_be_missing() -> None:
     document = full()
     del document["schema_version"]
-    assert refusal(document).startswith('schema_version: missing; a manifest of this version has "schema_version": 1')
+    assert refusal(document) == "schema_version: missing; expected an integer from 1 to 2"
 
 
 def test_a_newer_version_is_named_before_its_unknown_keys() -> None:
-    assert "upgrade cti-edits" in refusal({**full(), "schema_version": 2, "new_key": 1})
+    assert "upgrade cti-edits" in refusal({**full(), "schema_version": 3, "new_key": 1})
 
 
 def test_size_is_limited_before_anything_is_parsed() -> None:
@@ -254,6 +289,18 @@ def edits(count, **changes):
     each = [{**one, "layer": n, "module": f"m{n}"} for n in range(count)]
     return json.dumps({**document, "edits": each}, separators=(",", ":"))
 
+second = json.loads(open(sys.argv[2]).read())
+directions = second["edits"][0]
+
+def many(count, changes, edits=1):
+    each = [{**directions, **changes, "layer": n, "module": f"m{n}"} for n in range(edits)]
+    each = [{**one, **{key: value * count for key, value in changes.items() if key != "index" and type(value) is list
+                       and key != "shape"}} for one in each]
+    return json.dumps({**second, "edits": each}, separators=(",", ":"))
+
+square = {"shape": [100_000, 100_000], "index": list(range(100_000)), "scale": [0], "sigma": [1]}
+blocks = {"shape": [16_777_216, 1], "clusters": 100_000, "block": [0], "index": [0], "scale": [0], "sigma": [1]}
+
 ranks = {"shape": [100_000, 1], "clusters": 100_000, "block_ranks": [1] * 100_000}
 shapes = {
     "open brackets": "[" * N,
@@ -289,6 +336,12 @@ shapes = {
     "a wrong kind at the end": edits(1, rho=1.0, **{**ranks, "block_ranks": [1] * 99_999 + [True]}),
     "too many ranks": edits(1, **{**ranks, "block_ranks": [1] * 500_000}),
     "clusters without ranks": edits(1_000, rho=1.0, **{**ranks, "block_ranks": [1]}),
+    "many directions": many(100_000, square),
+    "too many directions": many(100_001, {**square, "index": list(range(100_001))}),
+    "a wrong factor at the end": many(100_000, square).replace(",0],", ",1e7],", 1),
+    "a rising sigma at the end": many(100_000, square).replace(",1],", ",2],", 1),
+    "many row blocks of many edits": many(1, blocks, edits=2_000),
+    "more directions than a file holds": many(80_000, {**square, "index": list(range(80_000)), "sigma": [1.23456789]}),
     "a long description": json.dumps({**document, "description": "\\x1b" * 150_000}),
     "a long name": json.dumps({**document, "name": "a" * 1_000_000}),
     "a long module": json.dumps({**document, "edits": [{**document["edits"][0], "module": "a." * 500_000}]}),
@@ -308,7 +361,7 @@ def measured(content):
 
 report = {}
 for name, text in shapes.items():
-    assert len(text.encode()) <= N, name
+    assert len(text.encode()) <= N or name == "more directions than a file holds", name
     report[name] = measured(text.encode())
     # The best of a few, since a busy machine can make any one slow.
     for _ in range(4):
@@ -321,7 +374,13 @@ print(json.dumps({"shapes": report, "megabytes": int(peak[0].split()[1]) / 1024 
 
 def test_a_megabyte_is_read_or_refused_in_bounded_time_and_memory() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", HOSTILE, str(FIXTURES / "two_matrices.json")], capture_output=True, text=True, check=True
+        [
+            *(sys.executable, "-c", HOSTILE),
+            *(str(DATA / name) for name in ("edit-1/two_matrices.json", "edit-2/directions.json")),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     report = json.loads(done.stdout)
     slow = {name: seconds for name, (seconds, _) in report["shapes"].items() if seconds > 1.0}
@@ -329,7 +388,8 @@ def test_a_megabyte_is_read_or_refused_in_bounded_time_and_memory() -> None:
     # All of the shapes lie in this process too, so one file takes less. Only Linux tells the peak of one process alone.
     assert sys.platform != "linux" or report["megabytes"] < 200
     read = {name for name, (_, end) in report["shapes"].items() if end == "read"}
-    assert read == {"arrays", "objects", "small objects", "numbers", "many edits", "many ranks"}
+    plain = {"arrays", "objects", "small objects", "numbers"}
+    assert read == plain | {"many edits", "many ranks", "many directions", "many row blocks of many edits"}
 
 
 # Properties
@@ -356,26 +416,54 @@ def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
     made = []
     for layer in draw(st.lists(st.integers(0, 100_000), max_size=3, unique=True)):
         shape = (draw(st.integers(1, 64)), draw(st.integers(1, 64)))
-        clusters, rho = draw(st.integers(1, shape[0])), draw(st.floats(0, 1, exclude_min=True))
-        made.append(
-            BlockSvdEdit(
-                matrix=draw(st.from_regex(r"[UW]_[a-z]{1,20}", fullmatch=True)),
-                layer=layer,
-                module=f"h.{layer}.fc",
-                shape=shape,
-                rho=rho,
-                clusters=clusters,
-                block_ranks=block_ranks(shape, clusters, rho),
-                sha256=draw(st.none() | HASH),
-                frobenius_norm=draw(st.none() | st.floats(0, allow_infinity=False)),
-                factors=draw(st.none() | st.builds(Factors, st.just("f.safetensors"), HASH, st.integers(1, 10**9))),
-                dtype=draw(st.sampled_from([None, "F64", "F32", "F16", "BF16"])),
-                tensor=draw(st.none() | st.just("fc.weight")),
-                retained_energy=draw(st.none() | st.tuples(*[SHARE] * clusters)),
-                tied_blocks=draw(st.none() | st.sets(st.integers(0, clusters - 1), min_size=1).map(ascending)),
+        clusters = draw(st.integers(1, shape[0]))
+        common: dict[str, Any] = {
+            "matrix": draw(st.from_regex(r"[UW]_[a-z]{1,20}", fullmatch=True)),
+            "layer": layer,
+            "module": f"h.{layer}.fc",
+            "shape": shape,
+            "sha256": draw(st.none() | HASH),
+            "frobenius_norm": draw(st.none() | st.floats(0, allow_infinity=False)),
+            "factors": draw(st.none() | st.builds(Factors, st.just("f.safetensors"), HASH, st.integers(1, 10**9))),
+            "dtype": draw(st.sampled_from([None, "F64", "F32", "F16", "BF16"])),
+            "tensor": draw(st.none() | st.just("fc.weight")),
+        }
+        kind = draw(st.sampled_from(["cut", "cut", "directions", "plugin"]))
+        if kind == "cut":
+            rho = draw(st.floats(0, 1, exclude_min=True))
+            made.append(
+                BlockSvdEdit(
+                    **common,
+                    rho=rho,
+                    clusters=clusters,
+                    block_ranks=block_ranks(shape, clusters, rho),
+                    retained_energy=draw(st.none() | st.tuples(*[SHARE] * clusters)),
+                    tied_blocks=draw(st.none() | st.sets(st.integers(0, clusters - 1), min_size=1).map(ascending)),
+                )
             )
-        )
+        elif kind == "directions":
+            made.append(DirectionsEdit(**common, clusters=clusters, **draw(directions(shape, clusters))))
+        else:
+            made.append(
+                PluginEdit(**common, name="magic", distribution="a.b", parameters=draw(st.dictionaries(TEXT, JSON)))
+            )
     return tuple(made)
+
+
+@st.composite
+def directions(draw: st.DrawFn, shape: tuple[int, int], clusters: int) -> dict[str, Any]:
+    """The parallel tuples of a `DirectionsEdit`."""
+    every = [(block, index) for block, full in enumerate(full_ranks(shape, clusters)) for index in range(full)]
+    chosen = sorted(draw(st.sets(st.sampled_from(every), min_size=1, max_size=8)))
+    size = len(chosen)
+    falling = draw(st.lists(st.floats(0, allow_infinity=False), min_size=size, max_size=size))
+    scale = draw(st.lists(st.floats(-1e6, 1e6) | st.integers(-5, 5), min_size=size, max_size=size))
+    return {
+        "block": tuple(block for block, _ in chosen) if clusters > 1 else None,
+        "index": tuple(index for _, index in chosen),
+        "scale": tuple(scale),
+        "sigma": tuple(sorted(falling, reverse=True)),
+    }
 
 
 MEASUREMENT = st.builds(
@@ -435,7 +523,7 @@ ODD = JSON | st.floats() | st.integers() | st.text(max_size=20)
 
 @given(st.data())
 def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
-    document: Any = full()
+    document: Any = data.draw(st.sampled_from([full, full_2]))()
     parent, key = document, data.draw(st.sampled_from(sorted(document)))
     while isinstance(parent[key], (dict, list)) and parent[key] and data.draw(st.booleans()):
         parent = parent[key]
@@ -450,7 +538,9 @@ def test_a_manifest_with_a_part_replaced_is_an_edit_or_a_manifest_error(data: st
 
 @given(st.data())
 def test_a_manifest_with_bytes_replaced_is_an_edit_or_a_manifest_error(data: st.DataObject) -> None:
-    content = bytearray((FIXTURES / "two_matrices.json").read_bytes())
+    content = bytearray(
+        (DATA / data.draw(st.sampled_from(["edit-1/two_matrices.json", "edit-2/mixed.json"]))).read_bytes()
+    )
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(content)))
         content[start : start + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=4))
@@ -503,12 +593,11 @@ def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit
 
 
 TWO = load(FIXTURES / "every_field.json")
+KINDS = load(DATA / "edit-2" / "every_field.json")
 CHANGED: dict[str, dict[str, Any]] = {
     "edit": {
         "name": "another",
         "description": "another",
-        "method": "another",
-        "schema_version": 2,
         "edits": TWO.edits[:1],
         "task": None,
         "search": None,
@@ -530,12 +619,61 @@ CHANGED: dict[str, dict[str, Any]] = {
         "tensor": None,
     },
     "factors": {"file": "another.safetensors", "sha256": "0" * 64, "size": 4097},
+    "directions": {
+        "matrix": "W_q",
+        "layer": 4,
+        "module": "another",
+        "shape": (51, 32),
+        "clusters": 5,
+        "block": (0, 0, 2, 2),
+        "index": (0, 11, 1, 0),
+        "scale": (0.5, 1.25, 3, 1.5e-3),
+        "sigma": (2, 0.5, 0.76, 2.5),
+        "sha256": "0" * 64,
+        "frobenius_norm": 12.6,
+        "factors": None,
+        "dtype": None,
+        "tensor": None,
+    },
+    "plugin": {
+        "name": "another",
+        "distribution": "another",
+        "matrix": "W_q",
+        "layer": 2,
+        "module": "another",
+        "shape": (51, 32),
+        "parameters": {"seed": 8},
+        "sha256": None,
+        "frobenius_norm": 12.6,
+        "factors": None,
+        "dtype": None,
+        "tensor": None,
+    },
+    "search": {
+        "method": None,
+        "scorer": None,
+        "selector": "another",
+        "directions": (64,),
+        "drops": None,
+        "parts": None,
+    },
 }
+PLACES = {"directions": 2, "plugin": 3}
 
 
 @pytest.mark.parametrize(("part", "field"), [(part, field) for part, fields in CHANGED.items() for field in fields])
 def test_every_field_that_says_what_is_applied_changes_the_digest(part: str, field: str) -> None:
-    change = {field: CHANGED[part][field]}
+    change: dict[str, Any] = {field: CHANGED[part][field]}
+    if part in ("search", *PLACES):
+        assert KINDS.search is not None
+        if part == "search":
+            newer = dataclasses.replace(KINDS, search=dataclasses.replace(KINDS.search, **change))
+        else:
+            edits = list(KINDS.edits)
+            edits[PLACES[part]] = dataclasses.replace(edits[PLACES[part]], **change)
+            newer = dataclasses.replace(KINDS, edits=tuple(edits))
+        assert newer.digest() != KINDS.digest()
+        return
     first = TWO.edits[0]
     assert first.factors is not None
     if part == "edit":
@@ -554,7 +692,9 @@ def test_no_field_is_left_out_of_the_test_above() -> None:
     for part, kind, beyond in (
         ("edit", Edit, unhashed | {"base_model"}),
         ("base_model", BaseModel, set()),
-        ("matrix_edit", MatrixEdit, set(MEASURED)),
+        ("matrix_edit", BlockSvdEdit, set(MEASURED)),
+        ("directions", DirectionsEdit, set()),
+        ("plugin", PluginEdit, set()),
         ("factors", Factors, set()),
     ):
         assert set(CHANGED[part]) | beyond == {field.name for field in dataclasses.fields(kind)}
@@ -603,8 +743,32 @@ EMPTY = load(FIXTURES / "empty.json")
 
 def test_writing_gives_back_a_fixture_byte_by_byte(tmp_path: Path) -> None:
     for name in DIGESTS:
-        load(FIXTURES / name).write(tmp_path / name)
-        assert (tmp_path / name).read_bytes() == (FIXTURES / name).read_bytes()
+        load(DATA / name).write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == (DATA / name).read_bytes()
+
+
+def test_the_arrays_of_directions_take_a_line_each_and_nothing_else_does(tmp_path: Path) -> None:
+    """A thousand directions are some tens of kilobytes then; version 1 is written as it always was."""
+    count = 1000
+    one = dataclasses.replace(
+        load(DATA / "edit-2" / "directions.json").edits[0],
+        shape=(count, count),
+        index=tuple(range(count)),
+        scale=tuple(1 + 1 / (3 + n) for n in range(count)),
+        sigma=tuple(10 / (3 + n) for n in range(count)),
+    )
+    text = dataclasses.replace(EMPTY, edits=(one,)).write(tmp_path / "edit.json").read_text()
+    assert [line.split(":")[0].strip(' "') for line in text.splitlines() if line.count(",") > 1] == [
+        *("index", "scale", "sigma")
+    ]
+    assert len(text) < 50_000
+    metadata = {"index": [1, 2], "text": ' "scale": [\n1, 2]'}
+    for edits in ((), (one,)):
+        edit = dataclasses.replace(EMPTY, edits=edits, metadata=metadata)
+        assert load(edit.write(tmp_path / "edit.json")) == edit
+    older = dataclasses.replace(EMPTY, metadata=metadata)
+    expected = json.dumps(older.to_json(), indent=2, ensure_ascii=False) + "\n"
+    assert older.write(tmp_path / "edit.json").read_text() == expected
 
 
 def test_writing_makes_the_folders_on_the_way(tmp_path: Path) -> None:
@@ -637,7 +801,22 @@ CIRCULAR["again"] = CIRCULAR
         ({"metadata": {"x": b""}}, "metadata.x: expected a JSON value, got bytes"),
         ({"metadata": CIRCULAR}, "metadata" + ".again" * 28),
         ({"metadata": {"x": "y" * MAX_BYTES}}, "larger than 1,048,576 bytes"),
-        ({"schema_version": 2}, "schema_version: 2 is newer than 1"),
+        (
+            {"edits": (dataclasses.replace(KINDS.edits[1], scale=(1, 2, 3, float("nan"))),)},
+            "edits[0].scale[3]: nan is not a JSON number",
+        ),
+        (
+            {"edits": (dataclasses.replace(KINDS.edits[1], index=(0, 3, 3, 4)),)},
+            "edits[0].index[2]: expected directions in ascending order, each once, got 3",
+        ),
+        (
+            {"edits": (dataclasses.replace(KINDS.edits[1], index=(0, 1, 2)),)},
+            "edits[0].scale: expected 3 values, one for each index, got 4",
+        ),
+        (
+            {"edits": (dataclasses.replace(KINDS.edits[3], parameters={"x": {1}}),)},
+            "edits[0].parameters.x: expected a JSON",
+        ),
         ({"edits": (dataclasses.replace(cuts(TWO)[0], rho=float("nan")),)}, "edits[0].rho: nan is not a JSON number"),
         ({"edits": (dataclasses.replace(cuts(TWO)[0], clusters=5),)}, "edits[0].block_ranks: expected 5 ranks"),
         ({"edits": (TWO.edits[0], TWO.edits[0])}, "edits[1]: edits the same matrix as edits[0]"),

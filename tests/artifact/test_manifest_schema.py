@@ -1,4 +1,4 @@
-"""The schema file, and the reader's obedience to it: every test document is made by walking the schema."""
+"""The schema files, and the reader's obedience to them: every test document is made by walking the schemas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,30 @@ import jsonschema
 import pytest
 import rfc8785
 
-from cti_edits.artifact import manifest, records, strict_json
+from cti_edits.artifact import manifest, matrix_edits, records, strict_json, versions
 from cti_edits.artifact.asked import PARTS
-from cti_edits.artifact.manifest_schema import SCHEMA_VERSION
 from cti_edits.errors import ManifestError
 from cti_edits.paths import folder
 
-SCHEMA: dict[str, Any] = json.loads((folder("schemas") / "edit-1.schema.json").read_text(encoding="utf-8"))
-FIXTURES = Path(__file__).parents[1] / "data" / "edit-1"
-FULL: dict[str, Any] = json.loads((FIXTURES / "asked.json").read_text(encoding="utf-8"))
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = tuple(range(versions.OLDEST, versions.NEWEST + 1))
+SCHEMAS: dict[int, dict[str, Any]] = {
+    version: json.loads((folder("schemas") / f"edit-{version}.schema.json").read_text(encoding="utf-8"))
+    for version in VERSIONS
+}
+FULL: dict[int, dict[str, Any]] = {
+    version: json.loads((DATA / f"edit-{version}" / name).read_text(encoding="utf-8"))
+    for version, name in ((1, "asked.json"), (2, "every_field.json"))
+}
 
 Place = tuple[str | int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A place in the full fixture, the part of the schema that rules it, and the value there."""
+    """A place in a version's full fixture, the part of the schema that rules it, and the value there."""
 
+    version: int
     path: Place
     rule: dict[str, Any]
     nullable: bool
@@ -40,34 +47,65 @@ class Node:
     def field(self) -> str:
         return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).lstrip(".")
 
+    @property
+    def name(self) -> str:
+        return f"{self.version}-{self.field or 'top'}"
 
-def resolved(rule: dict[str, Any]) -> dict[str, Any]:
+    def changed(self, value: Any) -> dict[str, Any]:
+        """The full fixture with another value here."""
+        return with_value(self.version, self.path, value) if self.path else dict(value)
+
+
+METHODS = {"block-svd": "block_svd", "directions": "directions"}
+
+
+def resolved(version: int, rule: dict[str, Any], value: Any) -> dict[str, Any]:
+    """The rule behind references, and of the kinds of matrix edit that of the value's method."""
     while "$ref" in rule:
-        rule = SCHEMA["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+        rule = SCHEMAS[version]["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+    if "if" in rule:
+        rule = SCHEMAS[version]["$defs"][METHODS.get(value["method"], "plugin_edit")]
     return rule
 
 
-def nodes(rule: dict[str, Any] = SCHEMA, value: Any = FULL, path: Place = ()) -> Iterator[Node]:
-    """Every place of the full fixture, one item of each array."""
-    rule, nullable = resolved(rule), False
+def nodes(version: int, rule: dict[str, Any], value: Any, path: Place = ()) -> Iterator[Node]:
+    """Every place of the full fixture, one item of each array; of version 2, a matrix edit of each kind."""
+    rule, nullable = resolved(version, rule, value), False
     if "anyOf" in rule:
-        rule, nullable = resolved(rule["anyOf"][1]), True
-    yield Node(path, rule, nullable, value)
+        rule, nullable = resolved(version, rule["anyOf"][1], value), True
+    yield Node(version, path, rule, nullable, value)
     for key, inner in rule.get("properties", {}).items():
-        yield from nodes(inner, value[key], (*path, key))
+        # A kind of matrix edit that has no such key: `block` where there is one row block.
+        if key in value:
+            yield from nodes(version, inner, value[key], (*path, key))
     if isinstance(rule.get("additionalProperties"), dict):
         for key in value:
-            yield from nodes(rule["additionalProperties"], value[key], (*path, key))
+            yield from nodes(version, rule["additionalProperties"], value[key], (*path, key))
     if "items" in rule:
-        yield from nodes(rule["items"], value[0], (*path, 0))
+        for number, item in enumerate(value if path == ("edits",) and version > 1 else value[:1]):
+            yield from nodes(version, rule["items"], item, (*path, number))
 
 
-NODES = list(nodes())
+NODES = [node for version in VERSIONS for node in nodes(version, SCHEMAS[version], FULL[version])]
 OBJECTS = [node for node in NODES if "properties" in node.rule]
 
 
-def rules(part: Any = SCHEMA) -> Iterator[dict[str, Any]]:
-    """Every object of the schema file itself."""
+def of_their_own() -> list[Node]:
+    """Every node of version 1; of a newer one those whose rule stands nowhere before, since the rest is walked then."""
+    found, known = [], set()
+    for node in NODES:
+        rule = (node.path[-1:], node.nullable, json.dumps(node.rule))
+        if node.path and (node.version == 1 or rule not in known):
+            found.append(node)
+        known.add(rule)
+    return found
+
+
+OWN = of_their_own()
+
+
+def rules(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a schema file itself."""
     if isinstance(part, dict):
         yield part
         for inner in part.values():
@@ -77,8 +115,8 @@ def rules(part: Any = SCHEMA) -> Iterator[dict[str, Any]]:
             yield from rules(inner)
 
 
-def with_value(path: Place, value: Any) -> dict[str, Any]:
-    document: Any = copy.deepcopy(FULL)
+def with_value(version: int, path: Place, value: Any) -> dict[str, Any]:
+    document: Any = copy.deepcopy(FULL[version])
     parent = document
     for part in path[:-1]:
         parent = parent[part]
@@ -95,49 +133,103 @@ def refusal(document: Any) -> str:
     return message.removeprefix("some.json: ")
 
 
-def test_the_schema_is_valid_against_its_metaschema() -> None:
-    assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_schema_is_valid_against_its_metaschema(version: int) -> None:
+    assert SCHEMAS[version]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert SCHEMAS[version]["$id"] == f"urn:cti-edits:schema:edit:{version}"
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[version])
 
 
-def test_the_full_fixture_reaches_every_object_of_the_schema() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_full_fixture_reaches_every_object_and_key_of_the_schema(version: int) -> None:
     """Else the tests below would pass over a new object or a new optional field in silence."""
-    declared = {id(rule) for rule in rules() if isinstance(rule.get("properties"), dict)}
-    assert declared == {id(node.rule) for node in OBJECTS}
+    # Those without a word on unknown keys only choose among others.
+    declared = [
+        rule
+        for rule in rules(SCHEMAS[version])
+        if isinstance(rule.get("properties"), dict) and "additionalProperties" in rule
+    ]
+    reached = [node for node in OBJECTS if node.version == version]
+    assert {id(rule) for rule in declared} == {id(node.rule) for node in reached}
+    for rule in declared:
+        assert set(rule["properties"]) == {key for node in reached if node.rule is rule for key in node.value}
 
 
-def test_only_metadata_and_versions_take_unknown_keys() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_metadata_versions_and_a_plugin_s_parameters_take_unknown_keys(version: int) -> None:
     open_objects = [
         node.field
         for node in NODES
-        if node.rule.get("type") == "object" and node.rule.get("additionalProperties") is not False
+        if node.version == version
+        and node.rule.get("type") == "object"
+        and node.rule.get("additionalProperties") is not False
     ]
-    assert open_objects == ["provenance.versions", "metadata"]
+    parameters = [
+        f"edits[{number}].parameters" for number, one in enumerate(FULL[version]["edits"]) if "parameters" in one
+    ]
+    assert open_objects == [*parameters, "provenance.versions", "metadata"]
+    assert bool(parameters) == (version > 1)
 
 
-def test_every_choice_is_null_or_one_other_kind() -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_choice_is_null_or_one_other_kind(version: int) -> None:
     """`manifest_schema.first_error` explains what the other kind finds wrong."""
-    choices = [rule["anyOf"] for rule in rules() if "anyOf" in rule]
+    choices = [rule["anyOf"] for rule in rules(SCHEMAS[version]) if "anyOf" in rule]
     assert choices
     assert all(len(one) == 2 and one[0] == {"type": "null"} and one[1] != {"type": "null"} for one in choices)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_versions_differ_in_nothing_but_what_was_added(version: int) -> None:
+    """What a newer version says of the same key is what the older one says."""
+    first, newer = SCHEMAS[1], SCHEMAS[version]
+    for name in ("line", "sha256", "count", "share", "rho", "matrix", "text", "asked", "measurement"):
+        assert newer["$defs"][name] == first["$defs"][name]
+    for name in ("name", "description", "base_model", "task", "results", "provenance", "metadata"):
+        assert newer["properties"][name] == first["properties"][name]
+    if version > 1:
+        keys = first["$defs"]["matrix_edit"]["properties"]
+        theirs = newer["$defs"]["block_svd"]["properties"]
+        assert [key for key in keys if resolved(1, keys[key], None) != resolved(version, theirs[key], None)] == []
+    search, found = (one["properties"]["search"]["anyOf"][1] for one in (first, newer))
+    assert found["required"] == search["required"]
+    added = set(found["properties"]) - set(search["properties"])
+    assert added == (set(versions.NEW_IN_2) if version > 1 else set())
+    assert [key for key in search["properties"] if found["properties"][key] != search["properties"][key]] == (
+        # A method without rates of rank.
+        ["rates"] if version > 1 else []
+    )
+
+
 def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None:
-    properties, matrix_edit = SCHEMA["properties"], SCHEMA["$defs"]["matrix_edit"]["properties"]
-    task, results, question = properties["task"]["anyOf"][1], properties["results"], SCHEMA["$defs"]["asked"]
+    schema = SCHEMAS[versions.NEWEST]
+    properties, kinds = schema["properties"], schema["$defs"]
+    task, results, question = properties["task"]["anyOf"][1], properties["results"], kinds["asked"]
+    part = properties["search"]["anyOf"][1]["properties"]["parts"]["items"]
     assert list(manifest.KEYS) == list(properties)
+    for edit, name in (
+        (matrix_edits.BlockSvdEdit, "block_svd"),
+        (matrix_edits.DirectionsEdit, "directions"),
+        (matrix_edits.PluginEdit, "plugin_edit"),
+    ):
+        assert list(edit.ORDER) == list(kinds[name]["properties"])
+        fields = {field.name for field in dataclasses.fields(edit)}
+        assert fields - {"name"} == set(edit.ORDER) - {"method"}
+    assert ["method", *SCHEMAS[1]["$defs"]["matrix_edit"]["properties"]] == list(kinds["block_svd"]["properties"])
     # Where it was read from is no field of a manifest.
-    assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path", "factor_paths"} == set(properties)
+    assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path", "factor_paths"} == set(properties) - {
+        "schema_version"
+    }
     for kind, rule in (
         (manifest.BaseModel, properties["base_model"]["properties"]),
-        (manifest.MatrixEdit, matrix_edit),
-        (manifest.Factors, matrix_edit["factors"]["anyOf"][1]["properties"]),
+        (matrix_edits.Factors, kinds["factors"]["anyOf"][1]["properties"]),
         (records.TaskRecord, task["properties"]),
         (records.DatasetRecord, task["properties"]["dataset"]["properties"]),
         # As the fixtures have them, which are written again byte by byte.
-        (records.SearchRecord, FULL["search"]),
+        (records.SearchRecord, FULL[versions.NEWEST]["search"]),
+        (records.PartRecord, part["properties"]),
         (records.Results, results["properties"]),
-        (records.Measurement, SCHEMA["$defs"]["measurement"]["properties"]),
+        (records.Measurement, kinds["measurement"]["properties"]),
         (records.Reported, results["properties"]["reported"]["properties"]),
         (records.Provenance, properties["provenance"]["properties"]),
         *((kind, question["properties"][part]["properties"]) for part, kind in PARTS.items()),
@@ -145,9 +237,9 @@ def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None
         assert [field.name for field in dataclasses.fields(kind)] == list(rule)
 
 
-@pytest.mark.parametrize("node", OBJECTS, ids=lambda node: node.field or "top")
+@pytest.mark.parametrize("node", OBJECTS, ids=lambda node: node.name)
 def test_an_unknown_key_is_refused_at_every_level(node: Node) -> None:
-    document = with_value(node.path, {**node.value, "tpyo\x1b": 1}) if node.path else {**FULL, "tpyo\x1b": 1}
+    document = node.changed({**node.value, "tpyo\x1b": 1})
     where = f"{node.field}: " if node.field else ""
     assert refusal(document).startswith(
         f'{where}unknown key "tpyo\\\\x1b" (known: {next(iter(node.rule["properties"]))}'
@@ -157,32 +249,39 @@ def test_an_unknown_key_is_refused_at_every_level(node: Node) -> None:
 @pytest.mark.parametrize(
     ("node", "key"),
     [(node, key) for node in OBJECTS for key in node.rule.get("required", ())],
-    ids=lambda part: part.field or "top" if isinstance(part, Node) else part,
+    ids=lambda part: part.name if isinstance(part, Node) else part,
 )
 def test_a_missing_key_is_named(node: Node, key: str) -> None:
     without = {name: value for name, value in node.value.items() if name != key}
-    message = refusal(with_value(node.path, without) if node.path else without)
+    message = refusal(node.changed(without))
     if key == "schema_version":
         assert message.startswith("schema_version: missing")
+    elif key == "distribution" and node.path[0] == "edits":
+        # More often the name of a method is mistyped.
+        assert message == f'{node.field}.method: expected "block-svd" or "directions", got "{node.value["method"]}"'
     else:
         assert message == (f"{node.field}: " if node.field else "") + f'the key "{key}" is missing'
 
 
 @pytest.mark.parametrize(
     ("node", "key"),
-    [(node, key) for node in OBJECTS for key in node.rule["properties"] if key not in node.rule.get("required", ())],
-    ids=lambda part: part.field or "top" if isinstance(part, Node) else part,
+    [
+        (node, key)
+        for node in OBJECTS
+        for key in node.rule["properties"]
+        # A block has to be named where there are several; see test_matrix_edits.
+        if key not in node.rule.get("required", ()) and key in node.value and key != "block"
+    ],
+    ids=lambda part: part.name if isinstance(part, Node) else part,
 )
 def test_an_optional_key_may_be_left_out(node: Node, key: str) -> None:
     without = {name: value for name, value in node.value.items() if name != key}
-    manifest.parse(json.dumps(with_value(node.path, without)).encode())
+    manifest.parse(json.dumps(node.changed(without)).encode())
 
 
-@pytest.mark.parametrize(
-    "node", [node for node in NODES if node.nullable and node.field != "edits[0]"], ids=lambda node: node.field
-)
+@pytest.mark.parametrize("node", [node for node in OWN if node.nullable], ids=lambda node: node.name)
 def test_null_is_taken_where_the_schema_allows_it(node: Node) -> None:
-    manifest.parse(json.dumps(with_value(node.path, None)).encode())
+    manifest.parse(json.dumps(node.changed(None)).encode())
 
 
 SAMPLES: dict[str, Any] = {
@@ -209,16 +308,11 @@ def wrong_kinds(node: Node) -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize(
     ("node", "sample"),
-    [
-        pytest.param(node, sample, id=f"{node.field}-{kind}")
-        for node in NODES
-        if node.path
-        for kind, sample in wrong_kinds(node)
-    ],
+    [pytest.param(node, sample, id=f"{node.name}-{kind}") for node in OWN for kind, sample in wrong_kinds(node)],
 )
 def test_a_value_of_another_kind_is_refused_by_field(node: Node, sample: Any) -> None:
     """Booleans are no numbers and 4.0 is no integer, whatever Python and jsonschema think of them."""
-    message = refusal(with_value(node.path, sample))
+    message = refusal(node.changed(sample))
     assert message.startswith(f"{node.field}: expected ")
     if "type" in node.rule:
         assert f"{node.rule['type']}{' or null' if node.nullable else ''}, got " in message
@@ -227,7 +321,7 @@ def test_a_value_of_another_kind_is_refused_by_field(node: Node, sample: Any) ->
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_a_document_that_is_no_object_is_refused(sample: Any) -> None:
-    wanted = '"schema_version": 1' if isinstance(sample, dict) else "expected a JSON object, got "
+    wanted = "schema_version: missing" if isinstance(sample, dict) else "expected a JSON object, got "
     assert wanted in refusal(sample)
 
 
@@ -266,17 +360,18 @@ def beyond_limits(node: Node) -> Iterator[tuple[str, Any, str]]:
 @pytest.mark.parametrize(
     ("node", "value", "expected"),
     [
-        pytest.param(node, value, expected, id=f"{node.field}-{limit}")
-        for node in NODES
+        pytest.param(node, value, expected, id=f"{node.name}-{limit}")
+        for node in OWN
         for limit, value, expected in beyond_limits(node)
     ],
 )
 def test_a_value_past_a_limit_is_refused_by_field(node: Node, value: Any, expected: str) -> None:
-    message = refusal(with_value(node.path, value))
+    message = refusal(node.changed(value))
     assert message.startswith(f"{node.field}: ")
     assert expected in message
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -296,12 +391,22 @@ def test_a_value_past_a_limit_is_refused_by_field(node: Node, value: Any, expect
     ],
     ids=lambda part: ".".join(map(str, part)) if isinstance(part, tuple) else "",
 )
-def test_a_value_at_its_limit_is_taken(path: Place, value: Any) -> None:
-    document = with_value(path, value)
+def test_a_value_at_its_limit_is_taken(path: Place, value: Any, version: int) -> None:
+    document = with_value(version, path, value)
     edit = manifest.parse(json.dumps(document).encode())
     assert edit.to_json() == document
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("index", [0, 3, 4, 31]), ("scale", [-1_000_000, 0, 1_000_000.0, 1e-300]), ("sigma", [1.7e308, 5e-324, 0, 0])],
+)
+def test_a_direction_at_its_limit_is_taken(key: str, value: list[float]) -> None:
+    document = with_value(2, ("edits", 1, key), value)
+    assert manifest.parse(json.dumps(document).encode()).to_json() == document
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "file",
     [
@@ -316,13 +421,19 @@ def test_a_value_at_its_limit_is_taken(path: Place, value: Any) -> None:
         ".safetensors",
     ],
 )
-def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str) -> None:
-    assert refusal(with_value(("edits", 0, "factors", "file"), file)).startswith("edits[0].factors.file: ")
+def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str, version: int) -> None:
+    for number, one in enumerate(FULL[version]["edits"]):
+        if one["factors"]:
+            place = ("edits", number, "factors", "file")
+            assert refusal(with_value(version, place, file)).startswith(f"edits[{number}].factors.file: ")
 
 
 # A schema that changes. schemas/README.md says what to do then.
 
-RULES = {1: "15c5f83b25cd8c528901b3876069f100b390a19b9a129dac129186013bb7445b"}
+RULES = {
+    1: "15c5f83b25cd8c528901b3876069f100b390a19b9a129dac129186013bb7445b",
+    2: "bfe3e258f6287633d22c5ba0da2db77f8aabb0cb1dfb37af2d2ff05c090de3da",
+}
 """For each version, the sha256 of the schema's rules, which are the schema without its texts."""
 
 
@@ -348,32 +459,39 @@ def test_a_schema_s_rules_do_not_change_in_silence(version: int) -> None:
 
 
 def test_every_version_has_a_schema_a_way_on_and_fixtures() -> None:
-    versions = list(range(1, SCHEMA_VERSION + 1))
-    assert list(RULES) == versions
+    assert list(RULES) == list(VERSIONS)
     assert sorted(path.name for path in folder("schemas").glob("edit-*.json")) == [
-        f"edit-{version}.schema.json" for version in versions
+        f"edit-{version}.schema.json" for version in VERSIONS
     ]
-    assert sorted(manifest.MIGRATIONS) == versions[:-1]
-    for version in versions:
-        files = sorted((FIXTURES.parent / f"edit-{version}").glob("*.json"))
+    assert sorted(versions.MIGRATIONS) == list(VERSIONS[:-1])
+    for version in VERSIONS:
+        files = sorted((DATA / f"edit-{version}").glob("*.json"))
         assert files
         for file in files:
             assert json.loads(file.read_text(encoding="utf-8"))["schema_version"] == version
-            assert manifest.load(file).schema_version == SCHEMA_VERSION
+            # Each is of the oldest version that can say it, and is written in that again.
+            assert manifest.load(file).schema_version == version
 
 
 def test_an_older_manifest_goes_through_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a version 2 will need it: the steps are pure, and run in order."""
+    """As a version 3 will need it: the steps are pure, and run in order."""
+    steps = []
 
-    def from_minus_1(document: dict[str, Any]) -> dict[str, Any]:
-        return {**document, "schema_version": 0, "metadata": {"steps": [-1]}}
+    def from_1(document: Mapping[str, Any]) -> dict[str, Any]:
+        steps.append(document["schema_version"])
+        return versions.to_2(document)
 
-    def from_0(document: dict[str, Any]) -> dict[str, Any]:
-        return {**document, "schema_version": 1, "metadata": {"steps": [*document["metadata"]["steps"], 0]}}
+    def from_2(document: Mapping[str, Any]) -> dict[str, Any]:
+        steps.append(document["schema_version"])
+        return {**document, "schema_version": 3, "metadata": {"before": document["metadata"]}}
 
-    monkeypatch.setattr(manifest, "MIGRATIONS", {-1: from_minus_1, 0: from_0})
-    old = {**FULL, "schema_version": -1}
+    monkeypatch.setattr(versions, "MIGRATIONS", {1: from_1, 2: from_2})
+    monkeypatch.setattr(versions, "NEWEST", 3)
+    old = copy.deepcopy(FULL[1])
     edit = manifest.parse(json.dumps(old).encode())
-    assert edit.metadata == {"steps": [-1, 0]}
-    assert edit.schema_version == 1
-    assert old["schema_version"] == -1
+    assert steps == [1, 2]
+    assert edit.metadata == {"before": old["metadata"]}
+    assert edit.newest_json()["schema_version"] == 3
+    assert old == FULL[1]
+    assert manifest.parse(json.dumps(FULL[2]).encode()).metadata == {"before": FULL[2]["metadata"]}
+    assert steps == [1, 2, 2]

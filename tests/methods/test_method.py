@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import pytest
 
 import cti_edits
+from cti_edits.artifact.matrix_edits import METHODS, BlockSvdEdit
 from cti_edits.errors import EditError
-from cti_edits.methods import block_svd
-from cti_edits.methods.method import Method, method_of
+from cti_edits.methods import block_svd, directions
+from cti_edits.methods.method import Method, method_of, methods, methods_of
 from cti_edits.paths import folder
-from tests.support.edits import plugin_edit
+from tests.support.edits import directions as edit_directions
+from tests.support.edits import entry, plugin_edit
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,40 @@ def test_a_method_that_is_not_here_is_named(edit: cti_edits.Edit) -> None:
         method_of(plugin_edit(edit.edits[0]))
 
 
-def test_the_method_has_the_functions_that_are_asked_of_one_with_their_arguments() -> None:
+@pytest.mark.parametrize("method", [block_svd, directions], ids=lambda method: method.NAME)
+def test_the_method_has_the_functions_that_are_asked_of_one_with_their_arguments(method: Method) -> None:
     wanted = {name: value for name, value in vars(Method).items() if inspect.isfunction(value) and name[0] != "_"}
-    assert len(wanted) == 4
+    assert len(wanted) == 6
     for name, function in wanted.items():
         expected = list(inspect.signature(function).parameters)[1:]
-        assert list(inspect.signature(getattr(block_svd, name)).parameters) == expected
+        assert list(inspect.signature(getattr(method, name)).parameters) == expected
+
+
+def test_the_methods_are_those_with_fields_of_their_own_in_the_manifest() -> None:
+    assert list(methods()) == [kind.METHOD for kind in METHODS]
+    for name, method in methods().items():
+        assert name == method.NAME
+
+
+def test_a_mistyped_method_has_a_near_one(edit: cti_edits.Edit) -> None:
+    class Mistyped(BlockSvdEdit):
+        METHOD = "block-svt"
+
+    one = Mistyped(**vars(edit.edits[0]))
+    with pytest.raises(EditError, match=r"^method: 'block-svt' is not known here, perhaps 'block-svd'$"):
+        method_of(one)
+
+
+def test_the_methods_of_an_edit_name_the_one_that_is_missing(edit: cti_edits.Edit) -> None:
+    assert methods_of(edit) == [block_svd]
+    mixed = dataclasses.replace(edit, edits=(*edit.edits, edit_directions(layer=9), plugin_edit(edit.edits[0])))
+    with pytest.raises(EditError, match=r"^gptj_fever: edits\[2\]: method: 'magic' is not known here"):
+        methods_of(mixed)
+
+
+@pytest.mark.parametrize("method", [block_svd, directions], ids=lambda method: method.NAME)
+def test_a_method_refuses_an_edit_of_another(method: Method) -> None:
+    other = edit_directions() if method is block_svd else entry()
+    for ask in (method.block_forms, method.kept_parameters):
+        with pytest.raises(EditError, match=r"^model\.layers\.0\.U_in: expected a \w+Edit, got a \w+Edit$"):
+            ask(other)

@@ -463,7 +463,9 @@ def test_ranks_that_cannot_be_leave_both_untouched() -> None:
     model = tiny_model("gptj")
     edit = edit_of(model, matrix_edit(model, "U_in", 0), matrix_edit(model, "U_out", 1))
     former = snapshot(model)
-    with pytest.raises(EditError, match=f"^block 1: expected a rank from 1 to {WIDTH // 2}, got {WIDTH}$"):
+    with pytest.raises(
+        EditError, match=rf"^tried: edits\[1\]: block 1: expected a rank from 1 to {WIDTH // 2}, got {WIDTH}$"
+    ):
         apply(changed(edit, 1, block_ranks=(4, WIDTH)), model)
     assert differing(model, former) == set()
 

@@ -22,7 +22,7 @@ def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
     assert front == {"library_name": "transformers", "tags": ["cti-edits"]}
     assert "the edit `mine` applied by cti-edits" in text
     assert edit.digest() in text
-    assert "| `model.layers.1.mlp.gate_proj.weight` | 2 | 0.25 |" in text
+    assert "| `model.layers.1.mlp.gate_proj.weight` | block-svd | rho 0.25, K 2, 12 ranks kept |" in text
     assert "The base was verified" in text
     assert "`a/b: 'c'\\u202e`" in text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.records import Measurement
 from cti_edits.report.edit_lines import manifest_lines, measurement_lines, model_lines, wrapped
-from tests.support.edits import EDIT_1, edit, edit_of, entry, full
+from tests.support.edits import EDIT_1, EDIT_2, directions, edit, edit_of, entry, full, full_2
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 
@@ -41,6 +41,56 @@ def test_show_tells_what_is_cut_and_what_is_kept() -> None:
     ]
     assert "edit of U_out, layer 2" in lines
     assert f"digest         {load(EDIT_1 / 'every_field.json').digest()}" in lines
+
+
+def test_show_tells_the_largest_changes_of_directions() -> None:
+    lines = shown(load(EDIT_2 / "every_field.json"))
+    start = lines.index("edit of U_out, layer 2")
+    assert lines[start + 1 : start + 14] == [
+        "  module       model.layers.2.mlp.down_proj",
+        "  shape        32 rows x 50 columns",
+        "  method       directions",
+        "  directions   4 of 32",
+        "  scale        -2.25 to 1.5",
+        "  largest      sigma 4: 1.5 times -2.25",
+        "               sigma 0: 4.75 times 1.5",
+        "               sigma 3: 1.5 times 0",
+        "               sigma 31: 0 times 1",
+        "  parameters   328 beside 1,600 with factorize=true",
+        "  memory       656 beside 3,200 bytes in bfloat16",
+        f"  base hash    {full_2()['edits'][1]['sha256']}",
+        "  of           layers.2.mlp.down_proj.weight, BF16",
+    ]
+    start = lines.index("edit of U_up, layer 1")
+    assert lines[start + 4 : start + 7] == [
+        "  directions   4 of 50 in 4 row blocks",
+        "  scale        0.001 to 3",
+        "  largest      sigma 0 of block 3: 2.5 times 0.001",
+    ]
+    start = lines.index("edit of W_o, layer 1")
+    assert lines[start + 3 : start + 5] == [
+        "  method       add-rank-one",
+        "  base hash    ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
+    ]
+
+
+def test_of_many_directions_the_largest_changes_are_shown_and_the_rest_is_counted() -> None:
+    """A large factor of a small value may change less than a small one of a large value."""
+    count = 19
+    one = directions(
+        index=tuple(range(count)),
+        scale=tuple(1 + 2.0**number for number in range(count)),
+        sigma=tuple(3.0**-number for number in range(count)),
+    )
+    lines = shown(edit("many", one))
+    start = lines.index("  largest      sigma 0: 1 times 2")
+    assert lines[start + 1 : start + 6] == [
+        "               sigma 1: 0.33333 times 3",
+        "               sigma 2: 0.11111 times 5",
+        "               sigma 3: 0.037037 times 9",
+        "               sigma 4: 0.012346 times 17",
+        "               and 14 smaller changes",
+    ]
 
 
 def test_show_says_when_the_base_is_not_verified() -> None:

@@ -10,7 +10,7 @@ import yaml
 from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.records import DatasetRecord, Reported, Results, TaskRecord
 from cti_edits.report.model_card import model_card
-from tests.support.edits import cuts
+from tests.support.edits import DATA, EDIT_2, cuts
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
 
@@ -51,6 +51,41 @@ def test_the_front_matter() -> None:
 @pytest.mark.parametrize("changes", [{"task": None}, {"results": Results(calibration=TWO.results.test, test=None)}])
 def test_what_was_not_measured_on_new_rows_is_not_in_the_index(changes: dict[str, Any]) -> None:
     assert "model-index" not in front_matter(model_card(dataclasses.replace(TWO, **changes), "owner/name"))
+
+
+def test_the_matrices_of_every_method_are_in_tables() -> None:
+    text = body(load(EDIT_2 / "every_field.json"))
+    assert (
+        "It changes singular values of some of the matrices below, 8 of them one by one, and cuts those of others; "
+        "a method of a plugin changes the rest."
+    ) in text
+    assert "| `model.layers.0.mlp.gate_proj` | U_in | 0 | 50 × 32 | 4 | 0.25 | 3 of 12 to 13 | 33.4 % |" in text
+    rows = [line for line in text.splitlines() if line.startswith("| `model.layers") and " × " in line]
+    assert rows[1:] == [
+        "| `model.layers.2.mlp.down_proj` | U_out | 2 | 32 × 50 | directions | 4 directions, scale -2.25 to 1.5 |",
+        "| `model.layers.1.mlp.up_proj` | U_up | 1 | 50 × 32 | directions | 4 directions, K 4, scale 0.001 to 3 |",
+        "| `model.layers.1.self_attn.o_proj` | W_o | 1 | 32 × 32 | add-rank-one | method add-rank-one |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("edit-1/two_matrices.json", "It cuts singular values of the matrices below and trains nothing."),
+        ("edit-2/directions.json", "It changes 4 singular values of the matrices below and no singular vector."),
+        ("edit-2/mixed.json", "It changes singular values of some of the matrices below, 4 of them one by one, and "
+                              "cuts those of others."),
+        ("edit-2/plugin.json", "A method of a plugin changes the matrices below."),
+    ],
+)  # fmt: skip
+def test_what_an_edit_does_in_a_sentence(name: str, sentence: str) -> None:
+    assert f" {sentence} " in body(load(DATA / name))
+
+
+def test_an_edit_by_a_plugin_says_which_package_it_needs() -> None:
+    text = body(load(EDIT_2 / "plugin.json"))
+    assert "- It needs the package `cti-edits-example`, whose plugin has the method `add-rank-one`." in text
+    assert "It needs the package" not in body(load(EDIT_2 / "mixed.json"))
 
 
 def test_what_is_not_known_is_left_out() -> None:

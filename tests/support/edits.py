@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
-from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit, PluginEdit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 
-EDIT_1 = Path(__file__).parents[1] / "data" / "edit-1"
+DATA = Path(__file__).parents[1] / "data"
+EDIT_1 = DATA / "edit-1"
 """The fixtures of version 1 of the manifest."""
+
+EDIT_2 = DATA / "edit-2"
+"""Those of version 2."""
 
 
 def full() -> dict[str, Any]:
     """A fresh copy of the manifest that has every field but those of what was asked."""
     return dict(json.loads((EDIT_1 / "every_field.json").read_text(encoding="utf-8")))
+
+
+def full_2() -> dict[str, Any]:
+    """A fresh copy of the manifest of version 2 that has every field."""
+    return dict(json.loads((EDIT_2 / "every_field.json").read_text(encoding="utf-8")))
 
 
 SEARCH = SearchRecord(
@@ -91,6 +102,52 @@ def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> MatrixEdit:
         block_ranks=ranks,
     )
     return dataclasses.replace(made, **changes)
+
+
+def directions(matrix: str = "U_in", layer: int = 0, **changes: Any) -> DirectionsEdit:
+    """Two directions of a matrix of no model."""
+    made = DirectionsEdit(
+        matrix=matrix,
+        layer=layer,
+        module=f"model.layers.{layer}.{matrix}",
+        shape=(48, 32),
+        index=(0, 3),
+        scale=(1.5, 0.5),
+        sigma=(4.0, 1.0),
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def directions_of(
+    model: Any,
+    matrix: str,
+    layer: int,
+    chosen: Mapping[tuple[int, int], float],
+    clusters: int = 1,
+) -> DirectionsEdit:
+    """An edit of a matrix of ``model``: from each direction (k, i) to its factor, with σ by numpy's decomposition."""
+    target = target_matrix(model, matrix, layer)
+    shape = (target.weight.shape[0], target.weight.shape[1])
+    blocks = np.array_split(target.weight.double().numpy(), clusters)
+    spectra = [np.linalg.svd(block, compute_uv=False) for block in blocks]
+    places = sorted(chosen)
+    return DirectionsEdit(
+        matrix=matrix,
+        layer=layer,
+        module=target.module,
+        shape=shape,
+        clusters=clusters,
+        block=tuple(block for block, _ in places) if clusters > 1 else None,
+        index=tuple(index for _, index in places),
+        scale=tuple(chosen[place] for place in places),
+        sigma=tuple(float(spectra[block][index]) for block, index in places),
+        sha256=tensor_sha256(target.parameter),
+    )
+
+
+def edit_with(model: Any, *edits: MatrixEdit, base_id: str = "tests/tiny", name: str = "test") -> Edit:
+    """An edit of ``model`` of these matrix edits."""
+    return dataclasses.replace(edit_of(model, base_id=base_id, name=name), edits=edits)
 
 
 def edit(name: str, *entries: MatrixEdit, **changes: Any) -> Edit:
