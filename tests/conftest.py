@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -28,6 +29,12 @@ ROOT = Path(__file__).parent.parent
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what stays, torch and thousands of tests, out of every later search for garbage: a fifth of all time."""
+    gc.collect()
+    gc.freeze()
 
 
 def heed_interrupts() -> None:

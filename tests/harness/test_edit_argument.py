@@ -125,10 +125,10 @@ def test_a_file_with_a_plus_in_its_name_goes_first(llama: Path, tmp_path: Path, 
     assert split_names("owner/a@1.0+owner/b/edit.json@main") == ("owner/a@1.0", "owner/b/edit.json@main")
 
 
-def test_parts_may_be_on_the_hub(llama: Path, files: list[str], run_python: Run, tmp_path: Path) -> None:
+def test_parts_may_be_on_the_hub(llama: Path, files: list[str], run_command: Run, tmp_path: Path) -> None:
     packed = part(llama, 1).write(tmp_path / "packed" / "edit.json")
     pack(packed)
-    code = (
+    (tmp_path / "program.py").write_text(
         "from cti_edits.harness.edit_argument import read_edits\n"
         "from cti_edits.models.factor_file import read_factors\n"
         f"edit = read_edits('{files[0]}+owner/packed@main').edit\n"
@@ -136,7 +136,8 @@ def test_parts_may_be_on_the_hub(llama: Path, files: list[str], run_python: Run,
     )
     with local_hub() as hub:
         hub.commit("owner/packed", {one.name: one.read_bytes() for one in packed.parent.iterdir()})
-        done = run_python("-c", code, HF_ENDPOINT=hub.address, HF_HOME=str(tmp_path / "hf"), HF_HUB_OFFLINE="0")
+        of_hub = {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+        done = run_command("run-python-file", "program.py", **of_hub)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "part-0-and-part-1 ['model.layers.2.mlp.down_proj']"
 

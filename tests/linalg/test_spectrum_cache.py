@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,6 @@ from cti_edits.linalg.block_tails import BlockTail, block_tails
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.linalg.spectrum_files import LIMIT, EntryKey, default_folder, default_limit, entries
 from cti_edits.models.identity import tensor_sha256
-from tests.conftest import ROOT
 from tests.support.matrices import random_block
 
 
@@ -332,17 +330,18 @@ for turn in range(20):
 """
 
 
-def test_processes_share_a_folder(tmp_path: Path) -> None:
+def test_processes_share_a_folder(commands: Path, tmp_path: Path) -> None:
     """They write, read and evict at the same time: right results, no warning, nothing left over."""
     limit = 25_000
+    program, place = tmp_path / "work.py", tmp_path / "cache"
+    program.write_text(WORK)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WORK, str(tmp_path), str(limit)],
+            [commands / "run-python-file", program, place, str(limit)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         for _ in range(2)
     ]
@@ -356,8 +355,8 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")
-    there = entries(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {entry.path.name for entry in there}
+    there = entries(place)
+    assert {path.name for path in place.iterdir()} == {entry.path.name for entry in there}
     assert 0 < sum(entry.size for entry in there) <= limit
     assert len(there) < 12
 
