@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -39,18 +40,21 @@ COMPANIONS = (
 """Files beside the weights that say how they are used: config, tokenizer, generation, licence. No code, no pickle."""
 
 NOT_COMPANIONS = ("*.index.json", "trainer_state.json", "optimizer*")
+Format = Literal["checkpoint", "peft"]
+"""What an edit is exported as: a checkpoint, or a LoRA adapter (`peft_export`)."""
+
 HUB_FILES = (SINGLE, INDEX, "model-*.safetensors", *COMPANIONS)
 """What is fetched of a model on the hub."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported checkpoint.
+    """An exported checkpoint or adapter.
 
     Attributes:
         folder: where it is.
         files: names of its safetensors files.
-        edited: names of the tensors that were edited, in the checkpoint.
+        edited: names of the tensors, in the base's checkpoint, that were edited or have an adapter.
         verified: whether every one of them was the one that the edit was made for.
     """
 
