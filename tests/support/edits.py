@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
-from cti_edits.artifact.matrix_edits import BlockSvdEdit, MatrixEdit, PluginEdit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
@@ -127,4 +128,25 @@ def plugin_edit(one: MatrixEdit) -> PluginEdit:
         shape=one.shape,
         sha256=one.sha256,
         dtype=one.dtype,
+    )
+
+
+def directions_edit(
+    model: Any, matrix: str, layer: int, scale: Mapping[tuple[int, int], float], clusters: int = 1
+) -> DirectionsEdit:
+    """An edit of a matrix of ``model`` that gives its directions (block, index) other singular values."""
+    target = target_matrix(model, matrix, layer)
+    places = sorted(scale)
+    sigma = [torch.linalg.svdvals(block.double()) for block in torch.tensor_split(target.weight, clusters)]
+    return DirectionsEdit(
+        matrix=matrix,
+        layer=layer,
+        module=target.module,
+        shape=(target.weight.shape[0], target.weight.shape[1]),
+        clusters=clusters,
+        block=tuple(block for block, _ in places) if clusters > 1 else None,
+        index=tuple(index for _, index in places),
+        scale=tuple(scale[place] for place in places),
+        sigma=tuple(float(sigma[block][index]) for block, index in places),
+        sha256=tensor_sha256(target.parameter),
     )
