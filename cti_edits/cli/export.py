@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cti_edits.cli.flags import with_flag
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ def export(
         str | None, Option(help="Of the base model, with its config and weights.", show_default="the edit's")
     ] = None,
     verify: Annotated[bool, Option(help="Refuse a base whose hash differs.")] = True,
-    format_: Annotated[
-        str, Option("--format", metavar="FORMAT", help="checkpoint, or peft: a LoRA adapter of the base model.")
+    format: Annotated[  # noqa: A002 (what it is called everywhere)
+        str, Option(metavar="FORMAT", help="checkpoint, or peft: a LoRA adapter of the base model.")
     ] = "checkpoint",
 ) -> None:
     """Write a checkpoint folder with the edit applied, for any engine that loads safetensors; or a LoRA adapter."""
@@ -44,9 +43,9 @@ def export(
 
     try:
         # Another text is refused there.
-        done = api.export(load_edit(file), out, model, revision, subfolder, verify, cast("Format", format_))
+        done = api.export(load_edit(file), out, model, revision, subfolder, verify, cast("Format", format))
     except EditError as error:
         message = str(error).replace("verify=false", "--no-verify").replace("format=checkpoint", "--format checkpoint")
-        raise EditError(with_flag(message, {"format": "--format"})) from None
+        raise EditError(message) from None
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")
