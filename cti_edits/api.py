@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
     from cti_edits.harness.comparison import Comparison
-    from cti_edits.models.export import Export
+    from cti_edits.models.export import Export, Format
     from cti_edits.models.verify import TensorCheck
 
 
@@ -60,8 +61,9 @@ def export(
     revision: str | None = None,
     subfolder: str | None = None,
     verify: bool = True,
+    format: Format = "checkpoint",  # noqa: A002 (what it is called everywhere)
 ) -> Export:
-    """Write an ordinary checkpoint folder with ``edit`` applied, for any engine that loads safetensors.
+    """Write an ordinary checkpoint folder with ``edit`` applied, or a LoRA adapter of the base that does the same.
 
     Args:
         edit: what to apply.
@@ -70,20 +72,28 @@ def export(
         revision: of the hub; the edit's if neither it nor ``model`` is given.
         subfolder: of the model, with its config and weights.
         verify: refuse a tensor whose hash differs from the manifest's.
+        format: "checkpoint", for any engine that loads safetensors, or "peft", for PEFT.
 
     Raises:
         BaseMismatchError: a tensor is not the one that the edit was made for.
-        EditError: the model is no such checkpoint, or ``out`` has files or cannot be written.
+        EditError: the model is no such checkpoint; ``out`` has files or cannot be written; or, for "peft", the edit
+            changes nothing, or more ranks than an adapter is made for.
     """
     from cti_edits.hub.repositories import checkpoint_folder
     from cti_edits.models.checkpoint_location import edit_subfolder
     from cti_edits.models.export import HUB_FILES
     from cti_edits.models.export import export as write
+    from cti_edits.models.peft_export import export_adapter
 
+    if format not in ("checkpoint", "peft"):
+        raise EditError(f"format: expected checkpoint or peft, got {printable(format)!r}")
     if model is None:
         model, revision = edit.base_model.id, revision or edit.base_model.revision
         subfolder = edit_subfolder(edit) if subfolder is None else subfolder
-    return write(edit, checkpoint_folder(model, HUB_FILES, revision, subfolder or ""), Path(out), verify)
+    folder = checkpoint_folder(model, HUB_FILES, revision, subfolder or "")
+    if format == "peft":
+        return export_adapter(edit, folder, Path(out), model, revision, verify)
+    return write(edit, folder, Path(out), verify)
 
 
 def compare(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from cti_edits.errors import BaseMismatchError, EditError, printable
+from cti_edits.errors import EditError, printable
+
+if TYPE_CHECKING:
+    from cti_edits.models.export import Format
 
 Option = typer.Option
 
@@ -27,8 +30,11 @@ def export(
         str | None, Option(help="Of the base model, with its config and weights.", show_default="the edit's")
     ] = None,
     verify: Annotated[bool, Option(help="Refuse a base whose hash differs.")] = True,
+    format: Annotated[  # noqa: A002 (what it is called everywhere)
+        str, Option(metavar="FORMAT", help="checkpoint, or peft: a LoRA adapter of the base model.")
+    ] = "checkpoint",
 ) -> None:
-    """Write a checkpoint folder with the edit applied, for any engine that loads safetensors."""
+    """Write a checkpoint folder with the edit applied, for any engine that loads safetensors; or a LoRA adapter."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # What is half written goes away on a polite kill too.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -36,8 +42,10 @@ def export(
     from cti_edits.hub.references import load_edit
 
     try:
-        done = api.export(load_edit(file), out, model, revision, subfolder, verify)
-    except BaseMismatchError as error:
-        raise EditError(str(error).replace("verify=false", "--no-verify")) from None
+        # Another text is refused there.
+        done = api.export(load_edit(file), out, model, revision, subfolder, verify, cast("Format", format))
+    except EditError as error:
+        message = str(error).replace("verify=false", "--no-verify").replace("format=checkpoint", "--format checkpoint")
+        raise EditError(message) from None
     how = "verified" if done.verified else "base not verified"
     print(f"{printable(out)}: safetensors files {len(done.files)}, edited tensors {len(done.edited)}, {how}")

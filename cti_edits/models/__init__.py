@@ -11,10 +11,12 @@
 - base_match.py: whether a weight is the one that an edit was made for.
 - loaded_base.py: whether the weights of a loaded model are, for apply.
 - verify.py: whether those of a checkpoint are, without loading a model.
+- base_matrices.py: the matrices that an edit changes, found and verified in a checkpoint folder, for export.
 - factor_file.py: the file of factors beside a manifest.
 - packing.py: writing that file, and dropping it.
 - export.py: writing a checkpoint folder with an edit applied.
-- export_readme.py: the README of that folder.
+- peft_export.py: writing an edit as a LoRA adapter, for PEFT.
+- export_readme.py: the README of either folder.
 - footprint.py: the size and speed of a model with an edit run as factors.
 - projection.py: logits at chosen positions only.
 - demo_model.py: the small model that the demo runs on.

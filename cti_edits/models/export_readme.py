@@ -1,9 +1,9 @@
-"""The README.md of an exported checkpoint: its base and edit, and the tensors that were edited."""
+"""The README.md of an exported checkpoint or adapter: its base and edit, and the tensors that were edited."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
@@ -22,20 +22,9 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
         verified: whether each of them was the one that the edit was made for.
         rounded: whether edited weights were rounded from the edit's dtype to the checkpoint's.
     """
-    base = edit.base_model
     lines = [
-        YAML_FENCE,
-        # A folder's path is left out: the hub refuses it here.
-        *([f"base_model: {_quoted(base.id)}"] if is_hub_id(base.id) else []),
-        "library_name: transformers",
-        "tags:",
-        "- cti-edits",
-        YAML_FENCE,
-        "",
-        f"# {edit.name}",
-        "",
-        f"The checkpoint {_code(base.id)}" + (f" (revision {_code(base.revision)})" if base.revision else "") + " with "
-        f"the edit `{edit.name}` applied by cti-edits {__version__}. Digest of the edit: `{edit.digest()}`.",
+        *_head(edit, "transformers"),
+        f"The checkpoint {_base(edit)} with the edit `{edit.name}` applied by cti-edits {__version__}. {_digest(edit)}",
         "",
     ]
     if tensors:
@@ -49,9 +38,7 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
                 for tensor, one in zip(tensors, edit.edits, strict=True)
             ),
             "",
-            "The base was verified by the hashes in the edit."
-            if verified
-            else "The base was **not verified** against the edit: it may be another checkpoint than that above.",
+            _verified(verified),
         ]
     else:
         lines.append("The edit is empty: every tensor is the base model's, byte for byte.")
@@ -59,6 +46,69 @@ def export_readme(edit: Edit, tensors: Sequence[str], verified: bool, rounded: b
         lines += ["", "The edited weights are rounded to the dtype in which the checkpoint stores them."]
     lines += ["", "The model is as large and as fast as its base. The base model's licence and limits hold for it."]
     return "\n".join(lines) + "\n"
+
+
+def adapter_readme(edit: Edit, ranks: Mapping[str, int], verified: bool, dtype: str) -> str:
+    """The text of README.md beside a LoRA adapter.
+
+    Args:
+        edit: what was written.
+        ranks: of each module's part of the adapter.
+        verified: whether each of the base's matrices was the one that the edit was made for.
+        dtype: of the base's matrices, for which it was made.
+    """
+    edits = {one.module: one for one in edit.edits}
+    lines = [
+        *_head(edit, "peft"),
+        f"The edit `{edit.name}` as a LoRA adapter of {_base(edit)}, made by cti-edits {__version__}. {_digest(edit)}",
+        "",
+        f"Load the base model in {dtype} and this folder with `peft.PeftModel.from_pretrained`, or run plain `lm_eval`",
+        "with the folder as `peft=`. The logits are those of the edit, within the dtype's rounding.",
+        "",
+        "| module | method | what was done | rank of the adapter |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| `{module}` | {edits[module].method} | {edits[module].summary} | {rank} |"
+            for module, rank in ranks.items()
+        ),
+        "",
+        _verified(verified),
+        "",
+        "The base model's licence and limits hold for it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(edit: Edit, library: str) -> list[str]:
+    """What the hub reads, and the title."""
+    base = edit.base_model
+    return [
+        YAML_FENCE,
+        # A folder's path is left out: the hub refuses it here.
+        *([f"base_model: {_quoted(base.id)}"] if is_hub_id(base.id) else []),
+        f"library_name: {library}",
+        "tags:",
+        "- cti-edits",
+        YAML_FENCE,
+        "",
+        f"# {edit.name}",
+        "",
+    ]
+
+
+def _base(edit: Edit) -> str:
+    base = edit.base_model
+    return _code(base.id) + (f" (revision {_code(base.revision)})" if base.revision else "")
+
+
+def _digest(edit: Edit) -> str:
+    return f"Digest of the edit: `{edit.digest()}`."
+
+
+def _verified(verified: bool) -> str:
+    if verified:
+        return "The base was verified by the hashes in the edit."
+    return "The base was **not verified** against the edit: it may be another checkpoint than that above."
 
 
 def _quoted(text: str) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from cti_edits.paths import folder as shipped_folder
 from tests.conftest import Run
 from tests.support.command import started
-from tests.support.edits import edit_of
-from tests.support.tiny_models import tiny_model
+from tests.support.edits import directions_edit, edit_of
+from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,55 @@ def test_the_command_exports_and_refuses_in_one_line(run_command: Run, tmp_path:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert done.stderr.endswith("; --no-verify exports it all the same\n")
     assert run_command("cti-edits", *words, "--no-verify").returncode == 0
+
+
+def samples(folder: Path) -> list[Any]:
+    """Of a run of lm_eval: each row's accuracy and log-likelihoods."""
+    (file,) = folder.rglob("samples_cti_capitals_*.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [(row["acc"], [float(answer[0][0]) for answer in row["resps"]]) for row in rows]
+
+
+def test_plain_lm_eval_with_the_adapter_answers_as_our_model_with_the_edit(run_command: Run, tmp_path: Path) -> None:
+    # With peft=, lm-eval cuts the model's vocabulary to that of the tokenizer, which changes every answer.
+    model = tiny_model("llama", vocab_size=len(byte_tokenizer()))
+    base = save_checkpoint(tmp_path / "checkpoint", "llama", model)
+    edit = edit_of(model, ("W_o", 0, 1, 0.8), base_id=str(base))
+    directions = directions_edit(model, "U_in", 1, {(0, 0): 1.8, (1, 2): -1.0}, clusters=2)
+    file = str(dataclasses.replace(edit, edits=(*edit.edits, directions)).write(tmp_path / "edit.json"))
+    done = run_command("cti-edits", "export", file, "--format", "peft", "--out", "adapter")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "adapter: safetensors files 1, edited tensors 2, verified\n"
+    found = {}
+    for name, words in {
+        "peft": ("hf", f"pretrained={base},peft={tmp_path / 'adapter'}"),
+        "cti": ("cti", f"edit={file}"),
+    }.items():
+        done = run_command(
+            *("lm_eval", "--model", words[0], "--model_args", words[1], "--tasks", "cti_capitals", "--limit", "12"),
+            *("--include_path", str(shipped_folder("tasks")), "--device", "cpu", "--batch_size", "6"),
+            *("--log_samples", "--output_path", str(tmp_path / name)),
+        )
+        assert done.returncode == 0, done.stderr
+        found[name] = samples(tmp_path / name)
+    assert [row[0] for row in found["peft"]] == [row[0] for row in found["cti"]]
+    likelihoods = {name: torch.tensor([row[1] for row in rows]) for name, rows in found.items()}
+    size = float(likelihoods["cti"].abs().max())
+    assert float((likelihoods["peft"] - likelihoods["cti"]).abs().max()) <= 1e-5 * size
+
+
+def test_an_adapter_that_cannot_be_is_refused_in_one_line(run_command: Run, tmp_path: Path, llama: Path) -> None:
+    file = edit_of(tiny_model("llama"), ("U_in", 1, 1, 0.25), base_id=str(llama)).write(tmp_path / "edit.json")
+    for words, expected in {
+        ("peft",): "test: edits[0]: the difference from the base has rank 24, ",
+        ("zip",): "--format: expected checkpoint or peft, got 'zip'\n",
+    }.items():
+        done = run_command("cti-edits", "export", str(file), "--out", "adapter", "--format", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert done.stderr.startswith(f"cti-edits: error: {expected}")
+    done = run_command("cti-edits", "export", str(file), "--out", "adapter", "--format", "peft")
+    assert done.stderr.endswith("; --format checkpoint exports it\n")
+    assert not (tmp_path / "adapter").exists()
 
 
 SLOW = """

@@ -377,14 +377,14 @@ from cti_edits.models.export import HUB_FILES, export
 from cti_edits.hub.repositories import checkpoint_folder
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.artifact.manifest import load
-import cti_edits.models.export, torch, transformers
+import cti_edits.models.base_matrices, torch, transformers
 from cti_edits.models.checkpoint import folder_checkpoint
 def peak():
     # Only Linux tells the peak of one process alone.
     lines = open("/proc/self/status") if sys.platform == "linux" else []
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 edit = load(sys.argv[1])
-cti_edits.models.export._targets(edit, folder_checkpoint(Path(sys.argv[2])), Path(sys.argv[2]))
+cti_edits.models.base_matrices.find_targets(edit, folder_checkpoint(Path(sys.argv[2])), Path(sys.argv[2]))
 before = peak()
 export(edit, Path(sys.argv[2]), Path(sys.argv[3]))
 print(peak() - before)

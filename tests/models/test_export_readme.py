@@ -1,10 +1,11 @@
-"""The README.md of an exported checkpoint."""
+"""The README.md of an exported checkpoint, and of an adapter."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cti_edits.models.export import export
+from cti_edits.models.peft_export import export_adapter
 from tests.support.edits import edit_of
 from tests.support.tiny_models import tiny_model
 
@@ -32,3 +33,20 @@ def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "source")
     export(edit_of(model, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
     assert '\nbase_model: "owner/base"\n' in (tmp_path / "target" / "README.md").read_text()
+
+
+def test_the_readme_of_an_adapter(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.save_pretrained(tmp_path / "base")
+    edit = edit_of(model, ("U_in", 1, 1, 0.75), base_id="owner/base", name="mine")
+    export_adapter(edit, tmp_path / "base", tmp_path / "adapter", "owner/base")
+    text = (tmp_path / "adapter" / "README.md").read_text()
+    import yaml
+
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front == {"base_model": "owner/base", "library_name": "peft", "tags": ["cti-edits"]}
+    assert "The edit `mine` as a LoRA adapter of `owner/base`" in text
+    assert edit.digest() in text
+    assert "in float32" in text
+    assert "| `model.layers.1.mlp.gate_proj` | block-svd | rho 0.75, K 1, 24 ranks kept | 8 |" in text
+    assert "The base was verified" in text

@@ -185,3 +185,24 @@ def plugin_edit(one: MatrixEdit) -> PluginEdit:
         sha256=one.sha256,
         dtype=one.dtype,
     )
+
+
+def directions_edit(
+    model: Any, matrix: str, layer: int, scale: Mapping[tuple[int, int], float], clusters: int = 1
+) -> DirectionsEdit:
+    """An edit of a matrix of ``model`` that gives its directions (block, index) other singular values."""
+    target = target_matrix(model, matrix, layer)
+    places = sorted(scale)
+    sigma = [torch.linalg.svdvals(block.double()) for block in torch.tensor_split(target.weight, clusters)]
+    return DirectionsEdit(
+        matrix=matrix,
+        layer=layer,
+        module=target.module,
+        shape=(target.weight.shape[0], target.weight.shape[1]),
+        clusters=clusters,
+        block=tuple(block for block, _ in places) if clusters > 1 else None,
+        index=tuple(index for _, index in places),
+        scale=tuple(scale[place] for place in places),
+        sigma=tuple(float(sigma[block][index]) for block, index in places),
+        sha256=tensor_sha256(target.parameter),
+    )
