@@ -52,7 +52,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     from cti_edits.models.apply import target_matrices
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import RankCut, MatrixId
+    from cti_edits.search.candidates import Group, MatrixId, RankCut
     from cti_edits.search.edited_weights import EditedWeights
 
     calibration = draw(load_task(name, options.include_path), options.samples, seed=0)
@@ -68,7 +68,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
     slow, off, compared = [], 0.0, 0
     for target_id in chosen(lm, calibration, targets, cache, options.clusters, depth):
         members = [RankCut(target_id, options.clusters, rho) for rho in RATES]
-        for candidate, _, edited in weights.of((target_id, options.clusters, members)):
+        for candidate, _, edited in weights.of(Group(target_id, options.clusters, members)):
             with replaced_weight(targets[target_id], edited):
                 fast = replay.evaluate(target_id.layer)
                 seconds, expected = timed(reference.evaluate)
@@ -98,14 +98,14 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
 def candidate_seconds(replay: Any, targets: Any, weights: Any, layer: int, clusters: int) -> float:
     """Mean seconds of a candidate of a layer, when the replay comes from the layer before."""
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import RankCut, MatrixId
+    from cti_edits.search.candidates import MatrixId, RankCut
 
     target_id = MatrixId(layer, "U_in" if layer % 2 else "U_out")
     measure = functools.partial(replay.evaluate, layer, target_id.matrix)
     members = [RankCut(target_id, clusters, rho) for rho in RATES]
     seconds: list[float] = []
     coming = 0.0
-    for _, _, edited in weights.of((target_id, clusters, members)):
+    for _, _, edited in weights.of(Group(target_id, clusters, members)):
         with replaced_weight(targets[target_id], edited):
             if not seconds:
                 coming = timed(measure)[0]

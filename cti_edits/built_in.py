@@ -51,10 +51,10 @@ def selectors() -> Sequence[Selector]:
 
 @hookimpl
 def presets() -> Sequence[Preset]:
-    """The paper's nine systems."""
-    from cti_edits.search.presets import PRESETS
+    """The paper's nine systems, and two searches of directions."""
+    from cti_edits.search.presets import DIRECTION_PRESETS, PRESETS
 
-    return tuple(PRESETS.values())
+    return (*PRESETS.values(), *DIRECTION_PRESETS)
 
 
 @hookimpl

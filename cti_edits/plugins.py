@@ -230,6 +230,11 @@ def find_part(hook: str, kind: type[Part], name: str) -> Part:
     return _found(hook, kind, name)[1]
 
 
+def provider_of(hook: str, kind: type[Part], name: str) -> Provider:
+    """Who gives the part ``name``; see `find_part`."""
+    return _found(hook, kind, name)[0]
+
+
 def _found(hook: str, kind: type[Part], name: str) -> tuple[Provider, Part]:
     word = _word(hook)
     every = provided(hook, kind)

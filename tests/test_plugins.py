@@ -21,7 +21,7 @@ from cti_edits.hookspecs import FOLDERS, HOMES
 from cti_edits.models.architectures import families, family_of
 from cti_edits.plugins import OFF_SWITCH, find_part
 from cti_edits.report.sections import section_lines
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.presets import find_preset

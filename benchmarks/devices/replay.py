@@ -46,7 +46,7 @@ def evaluations(
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import Candidate
+    from cti_edits.search.candidates import RankCut
 
     ways: dict[str, Replacement] = {"with": contextlib.nullcontext, **without}
     for task in tasks:
@@ -56,7 +56,7 @@ def evaluations(
                 evaluators[way] = ReplayEvaluator(work.lm, work.calibration(task))
                 evaluators[way].evaluate()
         for target_id in work.chosen():
-            members = [Candidate(target_id, 4, rho) for rho in rates]
+            members = [RankCut(target_id, 4, rho) for rho in rates]
             for candidate, _, edited in work.weights.of((target_id, 4, members)):
                 with replaced_weight(work.targets[target_id], edited):
                     runs = {
@@ -180,6 +180,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     from cti_edits.search.candidates import candidates
     from cti_edits.search.evaluate import evaluate
     from cti_edits.search.presets import find_preset
+    from cti_edits.search.rank_cuts import RankCutTrials
     from cti_edits.search.scores import keep_best, matrix_scores
 
     settings = find_preset("cl-100g-100e").settings(work.lm.kind)
@@ -204,7 +205,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
 
         with replacement(), replaced(BlockReplay, "logits", counted):
             return evaluate(
-                session, ReplayEvaluator(work.lm, calibration), work.weights, groups, stop, Silent()
+                session, ReplayEvaluator(work.lm, calibration), RankCutTrials(work.weights, groups), stop, Silent()
             ), blocks
 
     def same(one: tuple[Any, int], other: tuple[Any, int]) -> bool:
@@ -216,7 +217,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     for group in groups:
         for _ in work.weights.of(group):
             pass
-    number = sum(len(members) for _, _, members in groups)
+    number = sum(len(group.members) for group in groups)
     detail = f"{number} candidates"
     yield Comparison(
         f"search, {task}", detail, runs, same, lambda found: f"{found[1] / 1e6:.2f} M tokens x blocks", True

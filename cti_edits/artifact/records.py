@@ -111,6 +111,7 @@ class SearchRecord(Record):
         selector: what chose among scores and candidates; None: the best.
         directions: the numbers N of directions that were tried.
         drops: the shares f of the loss that a step was to take off, to first order.
+        epochs: how long factors were fitted, at most.
         parts: those of the search that came from plugins.
     """
 
@@ -132,6 +133,7 @@ class SearchRecord(Record):
     selector: str | None = None
     directions: tuple[int, ...] | None = None
     drops: tuple[float, ...] | None = None
+    epochs: int | None = None
     parts: tuple[PartRecord, ...] | None = None
 
     @classmethod

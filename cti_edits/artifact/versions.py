@@ -14,7 +14,7 @@ OLDEST = 1
 
 ONLY_METHOD_OF_1 = "block-svd"
 
-NEW_IN_2 = ("method", "scorer", "selector", "directions", "drops", "parts")
+NEW_IN_2 = ("method", "scorer", "selector", "directions", "drops", "epochs", "parts")
 """Keys of ``search`` that version 1 has not. Nor has it a search that tried no ``rates``."""
 
 

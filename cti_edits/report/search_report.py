@@ -13,7 +13,7 @@ from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
 from cti_edits.stats import collapsed, wilson_interval
 
-HEADINGS = ("matrix", "layer", "K", "ρ", "accuracy", "95 % interval", "NLL of gold answer", "")
+FIGURES = ("accuracy", "95 % interval", "NLL of gold answer", "")
 SHOWN = 5
 """How many candidates are listed."""
 
@@ -25,10 +25,12 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
     metric = str(calibration.metric)
     print(f"{name}: {n} calibration examples" + ("" if metric == "acc" else f", metric {printable(metric)}"))
+    tried_by = [outcome.candidate.cells() for outcome in result.outcomes if outcome.candidate is not None]
+    headings = tuple(tried_by[0]) if tried_by else ("candidate",)
     print_columns(
-        HEADINGS,
-        [_row(outcome, n, outcome.candidate == result.best.candidate) for outcome in shown],
-        right=HEADINGS[1:-1],
+        (*headings, *FIGURES),
+        [_row(outcome, n, headings, outcome.candidate == result.best.candidate) for outcome in shown],
+        right=(*headings[1:], *FIGURES[:-1]),
     )
     print("* the best of all that were tried")
     test = result.edit.results.test
@@ -72,10 +74,10 @@ def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> st
     return f"{what} predicts {shares}; balanced accuracy {100 * balanced:.1f} %{one}"
 
 
-def _row(outcome: Outcome, n: int, best: bool) -> tuple[str, ...]:
-    c = outcome.candidate
-    what = (
-        ("unedited", "", "", "") if c is None else (c.target.matrix, str(c.target.layer), str(c.clusters), f"{c.rho:g}")
-    )
+def _row(outcome: Outcome, n: int, headings: tuple[str, ...], best: bool) -> tuple[str, ...]:
+    if outcome.candidate is None:
+        what: tuple[str, ...] = ("unedited", *[""] * (len(headings) - 1))
+    else:
+        what = tuple(outcome.candidate.cells().get(heading, "") for heading in headings)
     interval = interval_text(*wilson_interval(sum(outcome.correct), n))
     return *what, f"{100 * outcome.accuracy:.1f} %", interval, f"{outcome.nll:.4f}", "*" if best else ""

@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
 from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.models.architectures import Kind
 from cti_edits.plugins import find_part, provided
 from cti_edits.search.scorers import PAPER
 from cti_edits.search.selectors import BEST
-from cti_edits.search.settings import MATRICES, RATES, Part, SearchSettings
+from cti_edits.search.settings import DIRECTIONS, DROPS, MATRICES, RATES, Part, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Preset:
         samples: how many examples are drawn.
         rates: the ρ that are tried.
         matrices: roles of the matrices that are tried.
+        method: how edits are made.
+        directions: with the method directions, the numbers N of directions that are tried.
+        drops: with the method directions, the shares f of the loss that a step is to take off.
+        epochs: with the method directions, fit the factors for so many epochs at most.
     """
 
     name: str
@@ -47,6 +52,10 @@ class Preset:
     samples: int = 100
     rates: tuple[float, ...] = RATES
     matrices: tuple[str, ...] = MATRICES
+    method: str = BlockSvdEdit.METHOD
+    directions: tuple[int, ...] = DIRECTIONS
+    drops: tuple[float, ...] = DROPS
+    epochs: int = 0
 
     def settings(self, kind: Kind) -> SearchSettings:
         """What a search with this preset tries on a causal or masked language model.
@@ -65,6 +74,10 @@ class Preset:
             samples=self.samples,
             rates=self.rates,
             matrices=self.matrices,
+            method=self.method,
+            directions=self.directions,
+            drops=self.drops,
+            epochs=self.epochs,
             preset=self.name,
         )
 
@@ -92,6 +105,21 @@ PRESETS: Mapping[str, Preset] = {
     )
 }
 """The paper's."""
+
+DIRECTION_PRESETS = (
+    Preset("sigma-step", _both(None), "sample", _WHOLE, "sample", method=DirectionsEdit.METHOD),
+    Preset(
+        "sigma-fit",
+        _both(None),
+        "sample",
+        _WHOLE,
+        "sample",
+        method=DirectionsEdit.METHOD,
+        directions=(1024, 4096),
+        epochs=4,
+    ),
+)
+"""Those that change single singular values."""
 
 
 def every_preset() -> list[Preset]:

@@ -7,18 +7,28 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 from cti_edits.artifact.asked import Asked, AskedTask
 from cti_edits.artifact.manifest import BaseModel, Edit
-from cti_edits.artifact.records import Measurement, Provenance, Results, SearchRecord, TaskRecord
+from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.artifact.records import Measurement, PartRecord, Provenance, Results, SearchRecord, TaskRecord
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
 from cti_edits.harness.row_hashes import joined
+from cti_edits.methods.method import MethodPart
+from cti_edits.models.apply import target_matrices
 from cti_edits.models.identity import checkpoint_of
 from cti_edits.models.wrappers import inner_model
+from cti_edits.plugins import provider_of
 from cti_edits.search.evaluate import EvaluatedCandidates
+from cti_edits.search.partitions import Partition
+from cti_edits.search.presets import Preset
+from cti_edits.search.scorers import Scorer
+from cti_edits.search.selectors import Selector
 from cti_edits.search.settings import SearchSettings
+from cti_edits.search.trials import Trials
 from cti_edits.version import __version__
 
 MAX_NAME = 100
@@ -64,15 +74,14 @@ def record(
             samples=len(drawn.doc_ids),
             sample_ids_sha256=drawn.ids_sha256,
             evaluated_on=len(calibration.doc_ids),
-            top_q=settings.top_q,
+            top_q=settings.top_q if settings.cuts_ranks else None,
             clusters=settings.clusters,
-            rates=settings.rates,
+            rates=settings.rates if settings.cuts_ranks else (),
             matrices=settings.matrices,
-            # settings.scorer and settings.selector go here, with the distributions of those that are a plugin's
-            # (plugins.py: Provider), as soon as the manifest has fields for them.
             candidates=len(evaluated.outcomes) + len(evaluated.stopped),
             row_hashes=_row_hashes(calibration, drawn),
             asked=_asked(lm, calibration),
+            **_parts(settings),
         ),
         results=Results(
             calibration=Measurement(
@@ -96,6 +105,32 @@ def record(
             batch_tokens=evaluated.batch_tokens,
         ),
     )
+
+
+def _parts(settings: SearchSettings) -> dict[str, Any]:
+    """The manifest's fields for what is not the paper's own."""
+    own = SearchSettings()
+    found: dict[str, Any] = {
+        name: value
+        for name in ("method", "scorer", "selector")
+        if (value := getattr(settings, name)) != getattr(own, name)
+    }
+    if settings.method == DirectionsEdit.METHOD:
+        found["directions"] = settings.directions
+        found |= {"epochs": settings.epochs} if settings.epochs else {"drops": settings.drops}
+    named = (
+        ("method", "methods", MethodPart, settings.method),
+        ("scorer", "scorers", Scorer, settings.scorer),
+        ("selector", "selectors", Selector, settings.selector),
+        ("partition", "partitions", Partition, settings.partition),
+        ("preset", "presets", Preset, settings.preset),
+    )
+    parts = tuple(
+        PartRecord(kind, name, provider.distribution, provider.version)
+        for kind, hook, part, name in named
+        if name is not None and not (provider := provider_of(hook, part, name)).is_built_in
+    )
+    return found | ({"parts": parts} if parts else {})
 
 
 def _row_hashes(calibration: CalibrationSet, drawn: CalibrationSet) -> str | None:

@@ -15,7 +15,7 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.outcome import Outcome, winner
 from cti_edits.search.runner import SearchResult
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cti_edits.search.candidates import RankCut, MatrixId, candidates
+from cti_edits.search.candidates import MatrixId, RankCut, candidates
 
 
 def test_candidates_come_in_groups_of_one_decomposition() -> None:

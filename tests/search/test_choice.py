@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.harness.evaluation import NLL_STEP, StopRule
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.choice import Choice, Evaluate, choose
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, find_selector

@@ -13,7 +13,7 @@ from cti_edits.linalg.lowrank import truncate
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix, target_matrices
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.edited_weights import EditedWeights, shape_of
 from tests.support.installed_plugins import InstalledPlugins
 from tests.support.tiny_models import INNER, WIDTH, tiny_model

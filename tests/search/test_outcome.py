@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import kept_parameters
 from cti_edits.harness.evaluation import NLL_STEP
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.outcome import Outcome, cannot_win, winner
 
 

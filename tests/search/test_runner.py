@@ -23,7 +23,7 @@ from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import applied, target_matrices, target_matrix
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.record import matrix_edit

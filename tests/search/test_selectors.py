@@ -9,7 +9,7 @@ import pytest
 
 from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import StopRule
-from cti_edits.search.candidates import RankCut, MatrixId
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.outcome import Outcome, cannot_win
 from cti_edits.search.selectors import Selector, find_selector, kept_matrices
