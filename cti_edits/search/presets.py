@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from cti_edits.artifact.ranks import ROW_BLOCKS
+from cti_edits.errors import EditError, printable
 from cti_edits.models.architectures import Kind
 from cti_edits.plugins import find_part, provided
 from cti_edits.search.scorers import PAPER
@@ -34,6 +36,10 @@ class Preset:
         samples: how many examples are drawn.
         rates: the ρ that are tried.
         matrices: roles of the matrices that are tried.
+
+    Raises:
+        EditError: a value is missing for a kind of model, or there is no such part of the examples. Everything else is
+            checked where `settings` are made.
     """
 
     name: str
@@ -47,6 +53,14 @@ class Preset:
     samples: int = 100
     rates: tuple[float, ...] = RATES
     matrices: tuple[str, ...] = MATRICES
+
+    def __post_init__(self) -> None:
+        for field, by_kind in (("top_q", self.top_q), ("clusters", self.clusters)):
+            if set(by_kind) != set(get_args(Kind)):
+                raise EditError(f"{field}: expected a value for each of {', '.join(get_args(Kind))}")
+        for field, part in (("gradients_on", self.gradients_on), ("evaluated_on", self.evaluated_on)):
+            if part not in get_args(Part):
+                raise EditError(f"{field}: expected one of {', '.join(get_args(Part))}, got {printable(part)!r}")
 
     def settings(self, kind: Kind) -> SearchSettings:
         """What a search with this preset tries on a causal or masked language model.
