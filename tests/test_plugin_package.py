@@ -18,7 +18,9 @@ import pytest
 
 from cti_edits.plugins import OFF_SWITCH
 from tests.conftest import ROOT, Run
+from tests.support.pages import blocks
 
+PAGE = ROOT / "docs" / "plugins.md"
 PACKAGE = ROOT / "tests" / "plugin_package"
 OTHERS = {
     "cannot-import": "import no_such_module_anywhere",
@@ -56,11 +58,11 @@ class Environment:
         self.site_packages = Path(sysconfig.get_path("purelib", "venv", paths))
         (self.site_packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
 
-    def install(self, package: Path) -> None:
-        """``pip install`` a package whose requirements are there, without a network."""
+    def install(self, *packages: Path) -> None:
+        """``pip install`` packages whose requirements are there, without a network."""
         subprocess.run(
             [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-deps", "--no-compile",
-             "--no-index", "--no-build-isolation", "--disable-pip-version-check", package],
+             "--no-index", "--no-build-isolation", "--disable-pip-version-check", *packages],
             check=True, timeout=120, capture_output=True,
         )  # fmt: skip
 
@@ -85,10 +87,20 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with the package installed. It is copied first: building leaves nothing in the project."""
+    """An environment with the package installed, and the one that docs/plugins.md writes.
+
+    The package is copied first, so that building leaves nothing in the project.
+    """
     environment = Environment(tmp_path_factory.mktemp("environment"))
     package = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / "package")
-    environment.install(package)
+    written = tmp_path_factory.mktemp("written")
+    for name, language, has in (
+        ("cti_edits_log_sigma.py", "python", "def scorers("),
+        ("pyproject.toml", "text", "[project]"),
+    ):
+        (text,) = (one.text for one in blocks(PAGE) if one.language == language and has in one.text)
+        (written / name).write_text(text, encoding="utf-8")
+    environment.install(package, written)
     return environment
 
 
@@ -108,6 +120,7 @@ def test_its_parts_are_listed_with_where_they_are_from(installed: Environment) -
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["example", "cti-edits-example", "2.3", "scorers", "last-layers"] in lines
     assert ["example", "cti-edits-example", "2.3", "presets", "example-last"] in lines
+    assert ["log-sigma", "cti-edits-log-sigma", "1.0", "scorers", "log-sigma"] in lines
     listed = installed.run("presets").stdout.splitlines()
     assert [line for line in listed if line.startswith("example-last ")]
     assert "But example-last: matrices U_out; ρ = 0.5, 0.25; scorer last-layers." in listed

@@ -111,6 +111,7 @@ def matrix(*blocks: tuple[list[float], list[float]], seed: int = 0) -> MatrixDir
 
 def test_hook_scorers(plugin_folder: InstalledPlugins) -> None:
     plugin_folder.add("example", example("scorers"))
+    assert len(example("scorers").splitlines()) == 15
     assert find_scorer("log-sigma").score(matrix(([3.0, 2.0], [-1.0, 4.0]), ([1.0], [-0.5]))) == -3.5
     assert find_scorer("paper").summary
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
 from cti_edits.artifact.ranks import ROW_BLOCKS
+from cti_edits.errors import EditError, printable
 from cti_edits.models.architectures import Kind
 from cti_edits.plugins import find_part, provided
 from cti_edits.search.scorers import PAPER
@@ -39,6 +41,10 @@ class Preset:
         directions: with the method directions, the numbers N of directions that are tried.
         drops: with the method directions, the shares f of the loss that a step is to take off.
         epochs: with the method directions, fit the factors for so many epochs at most.
+
+    Raises:
+        EditError: a value is missing for a kind of model, or there is no such part of the examples. Everything else is
+            checked where `settings` are made.
     """
 
     name: str
@@ -56,6 +62,14 @@ class Preset:
     directions: tuple[int, ...] = DIRECTIONS
     drops: tuple[float, ...] = DROPS
     epochs: int = 0
+
+    def __post_init__(self) -> None:
+        for field, by_kind in (("top_q", self.top_q), ("clusters", self.clusters)):
+            if set(by_kind) != set(get_args(Kind)):
+                raise EditError(f"{field}: expected a value for each of {', '.join(get_args(Kind))}")
+        for field, part in (("gradients_on", self.gradients_on), ("evaluated_on", self.evaluated_on)):
+            if part not in get_args(Part):
+                raise EditError(f"{field}: expected one of {', '.join(get_args(Part))}, got {printable(part)!r}")
 
     def settings(self, kind: Kind) -> SearchSettings:
         """What a search with this preset tries on a causal or masked language model.

@@ -9,7 +9,7 @@ import pytest
 
 from cti_edits.errors import EditError
 from cti_edits.models.architectures import Kind
-from cti_edits.search.cost import candidate_count
+from cti_edits.search.cost import candidate_count, cost_here
 from cti_edits.search.presets import PRESETS, find_preset, with_overrides
 from cti_edits.search.settings import RATES, SearchSettings
 
@@ -71,6 +71,28 @@ def test_an_unknown_preset_near_nothing_names_all_of_them() -> None:
         find_preset("\x1b[31mqqq")
     assert all(name in str(refusal.value) for name in PRESETS)
     assert "\x1b" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"top_q": {"causal": 5}}, "top_q: expected a value for each of causal, masked"),
+        ({"clusters": {"causal": (1,), "masked": (1,), "seq2seq": (1,)}}, "clusters: expected a value for each of"),
+        ({"evaluated_on": "test"}, "evaluated_on: expected one of sample, validation, got 'test'"),
+    ],
+)
+def test_a_preset_is_for_both_kinds_and_for_examples_that_there_are(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(EditError, match=f"^{message}"):
+        dataclasses.replace(PRESETS["laser"], **given)
+
+
+def test_what_a_preset_sets_is_in_its_settings_and_in_its_cost() -> None:
+    laser = dataclasses.replace(PRESETS["cl-100g-100e"], samples=10, rates=(0.5,), matrices=("U_in", "U_up", "U_out"))
+    settings = laser.settings("causal")
+    assert (settings.samples, settings.rates, settings.matrices) == (10, (0.5,), ("U_in", "U_up", "U_out"))
+    here = cost_here(laser, "causal", 1000, 1)
+    # Of three matrices all are kept, at four K and one rate.
+    assert (here.gradients, here.candidates, here.unedited) == (25, 3 * 4 * 1 * 10, 10)
 
 
 def test_overrides_drop_the_presets_name_where_they_differ() -> None:
