@@ -18,7 +18,7 @@ from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, 
 SHIPPED = sorted(Path(cti_edits.models.architectures.__file__).parent.glob("*.json"))
 DEPTH = ("n_layer", "num_hidden_layers", "n_layers")
 # Tiny models with half as many key and value heads as query heads.
-GROUPED = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+GROUPED = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text")
 
 
 @cache

@@ -32,6 +32,11 @@ CAUSAL: dict[str, tuple[str, str, dict[str, Any]]] = {
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", _GROUPED),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", _GROUPED),
     "smollm3": ("SmolLM3Config", "SmolLM3ForCausalLM", _GROUPED),
+    "gemma3_text": (
+        "Gemma3TextConfig",
+        "Gemma3ForCausalLM",
+        {**_GROUPED, "sliding_window": 64, "_sliding_window_pattern": 2},
+    ),
     "gpt2": (
         "GPT2Config",
         "GPT2LMHeadModel",
