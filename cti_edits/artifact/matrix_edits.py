@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -190,12 +191,9 @@ class DirectionsEdit(MatrixEdit):
 
     def of_block(self, block: int) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
         """Indices, factors and σ of the directions of one row block."""
-        chosen = [place for place, (k, _) in enumerate(self.directions) if k == block]
-        return (
-            tuple(self.index[place] for place in chosen),
-            tuple(self.scale[place] for place in chosen),
-            tuple(self.sigma[place] for place in chosen),
-        )
+        blocks = self.block or (0,) * len(self.index)
+        chosen = slice(bisect.bisect_left(blocks, block), bisect.bisect_right(blocks, block))
+        return self.index[chosen], self.scale[chosen], self.sigma[chosen]
 
     def faults(self) -> Iterator[str]:
         """Arrays of different lengths, directions that the matrix has not or that do not ascend, σ that rise."""

@@ -76,6 +76,13 @@ def row_block_size(rows: int, clusters: int, block: int) -> int:
     return size + (block < longer)
 
 
+def whole_rank(shape: tuple[int, int], clusters: int) -> int:
+    """Σ r_k of K consecutive row blocks: how many singular values they have together."""
+    rows, columns = shape
+    size, longer = divmod(rows, clusters)
+    return longer * min(size + 1, columns) + (clusters - longer) * min(size, columns)
+
+
 def block_ranks(shape: tuple[int, int], clusters: int, rho: float, partition: str = ROW_BLOCKS) -> tuple[int, ...]:
     """j_k = max(1, ⌊ρ·r_k + 1e-9⌋), the ranks that each row block keeps.
 

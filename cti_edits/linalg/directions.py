@@ -206,11 +206,11 @@ def _check(values: torch.Tensor, start: int, shape: Sequence[int], norm: float, 
     if directions.sigma is None:
         return
     error = squares_error(shape, norm**2)
-    for place, (index, expected) in enumerate(zip(directions.index, directions.sigma, strict=True)):
+    for index, expected in zip(directions.index, directions.sigma, strict=True):
         found = float(values[index - start])
         squaring = 2 * error / max(found, math.sqrt(error)) if error > 0 else 0.0
         if abs(found - expected) > SAME_SIGMA * (expected + norm / 100) + squaring:
             raise EditError(
-                f"sigma[{place}]: the edit was made where singular value {index} is {expected:.9g}, here it is "
+                f"sigma: the edit was made where singular value {index} is {expected:.9g}, here it is "
                 f"{found:.9g}: another base, or one in another dtype"
             )

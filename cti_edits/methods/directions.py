@@ -2,6 +2,7 @@
 
 Ŵ_k = W_k + Σ_i (s_i − 1) σ_i u_i v_iᵀ, of each row block k. The difference Ŵ − W has no more ranks than the edit has
 directions, so that it is a LoRA adapter by construction. Arguments and errors are those of `method.Method`.
+What needs torch imports it, so that the size of an edit is told without.
 """
 
 from __future__ import annotations
@@ -10,19 +11,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
 from cti_edits.artifact.matrix_edits import DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import row_block_size, row_block_sizes
 from cti_edits.errors import EditError, FitError
-from cti_edits.linalg.directions import Directions, difference, summed, with_difference
-from cti_edits.linalg.factors import LowRank, reproducible_product
-from cti_edits.linalg.finite import all_finite
-from cti_edits.linalg.lowrank import row_blocks
-from cti_edits.methods.added_low_rank import AddedLowRank
 from cti_edits.methods.method import BlockForm, expected_kind
 
 if TYPE_CHECKING:
+    import torch
+
+    from cti_edits.linalg.factors import LowRank
+    from cti_edits.methods.added_low_rank import AddedLowRank
     from cti_edits.methods.method import Packed
 
 NAME = DirectionsEdit.METHOD
@@ -30,6 +28,11 @@ NAME = DirectionsEdit.METHOD
 
 def edited_weight(weight: torch.Tensor, matrix_edit: MatrixEdit, packed: Packed | None = None) -> torch.Tensor:
     """Ŵ (m, n) in the dtype of ``weight``; of ``packed`` on the CPU."""
+    import torch
+
+    from cti_edits.linalg.directions import with_difference
+    from cti_edits.linalg.lowrank import row_blocks
+
     one = expected_kind(matrix_edit, DirectionsEdit)
     blocks = row_blocks(weight.detach(), one.clusters)
     if packed is None:
@@ -77,6 +80,11 @@ def block_forms(matrix_edit: MatrixEdit) -> Sequence[BlockForm]:
 
 def factors(weight: torch.Tensor, matrix_edit: MatrixEdit) -> Packed:
     """The factors of Ŵ_k − W_k, float32 or float64 as the weight; None for a block without directions."""
+    import torch
+
+    from cti_edits.linalg.factors import LowRank
+    from cti_edits.linalg.lowrank import row_blocks
+
     one = expected_kind(matrix_edit, DirectionsEdit)
     kept = torch.float64 if weight.dtype == torch.float64 else torch.float32
     return [
@@ -89,6 +97,8 @@ def factored_layer(
     weight: torch.Tensor, matrix_edit: MatrixEdit, layer: torch.nn.Module, packed: Packed | None = None
 ) -> AddedLowRank:
     """A layer that takes the place of ``layer`` and adds the factors' product to what its weight gives."""
+    from cti_edits.methods.added_low_rank import AddedLowRank
+
     blocks = _low_ranks(factors(weight, matrix_edit) if packed is None else packed)
     made = AddedLowRank(layer, blocks, row_block_sizes(matrix_edit.shape[0], len(blocks)))
     for parameter in (made.right, *made.lefts):
@@ -97,12 +107,16 @@ def factored_layer(
 
 
 def _check_finite(made: torch.Tensor) -> None:
+    from cti_edits.linalg.finite import all_finite
+
     if not all_finite(made):
         dtype = str(made.dtype).removeprefix("torch.")
         raise FitError(f"scale: the factors are so large that the edited weight is beyond what {dtype} holds")
 
 
 def _differences(blocks: Sequence[torch.Tensor], one: DirectionsEdit) -> list[LowRank | None]:
+    from cti_edits.linalg.directions import Directions, difference
+
     found: list[LowRank | None] = []
     for number, block in enumerate(blocks):
         index, scale, sigma = one.of_block(number)
@@ -118,6 +132,11 @@ def _differences(blocks: Sequence[torch.Tensor], one: DirectionsEdit) -> list[Lo
 
 def _with_packed(block: torch.Tensor, low: LowRank) -> torch.Tensor:
     """``block`` plus the product, with the same bits on every machine."""
+    import torch
+
+    from cti_edits.linalg.directions import summed
+    from cti_edits.linalg.factors import reproducible_product
+
     edited = summed(block, reproducible_product(low.left, low.right))
     # By way of float32, as in `factors.weight_of_blocks`.
     half = block.dtype in (torch.float16, torch.bfloat16)
@@ -126,6 +145,8 @@ def _with_packed(block: torch.Tensor, low: LowRank) -> torch.Tensor:
 
 def _low_ranks(packed: Packed) -> list[LowRank | None]:
     """The blocks of a file, none of which is dense: `block_forms` has no such form."""
+    from cti_edits.linalg.factors import LowRank
+
     found: list[LowRank | None] = []
     for block in packed:
         assert block is None or isinstance(block, LowRank)

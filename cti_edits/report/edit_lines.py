@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
-from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks
+from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, whole_rank
 from cti_edits.artifact.records import Measurement
 from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
@@ -156,7 +156,7 @@ def _direction_lines(one: DirectionsEdit) -> Iterator[Line]:
     """How many singular values change, by what factors, and those that change most: |s − 1| σ."""
     blocks = f" in {one.clusters} row blocks" if one.clusters > 1 else ""
     yield "  method", one.method
-    yield "  directions", f"{len(one.index)} of {sum(full_ranks(one.shape, one.clusters))}{blocks}"
+    yield "  directions", f"{len(one.index)} of {whole_rank(one.shape, one.clusters)}{blocks}"
     yield "  scale", f"{min(one.scale):.4g} to {max(one.scale):.4g}"
     entries = sorted(
         zip(one.directions, one.scale, one.sigma, strict=True), key=lambda entry: -abs(entry[1] - 1) * entry[2]

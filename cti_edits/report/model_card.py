@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
+from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, PluginEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
 from cti_edits.artifact.records import Measurement
 from cti_edits.errors import printable
@@ -57,10 +57,18 @@ def _body(edit: Edit, reference: str) -> Iterator[str]:
 
 
 def _what_it_does(edit: Edit) -> str:
-    if all(isinstance(one, BlockSvdEdit) for one in edit.edits):
+    plugins = [one for one in edit.edits if isinstance(one, PluginEdit)]
+    if plugins:
+        some = "" if len(plugins) == len(edit.edits) else ", some of them"
+        return f"It changes the matrices below{some} by a method of a plugin."
+    directions = [one for one in edit.edits if isinstance(one, DirectionsEdit)]
+    count = sum(len(one.index) for one in directions)
+    if not directions:
         return "It cuts singular values of the matrices below and trains nothing."
-    count = sum(len(one.index) for one in edit.edits if isinstance(one, DirectionsEdit))
-    return f"It changes singular values of the matrices below, {count} of them one by one, and no singular vector."
+    if len(directions) == len(edit.edits):
+        plural = "s" if count > 1 else ""
+        return f"It changes {count} singular value{plural} of the matrices below and no singular vector."
+    return f"It cuts singular values of some of the matrices below and changes {count} of others singly."
 
 
 def _files(edit: Edit) -> str:
@@ -75,6 +83,11 @@ def _caveats(edit: Edit) -> Iterator[str]:
         "- The edited model is as large and as fast as its base: the edited matrices are written back dense, "
         "unless it is run with `factorize=true`."
     )
+    for one in edit.edits:
+        if isinstance(one, PluginEdit):
+            yield (
+                f"- `{one.module}` needs the package `{one.distribution}`, whose plugin has the method `{one.method}`."
+            )
     hashed = [one.sha256 is not None for one in edit.edits]
     if all(hashed):
         yield "- The base is verified by the hashes of its matrices; another one is refused."

@@ -114,21 +114,23 @@ def test_directions_of_row_blocks_compose_block_by_block(tmp_path: Path) -> None
     assert load(made.write(tmp_path / "edit.json")).edits == made.edits
 
 
+PLACE = "U_in of layer 0 (model.layers.0.U_in)"
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (directions(index=(3, 4)), "both change direction 3 of U_in of layer 0 (model.layers.0.U_in)"),
-        (entry(), "both edit U_in of layer 0 (model.layers.0.U_in); a matrix can be edited once, but for different "
-                  "directions of it"),
-        (plugin_edit(entry()), "both edit U_in of layer 0 (model.layers.0.U_in); a matrix can be edited once"),
+        (directions(index=(3, 4)), f"both change direction 3 of {PLACE}"),
+        (entry(), f"both edit {PLACE}; a matrix can be edited once, but for different directions of it"),
+        (plugin_edit(entry()), f"both edit {PLACE}; a matrix can be edited once, but"),
         (directions(clusters=2, block=(1, 1)),
-         "both edit U_in of layer 0 (model.layers.0.U_in), with clusters 1 and 2"),
+         f"both edit {PLACE}, with clusters 1 and 2"),
         (directions(index=(1, 2), sha256="1" * 64),
-         f"both edit U_in of layer 0 (model.layers.0.U_in), with sha256 None and {'1' * 64}"),
+         f"both edit {PLACE}, with sha256 None and {'1' * 64}"),
         (directions(index=(1, 2), module="x.y"),
          "both edit U_in of layer 0 (x.y), with module model.layers.0.U_in and x.y"),
         (directions(index=(1, 2), shape=(48, 33)),
-         "both edit U_in of layer 0 (model.layers.0.U_in), with shape (48, 32) and (48, 33)"),
+         f"both edit {PLACE}, with shape (48, 32) and (48, 33)"),
         (directions("U_up", index=(1, 2), module="model.layers.0.U_in"),
          "both edit U_up of layer 0 (model.layers.0.U_in), with matrix U_in and U_up"),
     ],

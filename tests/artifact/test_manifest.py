@@ -413,7 +413,7 @@ def ascending(numbers: set[int]) -> tuple[int, ...]:
 
 @st.composite
 def matrix_edits(draw: st.DrawFn) -> tuple[MatrixEdit, ...]:
-    made = []
+    made: list[MatrixEdit] = []
     for layer in draw(st.lists(st.integers(0, 100_000), max_size=3, unique=True)):
         shape = (draw(st.integers(1, 64)), draw(st.integers(1, 64)))
         clusters = draw(st.integers(1, shape[0]))
@@ -594,6 +594,13 @@ def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit
 
 TWO = load(FIXTURES / "every_field.json")
 KINDS = load(DATA / "edit-2" / "every_field.json")
+
+
+def changed(one: MatrixEdit, **changes: Any) -> MatrixEdit:
+    """Of whatever kind it is: which fields it has is not known of a `MatrixEdit`."""
+    return dataclasses.replace(one, **changes)
+
+
 CHANGED: dict[str, dict[str, Any]] = {
     "edit": {
         "name": "another",
@@ -750,7 +757,7 @@ def test_writing_gives_back_a_fixture_byte_by_byte(tmp_path: Path) -> None:
 def test_the_arrays_of_directions_take_a_line_each_and_nothing_else_does(tmp_path: Path) -> None:
     """A thousand directions are some tens of kilobytes then; version 1 is written as it always was."""
     count = 1000
-    one = dataclasses.replace(
+    one = changed(
         load(DATA / "edit-2" / "directions.json").edits[0],
         shape=(count, count),
         index=tuple(range(count)),
@@ -802,19 +809,19 @@ CIRCULAR["again"] = CIRCULAR
         ({"metadata": CIRCULAR}, "metadata" + ".again" * 28),
         ({"metadata": {"x": "y" * MAX_BYTES}}, "larger than 1,048,576 bytes"),
         (
-            {"edits": (dataclasses.replace(KINDS.edits[1], scale=(1, 2, 3, float("nan"))),)},
+            {"edits": (changed(KINDS.edits[1], scale=(1, 2, 3, float("nan"))),)},
             "edits[0].scale[3]: nan is not a JSON number",
         ),
         (
-            {"edits": (dataclasses.replace(KINDS.edits[1], index=(0, 3, 3, 4)),)},
+            {"edits": (changed(KINDS.edits[1], index=(0, 3, 3, 4)),)},
             "edits[0].index[2]: expected directions in ascending order, each once, got 3",
         ),
         (
-            {"edits": (dataclasses.replace(KINDS.edits[1], index=(0, 1, 2)),)},
+            {"edits": (changed(KINDS.edits[1], index=(0, 1, 2)),)},
             "edits[0].scale: expected 3 values, one for each index, got 4",
         ),
         (
-            {"edits": (dataclasses.replace(KINDS.edits[3], parameters={"x": {1}}),)},
+            {"edits": (changed(KINDS.edits[3], parameters={"x": {1}}),)},
             "edits[0].parameters.x: expected a JSON",
         ),
         ({"edits": (dataclasses.replace(cuts(TWO)[0], rho=float("nan")),)}, "edits[0].rho: nan is not a JSON number"),

@@ -9,7 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cti_edits.artifact.ranks import block_ranks, full_ranks, kept_parameters, row_block_sizes
+from cti_edits.artifact.ranks import (
+    block_ranks,
+    full_ranks,
+    kept_parameters,
+    row_block_size,
+    row_block_sizes,
+    whole_rank,
+)
 from cti_edits.errors import EditError
 from cti_edits.search.settings import RATES
 
@@ -94,3 +101,18 @@ def test_kept_parameters_of_a_block_never_exceed_the_dense_block() -> None:
 def test_reading_ranks_needs_no_torch() -> None:
     script = "import sys, cti_edits.artifact.ranks, cti_edits.artifact.manifest; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_the_rows_of_one_block_and_the_ranks_of_all_without_a_list_of_them(
+    rows: int, columns: int, data: st.DataObject
+) -> None:
+    clusters = data.draw(st.integers(1, rows))
+    assert [row_block_size(rows, clusters, block) for block in range(clusters)] == list(row_block_sizes(rows, clusters))
+    assert whole_rank((rows, columns), clusters) == sum(full_ranks((rows, columns), clusters))
+
+
+def test_millions_of_blocks_cost_nothing() -> None:
+    assert row_block_size(16_777_217, 16_777_216, 0) == 2
+    assert row_block_size(16_777_217, 16_777_216, 16_777_215) == 1
+    assert whole_rank((16_777_217, 1), 16_777_216) == 16_777_216

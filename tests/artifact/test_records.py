@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def values(rule: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]
         return st.one_of([values(one, defs) for one in rule["anyOf"]])
     if "const" in rule or "enum" in rule:
         return st.sampled_from(rule.get("enum") or [rule["const"]])
-    kind: st.SearchStrategy[Any] = {
+    kinds: dict[str, Callable[[dict[str, Any]], st.SearchStrategy[Any]]] = {
         "null": lambda _: st.none(),
         "boolean": lambda _: st.booleans(),
         "string": strings,
@@ -44,8 +45,8 @@ def values(rule: dict[str, Any], defs: dict[str, Any]) -> st.SearchStrategy[Any]
         "number": numbers,
         "array": lambda rule: st.lists(values(rule["items"], defs), min_size=rule.get("minItems", 0), max_size=2),
         "object": lambda rule: objects(rule, defs),
-    }[rule["type"]](rule)
-    return kind
+    }
+    return kinds[rule["type"]](rule)
 
 
 def strings(rule: dict[str, Any]) -> st.SearchStrategy[str]:

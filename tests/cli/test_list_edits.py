@@ -17,6 +17,7 @@ from cti_edits.artifact.manifest import load
 from cti_edits.artifact.records import Measurement, Results
 from cti_edits.cli import app
 from cti_edits.paths import folder
+from tests.support.edits import EDIT_2
 
 SHIPPED = folder("edits")
 
@@ -45,6 +46,18 @@ def test_every_shipped_edit_has_a_line_of_its_own() -> None:
     assert lines["gptj_truthfulqa"].split()[3] == "none"
     # The longest name is whole: nothing is cut where the output is not a terminal.
     assert "roberta_epistemic_reasoning.cl-100g-se  cti_epistemic_reasoning" in out
+
+
+def test_directions_and_a_plugin_s_method_have_neither_a_share_nor_blocks(tmp_path: Path) -> None:
+    for name in ("directions", "plugin", "mixed"):
+        (tmp_path / f"{name}.json").write_bytes((EDIT_2 / f"{name}.json").read_bytes())
+    code, out, err = listed(str(tmp_path), "--no-shipped")
+    assert (code, err) == (0, "")
+    rows = {Path(line.split()[0]).stem: line.split()[1:5] for line in out.splitlines()[1:]}
+    digests = {name: load(EDIT_2 / f"{name}.json").digest()[:12] for name in rows}
+    assert rows["directions"] == ["example/tiny-llama", "U_out", "2", digests["directions"]]
+    assert rows["plugin"] == ["example/tiny-llama", "W_o", "1", digests["plugin"]]
+    assert rows["mixed"][:3] == ["example/tiny-llama", "2", "matrices"]
 
 
 def test_columns_stand_under_their_headings() -> None:

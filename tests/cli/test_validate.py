@@ -13,7 +13,7 @@ import pytest
 
 from cti_edits.artifact.manifest import load
 from tests.support.command import run, run_here
-from tests.support.edits import EDIT_1, full
+from tests.support.edits import EDIT_1, EDIT_2, full
 
 HEAVY = ("torch", "transformers", "lm_eval", "datasets", "scipy", "numpy")
 
@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[object, str]] = {
     "unknown key": (changed(rnk=1), 'edits[0]: unknown key "rnk"'),
     "wrong kind": (changed(layer="6"), 'edits[0].layer: expected an integer, got a string "6"'),
     "missing key": ({**full(), "base_model": {}}, 'base_model: the key "id" is missing'),
-    "newer version": ({**full(), "schema_version": 2}, "schema_version: 2 is newer"),
+    "newer version": ({**full(), "schema_version": 3}, "schema_version: 3 is newer"),
     "NaN": (changed(rho=float("nan")), "edits[0].rho: NaN is not a JSON number"),
     "wrong hash": (changed(sha256="abc"), "edits[0].sha256: expected text that matches"),
     "wrong shape": (changed(shape=[50]), "edits[0].shape: expected at least 2 items, got 1"),
@@ -109,8 +109,11 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
 
 @pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["validate"], ["show"]], ids=" ".join)
 def test_help_validate_and_show_import_nothing_heavy(words: list[str]) -> None:
-    if len(words) == 1 and words != ["--help"]:
-        words = [*words, str(EDIT_1 / "two_matrices.json")]
+    if words == ["validate"]:
+        words = [*words, str(EDIT_1 / "two_matrices.json"), str(EDIT_2 / "every_field.json")]
+    elif words == ["show"]:
+        # A matrix edit of every method.
+        words = [*words, str(EDIT_2 / "every_field.json")]
     program = IMPORTED.format(heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "[]\n")

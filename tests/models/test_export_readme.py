@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cti_edits.models.export import export
 from cti_edits.models.peft_export import export_adapter
-from tests.support.edits import edit_of
+from tests.support.edits import directions_of, edit_of, edit_with
 from tests.support.tiny_models import tiny_model
 
 
@@ -26,6 +26,16 @@ def test_the_readme_says_what_it_is(tmp_path: Path) -> None:
     assert "| `model.layers.1.mlp.gate_proj.weight` | block-svd | rho 0.25, K 2, 12 ranks kept |" in text
     assert "The base was verified" in text
     assert "`a/b: 'c'\\u202e`" in text
+
+
+def test_the_readme_of_directions(tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    model.save_pretrained(tmp_path / "source")
+    one = directions_of(model, "W_v", 0, {(0, 1): 0.0, (1, 2): 1.5}, clusters=2)
+    export(edit_with(model, one, base_id="owner/base"), tmp_path / "source", tmp_path / "target")
+    text = (tmp_path / "target" / "README.md").read_text(encoding="utf-8")
+    assert "It changed singular values of these tensors; every other tensor" in text
+    assert "| `model.layers.0.self_attn.v_proj.weight` | directions | 2 directions, K 2, scale 0 to 1.5 |" in text
 
 
 def test_the_readme_names_the_base_for_the_hub(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cti_edits.artifact.ranks import block_ranks
 from cti_edits.errors import EditError, FitError
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.footprint import Size, layer_seconds, layer_size, median_seconds, model_seconds, model_size
-from tests.support.edits import edit_of, entry
+from tests.support.edits import directions, directions_of, edit_of, edit_with, entry
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
 
@@ -27,6 +27,19 @@ def test_a_block_that_gains_nothing_by_factors_counts_as_it_is() -> None:
     # Rank 20 of 24 x 32 would take 1,120 numbers in the place of 768.
     one = entry(shape=(48, 32), clusters=2, block_ranks=(20, 2))
     assert layer_size(one).factored == 24 * 32 + 2 * (24 + 32)
+
+
+def test_factors_beside_a_matrix_are_counted_on_top_of_it(tmp_path: Path) -> None:
+    model = tiny_model("gpt2").half()
+    save_checkpoint(tmp_path, "gpt2", model)
+    one = directions_of(model, "U_in", 1, {(0, 0): 2.0, (0, 5): 0.5})
+    assert layer_size(one) == Size(48 * 32 + 2 * (48 + 32), 48 * 32)
+    assert layer_size(one).share == pytest.approx(1696 / 1536)
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    edit = edit_with(model, one, base_id=str(tmp_path))
+    parameters, stored = model_size(edit, open_checkpoint(str(tmp_path)))
+    assert parameters == Size(numbers + 160, numbers)
+    assert stored == Size(2 * (numbers + 160), 2 * numbers)
 
 
 def test_a_model_is_smaller_by_what_its_layers_save(tmp_path: Path) -> None:
@@ -61,6 +74,9 @@ def test_a_layer_is_timed_only_where_it_has_factors(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(footprint, "median_seconds", once)
     found = layer_seconds(entry(block_ranks=(2, 24)))
     assert [(one.tokens, one.factored, one.dense) for one in found] == [(1, 1.0, 2.0), (64, 1.0, 2.0)]
+    # Factors beside the matrix, of random numbers of the right shapes.
+    for one in (directions(), directions(clusters=5, block=(0, 4))):
+        assert [row.tokens for row in layer_seconds(one, "bfloat16")] == [1, 64]
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ BASE = BaseModel("tests/tiny", "abc", "LlamaForCausalLM", "float32")
 """The base of `edit`'s edits."""
 
 
-def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> MatrixEdit:
+def entry(matrix: str = "U_in", layer: int = 0, **changes: Any) -> BlockSvdEdit:
     """A matrix edit of no model: what is done with manifests alone needs none."""
     shape, clusters, rho = (48, 32), 2, 0.25
     ranks = block_ranks(shape, clusters, rho)
