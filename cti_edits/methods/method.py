@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ def method_of(matrix_edit: MatrixEdit) -> Method:
             f"method: {printable(name)!r} is not known here: it is a plugin's, of the distribution "
             f"{printable(matrix_edit.distribution)!r}, which is not installed or did not load"
         )
-    raise EditError(f"method: {printable(name)!r} is not known here")
+    near = difflib.get_close_matches(name, [part.name for _, part in provided("methods", MethodPart)], 1)
+    raise EditError(f"method: {printable(name)!r} is not known here" + (f", perhaps {near[0]!r}" if near else ""))
 
 
 def methods_of(edit: Edit) -> list[Method]:

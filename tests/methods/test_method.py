@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import pkgutil
 
 import pytest
 
@@ -11,7 +12,8 @@ import cti_edits
 from cti_edits.artifact.matrix_edits import METHODS, BlockSvdEdit
 from cti_edits.errors import EditError
 from cti_edits.methods import block_svd, directions
-from cti_edits.methods.method import Method, method_of, methods, methods_of
+from cti_edits.methods.method import METHODS as PARTS
+from cti_edits.methods.method import Method, find_method, method_of, methods_of
 from cti_edits.paths import folder
 from tests.support.edits import directions as edit_directions
 from tests.support.edits import entry, plugin_edit
@@ -41,9 +43,10 @@ def test_the_method_has_the_functions_that_are_asked_of_one_with_their_arguments
 
 
 def test_the_methods_are_those_with_fields_of_their_own_in_the_manifest() -> None:
-    assert list(methods()) == [kind.METHOD for kind in METHODS]
-    for name, method in methods().items():
-        assert name == method.NAME
+    assert [part.name for part in PARTS] == [kind.METHOD for kind in METHODS]
+    for part in PARTS:
+        assert find_method(part.name) == part
+        assert part.name == pkgutil.resolve_name(part.module).NAME
 
 
 def test_a_mistyped_method_has_a_near_one(edit: cti_edits.Edit) -> None:

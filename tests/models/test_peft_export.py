@@ -327,7 +327,7 @@ def test_directions_of_another_base_are_told_by_their_singular_values(base: Path
     other = directions_edit(tiny_model("llama", seed=1), "U_in", 1, {(0, 3): 2.0})
     edit = edit_with(tiny_model("llama"), other)
     assert refused(edit, base, tmp_path / "adapter", FitError, verify=False).startswith(
-        "test: edits[0]: sigma[0]: the edit was made where singular value 3 is "
+        "test: edits[0]: sigma: the edit was made where singular value 3 is "
     )
 
 
