@@ -12,7 +12,7 @@ from lm_eval.models.huggingface import HFLM
 
 from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.manifest import Edit
-from cti_edits.errors import EditError, FactorsError, FitError, one_line_in_command, printable
+from cti_edits.errors import EditError, one_line_in_command, printable
 from cti_edits.harness.base_config import Pretrained, base_of, config_of, model_kind, name_of
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edit_argument import EditArgument, names_base, read_edits
@@ -141,7 +141,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
                 self.applied_edit = apply(
                     self.edit, self.model, verify, factorize, revertible=False, **self.checkpoint_location
                 )
-            except (FitError, FactorsError) as error:
+            except EditError as error:
                 shown = self._edits.shown if self._edits else None
                 raise error if shown is None else type(error)(f"{printable(shown)}: {error}") from None
             for part in self._parts:

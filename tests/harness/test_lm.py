@@ -16,7 +16,7 @@ from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.paths import folder
 from tests.conftest import Run
-from tests.support.edits import cuts, edit_of
+from tests.support.edits import cuts, directions_of, edit_of, edit_with, plugin_edit
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
 PLACES = (("U_in", 1, 4, 0.2), ("U_out", 2, 1, 0.1))
@@ -201,7 +201,7 @@ def _damaged(llama: Path, tmp_path: Path, what: str) -> dict[str, Any]:
     elif what == "schema":
         one["rho"] = 1.5
     elif what == "schema_version":
-        document["schema_version"] = 2
+        document["schema_version"] = 3
     elif what == "layer":
         one.update(layer=3, module="model.layers.3.mlp.gate_proj")
     elif what == "shape":
@@ -214,6 +214,11 @@ def _damaged(llama: Path, tmp_path: Path, what: str) -> dict[str, Any]:
         target_matrix(model, "U_in", 1).parameter.data[3, 4] = float("nan")
         one["sha256"] = None
         document["base_model"]["id"] = str(save_checkpoint(tmp_path / "nan", "llama", model))
+    elif what == "sigma":
+        wrong = dataclasses.replace(directions_of(model, "U_in", 1, {(0, 2): 1.5}), sigma=(1.0,))
+        document = edit_with(model, wrong, base_id=str(llama)).to_json()
+    elif what == "method":
+        document = edit_with(model, plugin_edit(edit.edits[0]), base_id=str(llama)).to_json()
     path.write_text(text or json.dumps(document))
     return {"edit": str(path)}
 
@@ -222,13 +227,15 @@ WRONG = {
     "no such file": "missing.json: expected an edit manifest, a JSON file, but there is no such file",
     "not JSON": "wrong.json: not JSON",
     "schema": "wrong.json: edits[0].rho: expected at most 1, got 1.5",
-    "schema_version": "wrong.json: schema_version: 2 is newer than 1, the newest known here; upgrade cti-edits",
+    "schema_version": "wrong.json: schema_version: 3 is newer than 2, the newest known here; upgrade cti-edits",
     "layer": "wrong.json: test: edits[0].layer: expected 0 to 2 (the model has 3 layers), got 3",
     "shape": "wrong.json: test: edits[0].shape: the edit is for [48, 31] (rows, columns), model.layers.1.mlp.gate_proj "
     "of this model has [48, 32]",
     "hash": "wrong.json: test: edits[0].sha256: model.layers.1.mlp.gate_proj.weight is not the tensor",
     "rank": "wrong.json: edits[0].block_ranks[2]: expected 2 (rho 0.2",
     "NaN": "wrong.json: test: edits[0].module: the weight of model.layers.1.mlp.gate_proj holds NaN",
+    "sigma": "wrong.json: test: edits[0]: sigma: the edit was made where singular value 2 is 1, here it is ",
+    "method": "wrong.json: test: edits[0]: method: 'magic' is not known here: it is a plugin's, of the distribution",
 }
 
 
