@@ -8,6 +8,7 @@ those of the gradient pass. No weight is changed or copied while fitting (`added
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -208,10 +209,9 @@ def fitted_candidates(context: SearchContext, gradients: DirectionGradients) -> 
     folds = gradients.folds
     counts = settings.directions
     losses: dict[tuple[int, int], list[float]] = {}
-    epochs = len(counts) * len(folds) * fit.epochs if len(folds) > 1 else 0
-    with context.progress.phase("fitting", epochs + fit.epochs) as advance:
-        for count in counts if len(folds) > 1 else ():
-            for held_out in range(len(folds)):
+    if len(folds) > 1:
+        with context.progress.phase("cross-validation", len(counts) * len(folds) * fit.epochs) as advance:
+            for count, held_out in itertools.product(counts, range(len(folds))):
                 inside = gradients.without(held_out)
                 rows = [requests[row] for number, fold in enumerate(folds) if number != held_out for row in fold]
                 one = ScaleFit(session, targets, inside, chosen_directions(inside, count), rows, fit, settings.seed)
@@ -219,10 +219,10 @@ def fitted_candidates(context: SearchContext, gradients: DirectionGradients) -> 
                     one.run_epoch()
                     advance(1)
                     losses.setdefault((count, epoch), []).extend(one.losses([requests[row] for row in folds[held_out]]))
-        best = min(losses, key=lambda name: math.fsum(losses[name])) if losses else (counts[0], fit.epochs)
-        chosen = chosen_directions(gradients, best[0])
-        last = ScaleFit(session, targets, gradients, chosen, requests, fit, settings.seed)
+    best = min(losses, key=lambda name: math.fsum(losses[name])) if losses else (counts[0], fit.epochs)
+    chosen = chosen_directions(gradients, best[0])
+    last = ScaleFit(session, targets, gradients, chosen, requests, fit, settings.seed)
+    with context.progress.phase("fitting", best[1] * len(requests)) as advance:
         for _ in range(best[1]):
-            last.run_epoch()
-            advance(1)
+            last.run_epoch(advance)
     return {Fitted(len(chosen), best[1]): last.scales()}
