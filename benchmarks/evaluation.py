@@ -98,7 +98,7 @@ def task_ratios(lm: Any, name: str, options: argparse.Namespace) -> list[float]:
 def candidate_seconds(replay: Any, targets: Any, weights: Any, layer: int, clusters: int) -> float:
     """Mean seconds of a candidate of a layer, when the replay comes from the layer before."""
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import MatrixId, RankCut
+    from cti_edits.search.candidates import Group, MatrixId, RankCut
 
     target_id = MatrixId(layer, "U_in" if layer % 2 else "U_out")
     measure = functools.partial(replay.evaluate, layer, target_id.matrix)

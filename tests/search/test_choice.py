@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.harness.evaluation import NLL_STEP, StopRule
-from cti_edits.search.candidates import MatrixId, RankCut
+from cti_edits.search.candidates import Candidate, MatrixId, RankCut
 from cti_edits.search.choice import Choice, Evaluate, choose
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, find_selector
@@ -29,7 +29,7 @@ class Case:
     added: int
 
 
-def outcome(candidate: RankCut | None, examples: Examples, added: int) -> Outcome:
+def outcome(candidate: Candidate | None, examples: Examples, added: int) -> Outcome:
     correct = tuple(right for right, _ in examples)
     nll = round(round(sum(loss for _, loss in examples) / N / NLL_STEP) * NLL_STEP, 12)
     return Outcome(candidate, sum(correct) / N, nll, correct, added)
@@ -41,7 +41,7 @@ def candidate(number: int) -> RankCut:
 
 def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: bool) -> Choice:
     """Candidates are evaluated in ``order``, an example at a time."""
-    numbers = {candidate(number): number for number in range(len(cases))}
+    numbers: dict[Candidate, int] = {candidate(number): number for number in range(len(cases))}
 
     def evaluate(number: int) -> Evaluate:
         def run(stop: StopRule | None) -> Outcome | None:
@@ -54,7 +54,7 @@ def chosen(unedited: Examples, cases: list[Case], order: list[int], exact_stop: 
 
         return run
 
-    def passes(wanted: Collection[RankCut]) -> Iterator[tuple[RankCut, Evaluate]]:
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
         for number in order:
             if candidate(number) in wanted:
                 yield candidate(number), evaluate(number)

@@ -15,6 +15,8 @@ from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import TargetMatrix, target_matrix
+from cti_edits.search.candidates import RankCut
+from cti_edits.search.outcome import Outcome
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import MASKED, byte_tokenizer, tiny_model
 
@@ -72,6 +74,12 @@ def edited_weights(
             target = target_matrix(model, matrix, layer)
             shape = (target.weight.shape[0], target.weight.shape[1])
             yield target, truncate(target.weight, block_ranks(shape, clusters, rho))
+
+
+def rank_cut(outcome: Outcome) -> RankCut:
+    """The candidate of an outcome of the paper's search, which is not the unedited model's."""
+    assert isinstance(outcome.candidate, RankCut)
+    return outcome.candidate
 
 
 def failing(function: Callable[..., Any], fails: Callable[[Any], bool]) -> Callable[..., Any]:
