@@ -24,10 +24,8 @@ from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, singular_vectors
 from cti_edits.search.directions import SCALE_DIGITS, Direction, chosen_directions, matrices_of, rounded
+from cti_edits.search.settings import fold_count
 from cti_edits.search.trials import SearchContext
-
-FOLDS = 4
-"""Parts of the calibration rows, each held out once."""
 
 CLIP = 1.0
 """The most that the gradient of all p together may measure; longer ones are shortened to it."""
@@ -182,10 +180,10 @@ class ScaleFit:
 
 
 def folds_of(count: int, seed: int) -> list[list[int]]:
-    """``count`` rows in `FOLDS` parts, drawn at random; fewer parts for fewer than two rows each."""
+    """``count`` rows in `settings.fold_count` parts, drawn at random."""
     rows = list(range(count))
     random.Random(seed).shuffle(rows)
-    parts = max(1, min(FOLDS, count // 2))
+    parts = fold_count(count)
     return [sorted(rows[number::parts]) for number in range(parts)]
 
 
