@@ -138,12 +138,24 @@ class ScaleFit:
         """
         order = list(range(len(self._requests)))
         self._order.shuffle(order)
-        with added_directions(self._session.lm.model, self.added):
-            for start in range(0, len(order), self._settings.batch):
-                rows = sorted(order[start : start + self._settings.batch])
-                self._step([self._requests[row] for row in rows])
-                advance(len(rows))
+        for start in range(0, len(order), self._settings.batch):
+            rows = sorted(order[start : start + self._settings.batch])
+            self._step([self._requests[row] for row in rows])
+            advance(len(rows))
         self.epoch += 1
+
+    def gradient(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """The gradient of the mean loss of some rows by every p, with the factors as they are: (N,) float64.
+
+        Raises:
+            EditError: a loss or a gradient is not finite.
+        """
+        vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
+        targets = [one.target for one in self.added]
+        with added_directions(self._session.lm.model, self.added):
+            found = self._session.sigma_gradients(targets, vectors, requests, packing_checked=True)
+        g = torch.cat([block for (blocks,) in found for block in blocks])
+        return self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
 
     def losses(self, requests: Sequence[GoldRequest]) -> list[float]:
         """The mean NLL of each gold answer's tokens with the factors as they are, nats."""
@@ -159,12 +171,7 @@ class ScaleFit:
         return p.exp() if self._settings.log_scale else 1 + p
 
     def _step(self, rows: Sequence[GoldRequest]) -> None:
-        vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
-        targets = [one.target for one in self.added]
-        found = self._session.sigma_gradients(targets, vectors, rows, packing_checked=True)
-        g = torch.cat([block for (blocks,) in found for block in blocks])
-        slope = self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
-        self._p.grad = slope
+        self._p.grad = self.gradient(rows)
         torch.nn.utils.clip_grad_norm_([self._p], CLIP)
         self._optimizer.step()
         with torch.no_grad():
