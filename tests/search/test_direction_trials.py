@@ -16,10 +16,11 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import applied, target_matrix
+from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.verify import verify
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import EvaluatorName
-from cti_edits.report.edit_lines import edit_lines
+from cti_edits.report.edit_lines import manifest_lines
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_trials import DirectionTrials, Step, propose
@@ -89,7 +90,9 @@ def test_it_ends_in_a_manifest_that_can_be_read_applied_and_verified(
     assert record.candidates == len(result.outcomes) == (1 if settings.epochs else 6)
     kinds = {type(one) for one in edit.edits}
     assert kinds == {DirectionsEdit}
-    assert verify(edit, lm.model).ok
+    lm.model.save_pretrained(tmp_path / "base")
+    checks = list(verify(edit, open_checkpoint(str(tmp_path / "base"))))
+    assert [one.verdict for one in checks] == ["ok"] * len(edit.edits)
     with applied(edit, lm.model):
         measured = ReferenceEvaluator(lm, rows).evaluate()
     assert measured.correct == result.best.correct
@@ -104,7 +107,7 @@ def test_it_ends_in_a_manifest_that_can_be_read_applied_and_verified(
     heading = next(line for line in printed.splitlines() if line.startswith("directions"))
     assert heading.split()[1] == ("epochs" if settings.epochs else "f")
     assert f"{record.candidates} candidate" in printed
-    assert any("directions" in str(line) for line in edit_lines(edit))
+    assert any("directions" in str(line) for line in manifest_lines(edit))
 
 
 def test_the_reference_evaluator_finds_the_same_and_so_does_stopping(
