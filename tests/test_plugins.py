@@ -28,7 +28,7 @@ from cti_edits.search.presets import find_preset
 from cti_edits.search.scorers import BlockDirections, MatrixDirections, Scorer, find_scorer
 from cti_edits.search.selectors import find_selector
 from tests.conftest import ROOT
-from tests.support.edits import edit_of
+from tests.support.edits import cuts, edit_of
 from tests.support.installed_plugins import InstalledPlugins, forget
 from tests.support.pages import blocks
 from tests.support.small_tasks import write_task
@@ -184,7 +184,7 @@ def selectors():
         tiny_model("llama"), byte_tokenizer(), rows=rows, progress=False, samples=3, top_q=1, clusters=[2],
         rates=[0.9, 0.5], scorer="log-sigma", partition="norms", selector="last",
     )  # fmt: skip
-    (edit,) = result.edit.edits
+    (edit,) = cuts(result.edit)
     assert (edit.rho, len(result.outcomes), result.stopped) == (0.5, 2, ())
     assert edit.partition.removeprefix("k-subspaces:").count("0") == edit.shape[0] // 2
 

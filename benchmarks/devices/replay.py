@@ -46,7 +46,7 @@ def evaluations(
     """
     from cti_edits.replay.replay_evaluator import ReplayEvaluator
     from cti_edits.replay.session import replaced_weight
-    from cti_edits.search.candidates import RankCut
+    from cti_edits.search.candidates import Group, RankCut
 
     ways: dict[str, Replacement] = {"with": contextlib.nullcontext, **without}
     for task in tasks:
@@ -57,7 +57,7 @@ def evaluations(
                 evaluators[way].evaluate()
         for target_id in work.chosen():
             members = [RankCut(target_id, 4, rho) for rho in rates]
-            for candidate, _, edited in work.weights.of((target_id, 4, members)):
+            for candidate, _, edited in work.weights.of(Group(target_id, 4, members)):
                 with replaced_weight(work.targets[target_id], edited):
                     runs = {
                         way: functools.partial(
@@ -179,6 +179,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     from cti_edits.replay.session import Session
     from cti_edits.search.candidates import candidates
     from cti_edits.search.evaluate import evaluate
+    from cti_edits.search.gradients import with_values
     from cti_edits.search.presets import find_preset
     from cti_edits.search.rank_cuts import RankCutTrials
     from cti_edits.search.scores import keep_best, matrix_scores
@@ -190,7 +191,7 @@ def searches(work: Work, ways: Mapping[str, tuple[Replacement, bool]]) -> Iterat
     calibration = work.calibration(task)
     session = Session(work.lm)
     gradients = session.sigma_gradients(list(work.targets.values()), work.directions, calibration.gold)
-    scores = matrix_scores(gradients, CLUSTERS, work.targets)
+    scores = matrix_scores(with_values(gradients, work.triplets.values), CLUSTERS, work.targets)
     kept = {number: keep_best(scores[number], settings.top_q or len(work.targets)) for number in clusters}
     groups = candidates(kept, rates)
 

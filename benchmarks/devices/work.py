@@ -105,16 +105,25 @@ class Work:
 
     @functools.cached_property
     def directions(self) -> Any:
-        """The tails of every matrix at every K."""
-        return self.tail_directions(None)
+        """The singular vectors of the tails of every matrix at every K."""
+        return self.triplets.vectors
+
+    @functools.cached_property
+    def triplets(self) -> Any:
+        """The same, with the singular values."""
+        return self.tail_triplets(None)
 
     def tail_directions(self, folder: Path | None) -> Any:
-        """The same, with decompositions from and into this folder."""
+        """The singular vectors, with decompositions from and into this folder."""
+        return self.tail_triplets(folder).vectors
+
+    def tail_triplets(self, folder: Path | None) -> Any:
+        """The same, with the singular values."""
         from cti_edits.linalg.spectrum_cache import SpectrumCache
         from cti_edits.progress import Silent
-        from cti_edits.search.gradients import last_singular_vectors
+        from cti_edits.search.gradients import last_triplets
 
-        return last_singular_vectors(CLUSTERS, self.targets, SpectrumCache(folder), Silent())
+        return last_triplets(CLUSTERS, self.targets, SpectrumCache(folder), Silent())
 
     @property
     def layers(self) -> list[int]:

@@ -45,6 +45,7 @@ def cost(
     here = cost_here(chosen, model_kind, size, layers)
     rows = [
         ("gradients", paper.gradients, here.gradients),
+        *([("fitting", paper.fitting, here.fitting)] if here.fitting else []),
         ("candidates", paper.candidates, here.candidates),
         ("unedited model", paper.unedited, here.unedited),
         ("test part", paper.test, here.test),
@@ -52,7 +53,7 @@ def cost(
     ]
     print(
         f"{chosen.name}: {size:,} rows{source}, {layers} layers, {model_kind} language model, "
-        f"{candidate_count(chosen, model_kind, layers):,} candidates"
+        f"{(count := candidate_count(chosen, model_kind, layers)):,} candidate{'' if count == 1 else 's'}"
     )
     print_listing(
         ("forward passes", "as the paper counts", "here"),
@@ -62,7 +63,8 @@ def cost(
     print(f"speed-up over laser, as the paper counts: {as_printed(speed_up(chosen, model_kind, size, layers))} times")
     without = cost_here(chosen, model_kind, size, layers, final=False)
     print(
-        ("" if here.gradients == 0 else "Here one gradient pass serves every K. ")
+        ("" if here.gradients == 0 or not chosen.cuts_ranks else "Here one gradient pass serves every K. ")
+        + ("Fitting is counted with all epochs, the most that it takes. " if here.fitting else "")
         + "Here --final measures the base model on the test rows too. "
         f"Without --final: {without.total:,.0f} forward passes."
     )

@@ -28,6 +28,10 @@ def search(
     scorer: of.Scorer = None,
     selector: of.Selector = None,
     partition: of.Partition = None,
+    method: of.Method = None,
+    directions: of.Directions = None,
+    drops: of.Drops = None,
+    epochs: of.Epochs = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -56,8 +60,13 @@ def search(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from cti_edits.search.settings import check_task_or_rows
 
-    parts = {"scorer": scorer, "selector": selector, "partition": partition}
-    given = given_settings(seed, samples, top_q, clusters, rates, matrices, parts)
+    given = given_settings(
+        {
+            "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
+            "matrices": matrices, "scorer": scorer, "selector": selector, "partition": partition,
+            "method": method, "directions": directions, "drops": drops, "epochs": epochs,
+        }
+    )  # fmt: skip
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     search_settings(preset, "causal", given)
     check_task_or_rows(task, rows)

@@ -51,6 +51,22 @@ Partition = Annotated[
     str | None,
     Option(help="How rows are assigned to blocks.", show_default="the preset's, else row-blocks"),
 ]
+Method = Annotated[
+    str | None,
+    Option(help="How edits are made: block-svd, directions, or a plugin's.", show_default="the preset's"),
+]
+Directions = Annotated[
+    str | None,
+    Option(help="With directions: the numbers N of singular values that are tried.", show_default="the preset's"),
+]
+Drops = Annotated[
+    str | None,
+    Option(help="With directions: the shares f of the loss that a step takes off.", show_default="the preset's"),
+]
+Epochs = Annotated[
+    int | None,
+    Option(help="With directions: fit the N factors, for so many epochs at most; 0: one step.", show_default="0"),
+]
 Seed = Annotated[int, Option(help="Seed of the draw.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
 Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]

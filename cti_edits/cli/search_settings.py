@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cti_edits.cli import options
@@ -12,30 +12,33 @@ if TYPE_CHECKING:
     from cti_edits.search.settings import SearchSettings
 
 
-def given_settings(
-    seed: int,
-    samples: int | None,
-    top_q: int | None,
-    clusters: str | None,
-    rates: str | None,
-    matrices: str | None,
-    parts: Mapping[str, str | None],
-) -> dict[str, object]:
-    """The settings that options were given for, by name. ``parts`` has those that are names of parts.
+_LISTS: Mapping[str, Callable[[str], int | float]] = {
+    "clusters": int,
+    "rates": float,
+    "directions": int,
+    "drops": float,
+}
+"""Settings that are several numbers, and of which kind."""
+
+
+def given_settings(values: Mapping[str, str | int | None]) -> dict[str, object]:
+    """The settings that options were given for, by name.
+
+    Args:
+        values: by the setting's name, what its option says; lists as the text that they are written in.
 
     Raises:
         EditError: an option's text is no such list.
     """
-    every = {
-        "seed": seed,
-        "samples": samples,
-        "top_q": top_q,
-        "clusters": None if clusters is None else options.numbers("clusters", clusters, int),
-        "rates": None if rates is None else options.numbers("rates", rates, float),
-        "matrices": None if matrices is None else options.names(matrices),
-        **parts,
-    }
-    return {name: value for name, value in every.items() if value is not None}
+    return {name: _value(name, value) for name, value in values.items() if value is not None}
+
+
+def _value(name: str, value: str | int) -> object:
+    if not isinstance(value, str):
+        return value
+    if name in _LISTS:
+        return options.numbers(name, value, _LISTS[name])
+    return options.names(value) if name == "matrices" else value
 
 
 def search_settings(preset: str | None, kind: Kind, given: Mapping[str, object]) -> SearchSettings:

@@ -12,6 +12,7 @@
 - decoding.py: greedy decoding of several sequences together.
 - answers.py: from logits to lm-eval's verdict on each example.
 - example_order.py: the order of the examples, so that a candidate that cannot win is stopped early.
+- added_directions.py: a model with singular directions added to what its layers give, and no weight changed.
 - memory.py: how much goes through the model at once, and what happens where the memory is exhausted.
 - onednn.py: linear layers by oneDNN; replaced_forward.py: has a module run something else for a while.
 """

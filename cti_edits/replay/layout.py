@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,6 +136,16 @@ class Layout:
             )
         if self._size.frugal:
             self.kept_bytes = 0
+        self.pack_anew()
+
+    @property
+    def size(self) -> BatchSize:
+        """How much a batch holds."""
+        return dataclasses.replace(self._size)
+
+    def resize(self, size: BatchSize) -> None:
+        """Make batches of another size, and start anew."""
+        self._size = dataclasses.replace(size)
         self.pack_anew()
 
     def one_example_a_batch(self) -> bool:

@@ -96,12 +96,15 @@ class ReplayEvaluator:
         Raises:
             EditError: a loss is not finite, or a single example does not fit the memory.
         """
+        former = self._layout.size
         while True:
             try:
                 return within_memory(functools.partial(self._evaluate, start, stop), self._layout.halve)
             except NotFiniteError:
                 # Of the examples of a row, it may be another one's.
                 if not self._layout.one_example_a_batch():
+                    # It is its own, whatever the batches, which need not be small for what comes after.
+                    self._layout.resize(former)
                     raise
 
     def _evaluate(self, start: int, stop: StopRule | None) -> Evaluation | None:

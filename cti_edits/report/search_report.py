@@ -34,10 +34,11 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     )
     print("* the best of all that were tried")
     test = result.edit.results.test
-    tried = len(result.outcomes) + len(result.stopped)
+    tried = len(result.outcomes) + len(result.stopped) + len(result.failed)
     stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
+    failed = f", {len(result.failed)} of them with a loss that is not finite" if result.failed else ""
     print(
-        f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}. Always giving the most frequent answer: "
+        f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}{failed}. Always giving the most frequent answer: "
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on the test part (--final).")
     )

@@ -2,7 +2,11 @@
 
 - api.py: a search on a model and rows that a program has in memory.
 - runner.py: the order of the stages, and the result.
-- gradients.py, scores.py, candidates.py, evaluate.py, measure.py, record.py: the stages, in their order.
+- trials.py: what a method gives a search to try, and what it is given for that.
+- rank_cuts.py: the trials of the paper, with gradients.py, scores.py and candidates.py, its stages in their order.
+- direction_trials.py: those that change single singular values; direction_gradients.py: the gradients of all of them;
+  directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam.
+- evaluate.py, measure.py, record.py: the stages after it, the same for every method.
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from cti_edits.harness.evaluation import StopRule
+from cti_edits.harness.evaluation import NotFiniteError, StopRule
 from cti_edits.plugins import errors_name_provider
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import Selector
 
 Evaluate = Callable[[StopRule | None], Outcome | None]
-"""Evaluates one candidate; None where it was stopped."""
+"""Evaluates one candidate; None where it was stopped. Raises a NotFiniteError where the model breaks with it."""
 
 Passes = Callable[[Collection[Candidate]], Iterator[tuple[Candidate, Evaluate]]]
 """Goes through the candidates that are asked for, in the order in which they are cheapest to evaluate."""
@@ -26,11 +26,13 @@ class Choice:
         outcomes: the candidates that were evaluated to the end, in their own order.
         stopped: those that were not, since they cannot win whatever the rest of their examples give.
         best: the winner; the unedited model if nothing beat it.
+        failed: those with which a loss is not finite, and which of them. They never win.
     """
 
     outcomes: tuple[Outcome, ...]
     stopped: tuple[Candidate, ...]
     best: Outcome
+    failed: Mapping[Candidate, str] = field(default_factory=dict)
 
 
 def choose(
@@ -64,33 +66,46 @@ def choose(
         """Whether one that was stopped might still."""
         return cannot_win is None or not cannot_win(best, *reached[candidate])
 
+    def still_wanted() -> list[Candidate]:
+        return [one for one in candidates if one not in found and one not in failed and may_win(one)]
+
     found: dict[Candidate, Outcome] = {}
+    failed: dict[Candidate, str] = {}
     reached: dict[Candidate, tuple[int, float]] = {}
     wanted: Collection[Candidate] = list(candidates)
     applied: set[Candidate | None] = {None}
     while True:
         best = _leader(selector, unedited, candidates, found)
         for candidate, evaluate in passes(wanted) if wanted else ():
-            outcome = evaluate(None if cannot_win is None else _stop(candidate, best, reached, cannot_win))
+            try:
+                outcome = evaluate(None if cannot_win is None else _stop(candidate, best, reached, cannot_win))
+            except NotFiniteError as error:
+                failed[candidate] = str(error)
+                continue
             if outcome is not None:
                 found[candidate] = outcome
                 if cannot_win is not None:
                     best = _winner(selector, [best, outcome])
         best = _leader(selector, unedited, candidates, found)
-        wanted = [one for one in candidates if one not in found and may_win(one)]
+        wanted = still_wanted()
         if wanted:
             continue
         if best.candidate in applied:
             break
         applied.add(best.candidate)
         if best.candidate is not None:
-            found[best.candidate] = as_applied(best)
+            try:
+                found[best.candidate] = as_applied(best)
+            except NotFiniteError as error:
+                del found[best.candidate]
+                failed[best.candidate] = str(error)
         best = _leader(selector, unedited, candidates, found)
-        wanted = [one for one in candidates if one not in found and may_win(one)]
+        wanted = still_wanted()
     return Choice(
         tuple(found[one] for one in candidates if one in found),
-        tuple(one for one in candidates if one not in found),
+        tuple(one for one in candidates if one not in found and one not in failed),
         best,
+        failed,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.errors import EditError
 from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
-from cti_edits.search.settings import Part
+from cti_edits.search.settings import Part, fold_count
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""
@@ -19,25 +21,33 @@ class Cost:
     """Forward passes of one example, by what they are for.
 
     Attributes:
-        gradients: forward and backward passes for the scores.
+        gradients: forward and backward passes for the scores, or for what each singular value is worth.
         candidates: evaluations of every candidate.
         unedited: the evaluation of the unedited model on the same examples.
         test: the measurement on the test part.
+        fitting: forward and backward passes that fit factors, and what folds are held out for, at most.
     """
 
     gradients: float
     candidates: float
     unedited: float
     test: float
+    fitting: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.gradients + self.candidates + self.unedited + self.test
+        return self.gradients + self.fitting + self.candidates + self.unedited + self.test
 
 
 def candidate_count(preset: Preset, kind: Kind, layers: int) -> int:
-    """How many edits a search with ``preset`` evaluates on a model of ``layers`` blocks."""
+    """How many edits a search with ``preset`` evaluates on a model of ``layers`` blocks.
+
+    Raises:
+        EditError: the method is a plugin's, which alone knows.
+    """
+    if not preset.cuts_ranks:
+        return _directions_count(preset)
     every = layers * len(preset.matrices)
     top_q = preset.top_q[kind]
     # The paper's formulas take the top q as they are, also where a model has fewer matrices than that.
@@ -52,6 +62,7 @@ def paper_cost(preset: Preset, kind: Kind, dataset_size: int, layers: int) -> Co
         candidates=candidate_count(preset, kind, layers) * evaluated,
         unedited=evaluated,
         test=dataset_size - _examples(preset, "validation", dataset_size),
+        fitting=_fitting(preset, _examples(preset, preset.gradients_on, dataset_size)),
     )
 
 
@@ -62,16 +73,15 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final:
     the paper's count leaves out; without it no test row is looked at. A pass counts as one however little of the model
     it runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
     """
-    every = layers * len(preset.matrices)
-    kept = every if preset.top_q[kind] is None else min(preset.top_q[kind] or 0, every)
     validation = validation_count(dataset_size)
     evaluated = preset.samples if preset.evaluated_on == "sample" else validation
     scored = preset.samples if preset.gradients_on == "sample" else validation
     return Cost(
-        gradients=0.0 if preset.top_q[kind] is None else GRADIENT_PASS * scored,
-        candidates=kept * len(preset.clusters[kind]) * len(preset.rates) * evaluated,
+        gradients=GRADIENT_PASS * scored if preset.takes_gradients(kind) else 0.0,
+        candidates=_candidates_here(preset, kind, layers) * evaluated,
         unedited=evaluated,
         test=2 * (dataset_size - validation) if final else 0.0,
+        fitting=_fitting(preset, scored),
     )
 
 
@@ -90,8 +100,34 @@ def as_printed(value: float) -> str:
     return str(hundredths if hundredths < 10 else hundredths.quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
+def _candidates_here(preset: Preset, kind: Kind, layers: int) -> int:
+    if not preset.cuts_ranks:
+        return _directions_count(preset)
+    every = layers * len(preset.matrices)
+    kept = every if preset.top_q[kind] is None else min(preset.top_q[kind] or 0, every)
+    return kept * len(preset.clusters[kind]) * len(preset.rates)
+
+
+def _directions_count(preset: Preset) -> int:
+    if preset.method != DirectionsEdit.METHOD:
+        raise EditError(f"{preset.name}: only the plugin of the method {preset.method} knows what it tries")
+    return 1 if preset.epochs else len(preset.directions) * len(preset.drops)
+
+
+def _fitting(preset: Preset, rows: float) -> float:
+    """Every N is fitted on all folds but one, and measured on that one after every epoch; the best on all rows."""
+    if preset.method != DirectionsEdit.METHOD or not preset.epochs:
+        return 0.0
+    last = preset.epochs * GRADIENT_PASS * rows
+    folds = fold_count(int(rows))
+    if folds == 1:
+        return last
+    return len(preset.directions) * preset.epochs * (GRADIENT_PASS * rows * (folds - 1) + rows) + last
+
+
 def _gradient_pass(preset: Preset, kind: Kind, dataset_size: int) -> float:
-    return 0.0 if preset.top_q[kind] is None else GRADIENT_PASS * _examples(preset, preset.gradients_on, dataset_size)
+    rows = _examples(preset, preset.gradients_on, dataset_size)
+    return GRADIENT_PASS * rows if preset.takes_gradients(kind) else 0.0
 
 
 def _examples(preset: Preset, part: Part, dataset_size: int) -> float:

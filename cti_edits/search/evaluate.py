@@ -30,6 +30,7 @@ class EvaluatedCandidates:
         stopped: those that were not, since they could not win any more.
         best: the winner, measured with the very weight that `apply.apply` computes for it.
         batch_tokens: tokens in one pass, of every measurement; None where lm-eval decided.
+        failed: those with which a loss is not finite.
     """
 
     unedited: Outcome
@@ -37,6 +38,7 @@ class EvaluatedCandidates:
     stopped: tuple[Candidate, ...]
     best: Outcome
     batch_tokens: int | None
+    failed: tuple[Candidate, ...] = ()
 
 
 def evaluate(
@@ -52,6 +54,8 @@ def evaluate(
     All that is compared comes from batches of one size. Where the memory is exhausted on the way, evaluation starts
     again with the smaller size, since the last bits of a log-likelihood depend on it.
 
+    A candidate with which a loss is not finite loses, and a note says so; the others go on.
+
     Args:
         session: of the model.
         evaluator: of the unedited model, which it was not asked about yet.
@@ -62,8 +66,8 @@ def evaluate(
         selector: what says which outcome wins.
 
     Raises:
-        EditError: a loss or a weight is not finite; the message names the candidate and the example. Or a plugin's
-            part fails.
+        EditError: a loss of the unedited model or a weight is not finite; the message names the example or the
+            candidate. Or a plugin's part fails.
     """
     while True:
         size = evaluator.batch_tokens
@@ -121,7 +125,9 @@ def _evaluate_at_one_size(
         unedited = _outcome(completed(run()))
         advance(1)
         choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector)
-    return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size)
+    for why in choice.failed.values():
+        progress.note(f"loses: {why}")
+    return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size, tuple(choice.failed))
 
 
 def completed(evaluation: Evaluation | None) -> Evaluation:

@@ -71,6 +71,15 @@ class Preset:
             if part not in get_args(Part):
                 raise EditError(f"{field}: expected one of {', '.join(get_args(Part))}, got {printable(part)!r}")
 
+    @property
+    def cuts_ranks(self) -> bool:
+        """See `SearchSettings.cuts_ranks`."""
+        return self.method == BlockSvdEdit.METHOD
+
+    def takes_gradients(self, kind: Kind) -> bool:
+        """See `SearchSettings.takes_gradients`."""
+        return self.top_q[kind] is not None or not self.cuts_ranks
+
     def settings(self, kind: Kind) -> SearchSettings:
         """What a search with this preset tries on a causal or masked language model.
 

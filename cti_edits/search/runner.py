@@ -35,6 +35,7 @@ class SearchResult:
         stopped: those that were not, since they could not win any more.
         best: the winner; ``unedited`` if nothing beat it.
         edit: the manifest of the winner.
+        failed: the candidates with which a loss was not finite.
     """
 
     unedited: Outcome
@@ -42,6 +43,7 @@ class SearchResult:
     stopped: tuple[Candidate, ...]
     best: Outcome
     edit: Edit
+    failed: tuple[Candidate, ...] = ()
 
 
 def proposed(context: SearchContext) -> Trials:
@@ -102,4 +104,6 @@ def run_search(
         if test is not None:
             measured = measure(session, test, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
-    return SearchResult(evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit)
+    return SearchResult(
+        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed
+    )

@@ -25,10 +25,8 @@ from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, singular_vectors
 from cti_edits.search.directions import SCALE_DIGITS, Direction, chosen_directions, matrices_of, rounded
+from cti_edits.search.settings import fold_count
 from cti_edits.search.trials import SearchContext
-
-FOLDS = 4
-"""Parts of the calibration rows, each held out once."""
 
 CLIP = 1.0
 """The most that the gradient of all p together may measure; longer ones are shortened to it."""
@@ -141,12 +139,24 @@ class ScaleFit:
         """
         order = list(range(len(self._requests)))
         self._order.shuffle(order)
-        with added_directions(self._session.lm.model, self.added):
-            for start in range(0, len(order), self._settings.batch):
-                rows = sorted(order[start : start + self._settings.batch])
-                self._step([self._requests[row] for row in rows])
-                advance(len(rows))
+        for start in range(0, len(order), self._settings.batch):
+            rows = sorted(order[start : start + self._settings.batch])
+            self._step([self._requests[row] for row in rows])
+            advance(len(rows))
         self.epoch += 1
+
+    def gradient(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """The gradient of the mean loss of some rows by every p, with the factors as they are: (N,) float64.
+
+        Raises:
+            EditError: a loss or a gradient is not finite.
+        """
+        vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
+        targets = [one.target for one in self.added]
+        with added_directions(self._session.lm.model, self.added):
+            found = self._session.sigma_gradients(targets, vectors, requests, packing_checked=True)
+        g = torch.cat([block for (blocks,) in found for block in blocks])
+        return self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
 
     def losses(self, requests: Sequence[GoldRequest]) -> list[float]:
         """The mean NLL of each gold answer's tokens with the factors as they are, nats."""
@@ -162,12 +172,7 @@ class ScaleFit:
         return p.exp() if self._settings.log_scale else 1 + p
 
     def _step(self, rows: Sequence[GoldRequest]) -> None:
-        vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
-        targets = [one.target for one in self.added]
-        found = self._session.sigma_gradients(targets, vectors, rows, packing_checked=True)
-        g = torch.cat([block for (blocks,) in found for block in blocks])
-        slope = self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
-        self._p.grad = slope
+        self._p.grad = self.gradient(rows)
         torch.nn.utils.clip_grad_norm_([self._p], CLIP)
         self._optimizer.step()
         with torch.no_grad():
@@ -183,10 +188,10 @@ class ScaleFit:
 
 
 def folds_of(count: int, seed: int) -> list[list[int]]:
-    """``count`` rows in `FOLDS` parts, drawn at random; fewer parts for fewer than two rows each."""
+    """``count`` rows in `settings.fold_count` parts, drawn at random."""
     rows = list(range(count))
     random.Random(seed).shuffle(rows)
-    parts = max(1, min(FOLDS, count // 2))
+    parts = fold_count(count)
     return [sorted(rows[number::parts]) for number in range(parts)]
 
 

@@ -18,11 +18,19 @@ CLUSTERS = (1, 2, 4, 8, 16)
 MATRICES = ("U_in", "U_out")
 DIRECTIONS = (64, 256, 1024, 4096)
 DROPS = (0.1, 0.3, 1.0)
+FOLDS = 4
+"""Parts of the calibration rows, each held out once, by which it is chosen how many factors are fitted how long."""
+
 MAX_DROP = 1000
 MAX_EPOCHS = 1000
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
+
+
+def fold_count(rows: int) -> int:
+    """The number of `FOLDS`; fewer for fewer than two rows each, and 1 where nothing can be held out."""
+    return max(1, min(FOLDS, rows // 2))
 
 
 def check_task_or_rows(task: object, rows: object) -> None:

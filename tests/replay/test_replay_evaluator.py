@@ -19,10 +19,11 @@ from cti_edits.replay.decoding import decode
 from cti_edits.replay.memory import BatchSize
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import EvaluatorName
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
 from tests.support.evaluators import assert_same, compare
-from tests.support.small_searches import choices, lm_of, written
+from tests.support.small_searches import Notes, choices, lm_of, rank_cut, written
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import CAUSAL, EVERY, MASKED, byte_tokenizer, tiny_model
 
@@ -251,7 +252,7 @@ def test_an_example_that_is_no_number_is_named_and_not_one_of_its_row(tmp_path: 
     assert str(caught.value).startswith(f"the log-likelihood of the gold answer on row {row} is nan")
 
 
-def test_a_candidate_whose_loss_is_no_number_is_named(tmp_path: Path) -> None:
+def test_a_candidate_whose_loss_is_no_number_loses_and_a_note_names_it(tmp_path: Path) -> None:
     lm = lm_of("gpt2")
     calibration = choices(tmp_path)
     target = target_matrix(lm.model, "U_in", 1)
@@ -262,11 +263,19 @@ def test_a_candidate_whose_loss_is_no_number_is_named(tmp_path: Path) -> None:
 
     lm.model.get_submodule(target.module).register_forward_hook(poisoned)
     settings = SearchSettings(samples=7, top_q=None, clusters=(2,), rates=(0.3,), matrices=("U_in",))
-    with pytest.raises(EditError) as caught:
-        run_search(lm, calibration, settings, "tiny", "tiny")
-    assert str(caught.value).startswith("transformer.h.1.mlp.c_fc at ρ = 0.3, K = 2: the log-likelihood of the gold")
-    assert any(f" row {row} is nan" in str(caught.value) for row in calibration.doc_ids)
+    notes = Notes()
+    found = run_search(lm, calibration, settings, "tiny", "tiny", progress=notes, exact_stop=False)
+    (line,) = notes.lines
+    assert line.startswith("loses: U_in of layer 1 at ρ = 0.3, K = 2: the log-likelihood of the gold answer on row ")
+    assert any(f" row {row} is nan" in line for row in calibration.doc_ids)
     assert torch.equal(target.weight, former)
+    broken = RankCut(MatrixId(1, "U_in"), 2, 0.3)
+    assert found.failed == (broken,)
+    assert [rank_cut(one).target.layer for one in found.outcomes] == [0, 2]
+    assert found.edit.search is not None
+    assert found.edit.search.candidates == 3
+    # What was tried after it was tried at the same size as what came before.
+    assert found.edit.provenance.batch_tokens == ReplayEvaluator(lm, calibration).batch_tokens
 
 
 def test_texts_that_are_continued_together_do_not_depend_on_which_batch_comes_first(

@@ -13,7 +13,7 @@ from cti_edits.linalg.lowrank import truncate
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.models.apply import TargetMatrix, target_matrices
-from cti_edits.search.candidates import MatrixId, RankCut
+from cti_edits.search.candidates import Group, MatrixId, RankCut
 from cti_edits.search.edited_weights import EditedWeights, shape_of
 from tests.support.installed_plugins import InstalledPlugins
 from tests.support.tiny_models import INNER, WIDTH, tiny_model
@@ -40,7 +40,7 @@ def test_each_is_the_truncation_of_its_own(matrix: str, clusters: int, partition
     former = weight.clone()
     weights = EditedWeights(there, SpectrumCache(), partition, seed=3)
     members = [RankCut(name, clusters, rho) for rho in RATES]
-    found = list(weights.of((name, clusters, members)))
+    found = list(weights.of(Group(name, clusters, members)))
     assert [candidate for candidate, _, _ in found] == members
     for candidate, rows, edited in found:
         expected = ROW_BLOCKS if partition == ROW_BLOCKS else k_subspaces(weight, clusters, candidate.rho, 3)
@@ -59,7 +59,7 @@ def test_a_weight_that_is_not_finite_is_named_and_not_decomposed() -> None:
     with torch.no_grad():
         there[name].weight[0, 0] = float("nan")
     with pytest.raises(EditError, match=r"^transformer\.h\.2\.mlp\.c_fc: the weight holds NaN or infinite values$"):
-        next(EditedWeights(there, SpectrumCache()).of((name, 1, [RankCut(name, 1, 0.5)])))
+        next(EditedWeights(there, SpectrumCache()).of(Group(name, 1, [RankCut(name, 1, 0.5)])))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_partition_that_fails_or_is_none_is_named_with_its_plugin(
     there = targets()
     name = MatrixId(1, "U_in")
     with pytest.raises(EditError) as refusal:
-        next(EditedWeights(there, SpectrumCache(), "bad").of((name, 2, [RankCut(name, 2, 0.5)])))
+        next(EditedWeights(there, SpectrumCache(), "bad").of(Group(name, 2, [RankCut(name, 2, 0.5)])))
     assert str(refusal.value) == f"the partition 'bad' of the plugin 'flawed' (flawed 1.0) failed: {reason}"
 
 

@@ -11,26 +11,15 @@ import pytest
 import torch
 
 from cti_edits.harness.evaluation import Evaluation
-from cti_edits.progress import Silent
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.memory import GPU_ROWS, default_rows
 from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings
-from tests.support.small_searches import OUT_OF_MEMORY, choices, lm_of
+from tests.support.small_searches import OUT_OF_MEMORY, Notes, choices, lm_of
 
 SETTINGS = SearchSettings(samples=7, top_q=2, clusters=(1, 2), rates=(0.6, 0.1))
-
-
-class Notes(Silent):
-    """Keeps what a person is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, what: str) -> None:
-        self.lines.append(what)
 
 
 def search(tmp_path: Path, rows: int | None = None, progress: Any = None, **more: Any) -> SearchResult:

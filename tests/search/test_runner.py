@@ -26,10 +26,11 @@ from cti_edits.models.apply import applied, target_matrices, target_matrix
 from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
-from cti_edits.search.record import matrix_edit
+from cti_edits.search.rank_cuts import matrix_edit
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings
 from tests.support.edits import cuts
+from tests.support.small_searches import rank_cut
 from tests.support.tiny_models import save_checkpoint
 
 LAYERS = 3
@@ -153,8 +154,9 @@ def test_the_capitals_search_ends_in_a_manifest(lm: Any, tmp_path: Path) -> None
     assert read.results.test is None
     if best.candidate is not None:
         (one,) = cuts(read)
-        assert (one.matrix, one.layer) == (best.candidate.target.matrix, best.candidate.target.layer)
-        assert (one.clusters, one.rho) == (best.candidate.clusters, best.candidate.rho)
+        cut = rank_cut(best)
+        assert (one.matrix, one.layer) == (cut.target.matrix, cut.target.layer)
+        assert (one.clusters, one.rho) == (cut.clusters, cut.rho)
 
 
 def without_origin(edit: Edit) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def test_top_q_are_the_matrices_with_the_most_negative_scores(lm: Any, tasks: st
                 U, _, Vh = np.linalg.svd(block, full_matrices=False)
                 total += np.minimum(np.diag(U.T @ slope @ Vh.T)[-20:], 0.0).sum()
             scores[MatrixId(target.layer, target.matrix)] = total / clusters
-        tried = [o.candidate.target for o in result.outcomes if o.candidate and o.candidate.clusters == clusters]
+        tried = [cut.target for cut in map(rank_cut, result.outcomes) if cut.clusters == clusters]
         assert tried == sorted(scores, key=lambda target: scores[target])[:2]
 
 
@@ -225,7 +227,7 @@ def test_presets_on_the_whole_validation_part(
     lm: Any, tasks: str, name: str, matrices: int, clusters: tuple[int, ...], gradient_rows: int, evaluated_rows: int
 ) -> None:
     result = searched(lm, load_task("two_parts", tasks), preset(name, rates=(0.4,)))
-    tried = {(o.candidate.target, o.candidate.clusters) for o in result.outcomes if o.candidate}
+    tried = {(cut.target, cut.clusters) for cut in map(rank_cut, result.outcomes)}
     for k in clusters:
         found = {target for target, tried_k in tried if tried_k == k}
         assert len(found) == matrices
@@ -261,9 +263,9 @@ def test_optimal_clustering_assigns_rows_and_its_manifest_repeats_the_winner(lm:
     tried = [outcome for outcome in result.outcomes if outcome.candidate]
     assert len(tried) == 3 * 2 * 2
     for outcome in tried:
-        assert outcome.candidate is not None
-        target = target_matrix(lm.model, "U_in", outcome.candidate.target.layer)
-        assert outcome.partition == k_subspaces(target.weight, outcome.candidate.clusters, outcome.candidate.rho, 0)
+        cut = rank_cut(outcome)
+        target = target_matrix(lm.model, "U_in", cut.target.layer)
+        assert outcome.partition == k_subspaces(target.weight, cut.clusters, cut.rho, 0)
     best = result.best
     assert best.candidate is not None, "this seed finds an edit"
     (one,) = cuts(result.edit)

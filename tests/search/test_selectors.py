@@ -9,7 +9,7 @@ import pytest
 
 from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import StopRule
-from cti_edits.search.candidates import MatrixId, RankCut
+from cti_edits.search.candidates import Candidate, MatrixId, RankCut
 from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.outcome import Outcome, cannot_win
 from cti_edits.search.selectors import Selector, find_selector, kept_matrices
@@ -61,7 +61,7 @@ def test_what_cannot_be_tried_names_the_plugin(plugin_folder: InstalledPlugins, 
     assert str(refusal.value).startswith(f"the selector 'mine' of the plugin 'chooser' (chooser 1.0) failed: {reason}")
 
 
-def outcome(candidate: RankCut | None, correct: int) -> Outcome:
+def outcome(candidate: Candidate | None, correct: int) -> Outcome:
     return Outcome(candidate, correct / 4, 1.0, (True,) * correct + (False,) * (4 - correct), 0)
 
 
@@ -69,14 +69,14 @@ def outcome(candidate: RankCut | None, correct: int) -> Outcome:
 def test_the_winner_is_the_selectors_and_nothing_is_stopped(plugin_folder: InstalledPlugins, exact_stop: bool) -> None:
     add(plugin_folder, "winner=lambda outcomes: sorted(outcomes, key=lambda one: one.accuracy)[1]")
     tried = [RankCut(target, 1, 0.5) for target in (A, B, C)]
-    given = dict(zip(tried, (4, 2, 3), strict=True))
+    given: dict[Candidate, int] = dict(zip(tried, (4, 2, 3), strict=True))
     asked: list[object] = []
 
-    def evaluate(candidate: RankCut, stop: StopRule | None) -> Outcome:
+    def evaluate(candidate: Candidate, stop: StopRule | None) -> Outcome:
         asked.append(stop)
         return outcome(candidate, given[candidate])
 
-    def passes(wanted: Collection[RankCut]) -> Iterator[tuple[RankCut, Evaluate]]:
+    def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
         for candidate in wanted:
             yield candidate, functools.partial(evaluate, candidate)
 

@@ -103,6 +103,7 @@ def import_what_commands_do() -> None:
     import cti_edits
     from cti_edits.cli import main
     from cti_edits.paths import folder
+    from tests.support.installed_plugins import forget
 
     for module in pkgutil.walk_packages(cti_edits.__path__, "cti_edits."):
         if not module.name.endswith("__main__"):
@@ -112,6 +113,8 @@ def import_what_commands_do() -> None:
     sys.argv = ["cti-edits", "show", str(folder("edits") / "gptj_fever.json")]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         main()
+    # A command finds the plugins that are there when it runs.
+    forget()
 
 
 def leave_out(folder: Path) -> None:

@@ -21,11 +21,12 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.harness.calibration import final_part
 from cti_edits.harness.tasks import load_task
 from cti_edits.models.architectures import Kind
+from cti_edits.search.candidates import RankCut
 from cti_edits.search.examples import examples
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings
-from tests.support.small_searches import lm_of
+from tests.support.small_searches import lm_of, rank_cut
 from tests.support.tiny_models import MASKED, tiny_model
 
 RECORDED = Path(__file__).parent.parent / "data" / "recorded_searches.json"
@@ -166,14 +167,13 @@ def record(result: SearchResult) -> dict[str, Any]:
 def outcomes(result: SearchResult) -> dict[str, list[float]]:
     """From candidate, and "unedited", to how many examples it has right and its loss in nats."""
     return {
-        "unedited"
-        if one.candidate is None
-        else (
-            f"{one.candidate.target.matrix} of layer {one.candidate.target.layer}, "
-            f"K = {one.candidate.clusters}, rho = {one.candidate.rho:g}"
-        ): [sum(one.correct), one.nll]
+        "unedited" if one.candidate is None else _named(rank_cut(one)): [sum(one.correct), one.nll]
         for one in (result.unedited, *result.outcomes)
     }
+
+
+def _named(cut: RankCut) -> str:
+    return f"{cut.target.matrix} of layer {cut.target.layer}, K = {cut.clusters}, rho = {cut.rho:g}"
 
 
 def main(names: Iterable[str] = SEARCHES) -> None:

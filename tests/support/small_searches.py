@@ -14,7 +14,14 @@ from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.lowrank import truncate
-from cti_edits.models.apply import TargetMatrix, target_matrix
+from cti_edits.linalg.spectrum_cache import SpectrumCache
+from cti_edits.models.apply import TargetMatrix, target_matrices, target_matrix
+from cti_edits.progress import Progress, Silent
+from cti_edits.replay.session import Session
+from cti_edits.search.candidates import MatrixId, RankCut
+from cti_edits.search.outcome import Outcome
+from cti_edits.search.settings import SearchSettings
+from cti_edits.search.trials import SearchContext
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import MASKED, byte_tokenizer, tiny_model
 
@@ -72,6 +79,33 @@ def edited_weights(
             target = target_matrix(model, matrix, layer)
             shape = (target.weight.shape[0], target.weight.shape[1])
             yield target, truncate(target.weight, block_ranks(shape, clusters, rho))
+
+
+class Notes(Silent):
+    """Keeps what a person is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, what: str) -> None:
+        self.lines.append(what)
+
+
+def search_context(
+    lm: Any, calibration: CalibrationSet, settings: SearchSettings, folder: Path, progress: Progress | None = None
+) -> SearchContext:
+    """What a method is given, with decompositions from and into ``folder``."""
+    targets = {MatrixId(one.layer, one.matrix): one for one in target_matrices(lm.model, settings.matrices)}
+    session = Session(lm)
+    return SearchContext(
+        session, settings, targets, calibration, calibration, SpectrumCache(folder), progress or Silent()
+    )
+
+
+def rank_cut(outcome: Outcome) -> RankCut:
+    """The candidate of an outcome of the paper's search, which is not the unedited model's."""
+    assert isinstance(outcome.candidate, RankCut)
+    return outcome.candidate
 
 
 def failing(function: Callable[..., Any], fails: Callable[[Any], bool]) -> Callable[..., Any]:
