@@ -15,13 +15,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 OUT := out/demo
 TASK := cti_capitals
-# The demo's search. DEMO=short is what CI runs.
-SEARCH := --samples 37 --top-q 3 --clusters 1,4 --rates 0.9,0.8,0.6,0.4
+# The demo's two searches on the same rows: the default, and the paper's. DEMO=short is what CI runs.
+SEARCH := --samples 37
+PAPER := --samples 37 --preset cl-100g-100e
 LIMIT :=
 ifeq ($(DEMO),short)
-SEARCH := --samples 12 --top-q 1 --clusters 1 --rates 0.8
+SEARCH := --samples 12 --directions 64 --drops 1
+PAPER := --samples 12 --top-q 1 --clusters 1 --rates 0.8
 LIMIT := --limit 16
 endif
+LM_EVAL = $(BIN)/lm_eval --model cti --tasks $(TASK) --include_path "$$tasks" --batch_size 16 --log_samples $(LIMIT)
 
 .PHONY: demo test lint types unit test-thorough docs dist published-edits clean
 
@@ -35,13 +38,14 @@ $(VENV)/installed: pyproject.toml
 demo: $(VENV)/installed
 	rm -rf $(OUT)
 	model="$$($(BIN)/cti-edits demo-model)" && \
-	$(BIN)/cti-edits search --task $(TASK) --model "$$model" $(SEARCH) --output $(OUT)/capitals.json && \
 	tasks="$$($(BIN)/cti-edits tasks-path)" && \
-	$(BIN)/lm_eval --model cti --model_args "pretrained=$$model" --tasks $(TASK) --include_path "$$tasks" \
-	  --batch_size 16 --log_samples --output_path $(OUT)/base $(LIMIT) && \
-	$(BIN)/lm_eval --model cti --model_args "edit=$(OUT)/capitals.json" --tasks $(TASK) --include_path "$$tasks" \
-	  --batch_size 16 --log_samples --output_path $(OUT)/edited $(LIMIT) && \
-	$(BIN)/cti-edits compare $(OUT)/base $(OUT)/edited && \
+	$(BIN)/cti-edits search --task $(TASK) --model "$$model" $(SEARCH) --output $(OUT)/capitals.json && \
+	$(BIN)/cti-edits search --task $(TASK) --model "$$model" $(PAPER) --output $(OUT)/paper.json && \
+	$(LM_EVAL) --model_args "pretrained=$$model" --output_path $(OUT)/base && \
+	$(LM_EVAL) --model_args "edit=$(OUT)/capitals.json" --output_path $(OUT)/edited && \
+	$(LM_EVAL) --model_args "edit=$(OUT)/paper.json" --output_path $(OUT)/paper && \
+	echo "Rank cuts, the paper's method:" && $(BIN)/cti-edits compare $(OUT)/base $(OUT)/paper && \
+	echo "Single singular values, the default:" && $(BIN)/cti-edits compare $(OUT)/base $(OUT)/edited && \
 	echo "the edit file: $(OUT)/capitals.json"
 
 test: lint types unit

@@ -47,8 +47,6 @@ def search_settings(preset: str | None, kind: Kind, given: Mapping[str, object])
     Raises:
         EditError: no preset has that name, or a value is out of range.
     """
-    from cti_edits.search.presets import find_preset, with_overrides
-    from cti_edits.search.settings import SearchSettings
+    from cti_edits.search.presets import chosen_settings
 
-    base = SearchSettings() if preset is None else find_preset(preset).settings(kind)
-    return with_overrides(base, given)
+    return chosen_settings(preset, kind, given)

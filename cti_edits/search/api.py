@@ -17,7 +17,7 @@ from cti_edits.models.architectures import Kind
 from cti_edits.progress import Bars, Progress, Silent
 from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.examples import examples, searched_task
-from cti_edits.search.presets import find_preset, with_overrides
+from cti_edits.search.presets import chosen_settings
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings, check_task_or_rows
@@ -96,24 +96,24 @@ def search(
             lm = EditedLM.for_checkpoint(
                 pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
             )
-            chosen_settings = _settings(preset, lm.kind, settings)
+            of_search = _settings(preset, lm.kind, settings)
             model_type = str(model.config.model_type)
-            check_matrices(model_type, chosen_settings.matrices)
+            check_matrices(model_type, of_search.matrices)
             prompting = (prompting or Prompting()).with_model(lm)
-            loaded, chosen_settings = searched_task(
+            loaded, of_search = searched_task(
                 str(task) if rows is None else _own(rows, "rows"),
-                chosen_settings,
+                of_search,
                 test_rows=None if test_rows is None else _own(test_rows, "test_rows"),
                 final=final,
                 include_path=include_path,
                 kind=lm.kind,
             )
-            chosen = examples(loaded, chosen_settings, prompting, metric, final, final_limit)
+            chosen = examples(loaded, of_search, prompting, metric, final, final_limit)
             return run_search(
                 lm,
                 chosen.evaluations,
-                chosen_settings,
-                name=name or edit_name(model_type, loaded.config.task, chosen_settings.preset),
+                of_search,
+                name=name or edit_name(model_type, loaded.config.task, of_search.preset),
                 base_id=base_model or model.config._name_or_path or type(model).__name__,
                 progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
                 gradient_examples=chosen.gradients,
@@ -131,7 +131,7 @@ def _settings(preset: str | None, kind: Kind, overrides: Mapping[str, Any]) -> S
     if unknown := sorted(set(overrides) - known):
         raise EditError(f"{printable(unknown[0])}: no such setting; expected one of {', '.join(sorted(known))}")
     lists = {key: tuple(value) if isinstance(value, list) else value for key, value in overrides.items()}
-    return with_overrides(SearchSettings() if preset is None else find_preset(preset).settings(kind), lists)
+    return chosen_settings(preset, kind, lists)
 
 
 def _own(rows: Rows, name: str) -> OwnRows:

@@ -159,6 +159,40 @@ def find_preset(name: str) -> Preset:
     return find_part("presets", Preset, name)
 
 
+DEFAULT_PRESET = "sigma-step"
+"""What a search follows that names neither a preset nor a method; docs/findings says what that rests on."""
+
+ONLY_WITH = {
+    BlockSvdEdit.METHOD: ("top_q", "rates", "partition", "scorer"),
+    DirectionsEdit.METHOD: ("directions", "drops", "epochs"),
+}
+"""Settings that count with one method only."""
+
+
+def chosen_settings(preset: str | None, kind: Kind, overrides: Mapping[str, object]) -> SearchSettings:
+    """The settings of a preset, or of a method without one, with the values in ``overrides``.
+
+    Where neither is named, a setting that counts with one method only, such as ``rates``, names it; else the search
+    follows `DEFAULT_PRESET`.
+
+    Raises:
+        EditError: there is no such preset or method, a value is out of range, or it does not count with the method.
+    """
+    method = overrides.get("method")
+    if preset is None and method is None:
+        method = next((one for one, names in ONLY_WITH.items() if not overrides.keys().isdisjoint(names)), None)
+    if preset is None and isinstance(method, str):
+        base = SearchSettings() if method == BlockSvdEdit.METHOD else SearchSettings(method=method, clusters=(1,))
+    else:
+        base = find_preset(preset or DEFAULT_PRESET).settings(kind)
+    settings = with_overrides(base, overrides)
+    for other, names in ONLY_WITH.items():
+        unused = next((name for name in names if name in overrides), None)
+        if unused is not None and settings.method in ONLY_WITH and settings.method != other:
+            raise EditError(f"{unused}: counts with the method {other} alone, and this search is of {settings.method}")
+    return settings
+
+
 def with_overrides(settings: SearchSettings, overrides: Mapping[str, object]) -> SearchSettings:
     """``settings`` with the values in ``overrides``; no longer the preset's if one of them makes a difference.
 

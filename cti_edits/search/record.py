@@ -24,7 +24,7 @@ from cti_edits.models.wrappers import inner_model
 from cti_edits.plugins import provider_of
 from cti_edits.search.evaluate import EvaluatedCandidates
 from cti_edits.search.partitions import Partition
-from cti_edits.search.presets import Preset
+from cti_edits.search.presets import DEFAULT_PRESET, Preset
 from cti_edits.search.scorers import Scorer
 from cti_edits.search.selectors import Selector
 from cti_edits.search.settings import SearchSettings
@@ -168,8 +168,8 @@ def _together(hashes: Sequence[str]) -> str:
 
 
 def edit_name(model_type: str, task: str, preset: str | None) -> str:
-    """``gptj_fever``, named as the published edits are: with the preset's name, but for the best known one."""
+    """``gptj_fever``, with the preset's name, but for the default one."""
     short = task.removeprefix("cti_").removesuffix("_masked")
-    text = f"{model_type}_{short}" + (f".{preset}" if preset not in (None, "cl-100g-100e") else "")
+    text = f"{model_type}_{short}" + (f".{preset}" if preset not in (None, DEFAULT_PRESET) else "")
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text).strip("._-")
     return kept[:MAX_NAME] or "edit"

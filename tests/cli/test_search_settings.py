@@ -13,7 +13,7 @@ from cti_edits.search.settings import SearchSettings
 def test_options_that_are_not_given_are_left_to_the_preset() -> None:
     given = given_settings({"seed": 0, "samples": None, "clusters": None, "method": None, "epochs": None})
     assert given == {"seed": 0}
-    assert search_settings(None, "causal", given) == SearchSettings()
+    assert search_settings(None, "causal", given) == find_preset("sigma-step").settings("causal")
     assert search_settings("cl-100g-100e", "masked", given) == find_preset("cl-100g-100e").settings("masked")
 
 
@@ -22,6 +22,14 @@ def test_those_that_are_given_take_its_place() -> None:
     given = given_settings({"seed": 3, "samples": 12, "top_q": 2, **lists})
     expected = SearchSettings(samples=12, top_q=2, clusters=(1, 4), rates=(0.5, 0.1), matrices=("U_in",), seed=3)
     assert search_settings("cl-100g-100e", "causal", given) == search_settings(None, "causal", given) == expected
+
+
+def test_a_setting_of_one_method_names_it() -> None:
+    assert search_settings(None, "causal", {"top_q": 2}) == SearchSettings(top_q=2)
+    assert search_settings(None, "causal", {"drops": (3.0,)}) == SearchSettings(
+        method="directions", clusters=(1,), drops=(3.0,)
+    )
+    assert search_settings(None, "causal", {"method": "block-svd"}) == SearchSettings()
 
 
 def test_those_of_directions() -> None:
@@ -42,7 +50,11 @@ def test_wrong_ones_name_their_field() -> None:
         search_settings(None, "causal", given_settings({"top_q": 0}))
     with pytest.raises(EditError, match=r"^epochs: expected 0 to 1000, got -1$"):
         search_settings("sigma-fit", "causal", given_settings({"epochs": -1}))
-    with pytest.raises(EditError, match=r"^clusters: expected one K for directions, got 1, 2, 4, 8, 16$"):
-        search_settings(None, "causal", given_settings({"method": "directions"}))
+    with pytest.raises(EditError, match=r"^clusters: expected one K for directions, got 1, 4$"):
+        search_settings(None, "causal", given_settings({"method": "directions", "clusters": "1,4"}))
+    with pytest.raises(EditError, match=r"^rates: counts with the method block-svd alone, and this .* of directions$"):
+        search_settings("sigma-step", "causal", given_settings({"rates": "0.5"}))
+    with pytest.raises(EditError, match=r"^drops: counts with the method directions alone, and this .* of block-svd$"):
+        search_settings(None, "causal", given_settings({"top_q": 1, "drops": "0.5"}))
     with pytest.raises(EditError, match="cl-100g-100e"):
         search_settings("cl-100g-100", "causal", {})

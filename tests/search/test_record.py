@@ -168,7 +168,8 @@ def test_the_command_says_what_cannot_be_asked(
     ("task", "preset", "expected"),
     [
         ("cti_fever", None, "gptj_fever"),
-        ("cti_fever", "cl-100g-100e", "gptj_fever"),
+        ("cti_fever", "sigma-step", "gptj_fever"),
+        ("cti_fever", "cl-100g-100e", "gptj_fever.cl-100g-100e"),
         ("cti_fever_masked", "laser", "gptj_fever.laser"),
         ("a/b: c", None, "gptj_a-b--c"),
         (120 * "t", None, "gptj_" + 95 * "t"),
