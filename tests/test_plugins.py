@@ -146,16 +146,31 @@ def test_without_the_plugin_an_edit_by_its_method_says_which_distribution_has_it
         cti_edits.search(model, byte_tokenizer(), rows=[{"prompt": "a", "answer": "b"}], method="magic")
 
 
-def test_a_method_that_fails_is_named_with_its_plugin(plugin_folder: InstalledPlugins) -> None:
-    plugin_folder.add("example", example("methods").replace("for factor in (0.5, 2.0)", "for factor in None"))
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("for factor in (0.5, 2.0)", "for factor in None", "TypeError: 'NoneType' object is not iterable"),
+        ("yield Trial(one,", "yield Trail(one,", "NameError: name 'Trail' is not defined"),
+        ("        return (edit,)", "        return {}[edit]", "TypeError: unhashable type: 'dict'"),
+        (
+            '"""Those above have the very bits of what is applied."""',
+            "raise LookupError(candidate.target)",
+            "LookupError: U_in of layer ",
+        ),
+    ],
+)
+def test_a_method_that_fails_is_named_with_its_plugin(
+    plugin_folder: InstalledPlugins, right: str, wrong: str, reason: str
+) -> None:
+    source = example("methods")
+    assert right in source
+    plugin_folder.add("example", source.replace(right, wrong))
     with pytest.raises(EditError) as refusal:
         cti_edits.search(
             tiny_model("llama"), byte_tokenizer(), rows=[{"prompt": "a", "answer": "b"}], method="scaled",
             progress=False,
         )  # fmt: skip
-    assert str(refusal.value) == (
-        "the method 'scaled' of the plugin 'example' (example 1.0) failed: TypeError: 'NoneType' object is not iterable"
-    )
+    assert str(refusal.value).startswith(f"the method 'scaled' of the plugin 'example' (example 1.0) failed: {reason}")
 
 
 def test_hook_scorers(plugin_folder: InstalledPlugins) -> None:
