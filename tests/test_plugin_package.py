@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import venv
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from cti_edits.plugins import OFF_SWITCH
 from tests.conftest import ROOT, Run
@@ -119,18 +122,29 @@ def test_its_parts_are_listed_with_where_they_are_from(installed: Environment) -
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["example", "cti-edits-example", "2.3", "scorers", "last-layers"] in lines
-    assert ["example", "cti-edits-example", "2.3", "presets", "example-last"] in lines
+    assert ["example", "cti-edits-example", "2.3", "methods", "scaled"] in lines
+    assert ["example", "cti-edits-example", "2.3", "presets", "example-last,", "example-scaled"] in lines
     assert ["log-sigma", "cti-edits-log-sigma", "1.0", "scorers", "log-sigma"] in lines
     listed = installed.run("presets").stdout.splitlines()
     assert [line for line in listed if line.startswith("example-last ")]
     assert "But example-last: matrices U_out; ρ = 0.5, 0.25; scorer last-layers." in listed
+    (scaled,) = (line for line in listed if line.startswith("example-scaled "))
+    assert re.split(" {2,}", scaled) == [
+        "example-scaled",
+        "scaled",
+        "what the method proposes",
+        "3 drawn",
+        "1",
+        "3 drawn",
+    ]
+    assert "But example-scaled: matrices U_out." in listed
 
 
 # A search in a process of its own would take six seconds, for importing torch and lm_eval.
-SEARCH = """
+COMMAND = """
 import site, sys
 site.addsitedir(sys.argv[1])
-sys.argv = ["cti-edits", "search", *sys.argv[2:]]
+sys.argv = ["cti-edits", *sys.argv[2:]]
 from cti_edits.cli import main
 main()
 """
@@ -139,11 +153,12 @@ main()
 def test_its_scorer_and_preset_are_used_by_a_search(
     installed: Environment, run_command: Run, llama: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "search.py").write_text(SEARCH)
+    (tmp_path / "command.py").write_text(COMMAND)
     rows = [{"prompt": f"{word} says", "answer": "moo"} for word in ("cow", "dog", "ox")]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = run_command(
-        "run-python-file", str(tmp_path / "search.py"), str(installed.site_packages), "--preset", "example-last",
+        "run-python-file", str(tmp_path / "command.py"), str(installed.site_packages), "search", "--preset",
+        "example-last",
         "--data", "rows.jsonl", "--model", str(llama), "--output", "edit.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -151,11 +166,53 @@ def test_its_scorer_and_preset_are_used_by_a_search(
     assert (search["preset"], search["samples"], search["candidates"]) == ("example-last", 3, 2)
     assert (search["rates"], search["matrices"]) == ([0.5, 0.25], ["U_out"])
     refused = run_command(
-        "run-python-file", str(tmp_path / "search.py"), str(installed.site_packages), "--scorer", "last-layer",
+        "run-python-file", str(tmp_path / "command.py"), str(installed.site_packages), "search", "--scorer",
+        "last-layer",
         "--data", "rows.jsonl", "--model", str(llama),
     )  # fmt: skip
     assert refused.returncode == 2
     assert refused.stderr.startswith("cti-edits: error: --scorer: no scorer is called 'last-layer'; did you mean last-")
+
+
+def test_its_method_is_searched_with_applied_and_shown(
+    installed: Environment, run_command: Run, llama: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "command.py").write_text(COMMAND)
+    rows = [{"prompt": f"{word} says", "answer": "moo"} for word in ("cow", "dog", "ox")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return run_command("run-python-file", str(tmp_path / "command.py"), str(installed.site_packages), *words)
+
+    done = run(
+        "search", "--preset", "example-scaled", "--data", "rows.jsonl", "--model", str(llama), "--output", "edit.json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 candidates tried" in done.stdout
+    document = json.loads((tmp_path / "edit.json").read_text())
+    parts = [{"kind": kind, "name": name, "distribution": "cti-edits-example", "version": "2.3"}
+             for kind, name in (("method", "scaled"), ("preset", "example-scaled"))]  # fmt: skip
+    assert (document["search"]["method"], document["search"]["parts"]) == ("scaled", parts)
+    (one,) = document["edits"]
+    assert (one["method"], one["distribution"], one["matrix"]) == ("scaled", "cti-edits-example", "U_out")
+    factor = one["parameters"]["factor"]
+    assert factor in (0.5, 2.0)
+    shown = run("show", "edit.json")
+    assert re.search(r"^ +method +scaled$", shown.stdout, flags=re.MULTILINE)
+    verified = run("verify", "edit.json", "--model", str(llama))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    exported = run("export", "edit.json", "--out", "out", "--model", str(llama))
+    assert exported.returncode == 0, exported.stderr
+    name = f"{one['module']}.weight"
+    base, edited = (load_file(folder / "model.safetensors")[name] for folder in (llama, tmp_path / "out"))
+    assert torch.equal(edited, base * factor)
+    # Without the plugin, the manifest can be read, and what applies it says what is missing.
+    assert "scaled" in run_command("cti-edits", "show", "edit.json").stdout
+    refused = run_command("cti-edits", "export", "edit.json", "--out", "again", "--model", str(llama))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "'scaled' is not known here: it is a plugin's, of the distribution 'cti-edits-example'" in refused.stderr
+    assert not (tmp_path / "again").exists()
 
 
 def test_its_preset_has_a_cost(installed: Environment) -> None:
@@ -164,6 +221,11 @@ def test_its_preset_has_a_cost(installed: Environment) -> None:
     # Two candidates and the unedited model on three rows each.
     rows = {line.split("  ")[0]: line.split()[-1] for line in done.stdout.splitlines()}
     assert (rows["candidates"], rows["unedited model"]) == ("6", "3")
+    refused = installed.run("cost", "--preset", "example-scaled", "--dataset-size", "100", "--layers", "4")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "cti-edits: error: example-scaled: only the plugin of the method scaled knows what it tries\n"
+    )
 
 
 def test_those_that_are_broken_are_named_and_the_others_work(crowded: Environment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ import torch
 
 import cti_edits
 from cti_edits import built_in, hookspecs, plugins
+from cti_edits.artifact.matrix_edits import PluginEdit
 from cti_edits.artifact.ranks import partition_rows
 from cti_edits.errors import EditError, FitError
 from cti_edits.harness.tasks import load_task
@@ -28,7 +30,7 @@ from cti_edits.search.presets import find_preset
 from cti_edits.search.scorers import BlockDirections, MatrixDirections, Scorer, find_scorer
 from cti_edits.search.selectors import find_selector
 from tests.conftest import ROOT
-from tests.support.edits import cuts, edit_of
+from tests.support.edits import cuts, edit_of, plugin_edit
 from tests.support.installed_plugins import InstalledPlugins, forget
 from tests.support.pages import blocks
 from tests.support.small_tasks import write_task
@@ -107,6 +109,68 @@ def matrix(*blocks: tuple[list[float], list[float]], seed: int = 0) -> MatrixDir
     """A matrix with these σ and g."""
     made = tuple(BlockDirections(torch.tensor(S).double(), torch.tensor(g).double()) for S, g in blocks)
     return MatrixDirections(MatrixId(1, "U_in"), (8, 6), made, seed)
+
+
+def test_hook_methods(plugin_folder: InstalledPlugins, tmp_path: Path) -> None:
+    plugin_folder.add("example", example("methods"))
+    model, rows = tiny_model("llama"), [{"prompt": f"{word} says", "answer": "moo"} for word in ("cow", "dog", "ox")]
+    result = cti_edits.search(
+        model, byte_tokenizer(), rows=rows, progress=False, exact_stop=False, method="scaled", matrices=["U_in"]
+    )
+    assert [str(one.candidate) for one in result.outcomes[:2]] == [
+        "0.5 times U_in of layer 0", "2 times U_in of layer 0",
+    ]  # fmt: skip
+    assert len(result.outcomes) == 6
+    edit = cti_edits.load(result.edit.write(tmp_path / "scaled.json"))
+    (one,) = edit.edits
+    assert isinstance(one, PluginEdit)
+    former = model.get_submodule(one.module).weight.clone()
+    with cti_edits.applied(edit, model):
+        assert torch.equal(model.get_submodule(one.module).weight, former * one.parameters["factor"])
+    broken = dataclasses.replace(edit, edits=(dataclasses.replace(one, parameters={"factor": "2"}),))
+    with pytest.raises(EditError, match=r"parameters: expected a factor, a number, got '2'$"):
+        cti_edits.apply(broken, model)
+
+
+def test_without_the_plugin_an_edit_by_its_method_says_which_distribution_has_it() -> None:
+    model = tiny_model("llama")
+    made = edit_of(model, ("U_in", 1, 2, 0.5))
+    edit = dataclasses.replace(made, edits=(plugin_edit(made.edits[0]),))
+    with pytest.raises(EditError) as refusal:
+        cti_edits.apply(edit, model)
+    assert str(refusal.value).endswith(
+        "edits[0]: method: 'magic' is not known here: it is a plugin's, of the distribution 'cti-edits-magic', which "
+        "is not installed or did not load"
+    )
+    with pytest.raises(EditError, match=r"^method: no method is called 'magic' \(known: block-svd, directions\)$"):
+        cti_edits.search(model, byte_tokenizer(), rows=[{"prompt": "a", "answer": "b"}], method="magic")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("for factor in (0.5, 2.0)", "for factor in None", "TypeError: 'NoneType' object is not iterable"),
+        ("yield Trial(one,", "yield Trail(one,", "NameError: name 'Trail' is not defined"),
+        ("        return (edit,)", "        return {}[edit]", "TypeError: unhashable type: 'dict'"),
+        (
+            '"""Those above have the very bits of what is applied."""',
+            "raise LookupError(candidate.target)",
+            "LookupError: U_in of layer ",
+        ),
+    ],
+)
+def test_a_method_that_fails_is_named_with_its_plugin(
+    plugin_folder: InstalledPlugins, right: str, wrong: str, reason: str
+) -> None:
+    source = example("methods")
+    assert right in source
+    plugin_folder.add("example", source.replace(right, wrong))
+    with pytest.raises(EditError) as refusal:
+        cti_edits.search(
+            tiny_model("llama"), byte_tokenizer(), rows=[{"prompt": "a", "answer": "b"}], method="scaled",
+            progress=False,
+        )  # fmt: skip
+    assert str(refusal.value).startswith(f"the method 'scaled' of the plugin 'example' (example 1.0) failed: {reason}")
 
 
 def test_hook_scorers(plugin_folder: InstalledPlugins) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import pkgutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
+from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
@@ -22,7 +26,7 @@ from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
 from cti_edits.search.settings import SearchSettings
-from cti_edits.search.trials import SearchContext, Trials
+from cti_edits.search.trials import SearchContext, Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,39 @@ class SearchResult:
     failed: tuple[Candidate, ...] = ()
 
 
+@dataclass(frozen=True)
+class _NamedTrials:
+    """The trials of a method; what they raise names the method's plugin."""
+
+    made: Trials
+    method: str
+
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        return self.made.candidates
+
+    def trials(self, wanted: Collection[Candidate]) -> Iterator[Trial]:
+        with self._named():
+            found = iter(self.made.trials(wanted))
+        while True:
+            with self._named():
+                trial = next(found, None)
+            if trial is None:
+                return
+            yield trial
+
+    def as_applied(self, candidate: Candidate) -> Trial | None:
+        with self._named():
+            return self.made.as_applied(candidate)
+
+    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[MatrixEdit, ...]:
+        with self._named():
+            return self.made.matrix_edits(candidate, checkpoint)
+
+    def _named(self) -> AbstractContextManager[None]:
+        return errors_name_provider("methods", MethodPart, self.method)
+
+
 def proposed(context: SearchContext) -> Trials:
     """What the method of the settings gives to try.
 
@@ -57,7 +94,7 @@ def proposed(context: SearchContext) -> Trials:
         raise EditError(f"method: no search proposes edits of {part.name}")
     with errors_name_provider("methods", MethodPart, part.name):
         trials: Trials = pkgutil.resolve_name(part.propose)(context)
-    return trials
+    return _NamedTrials(trials, part.name)
 
 
 def run_search(

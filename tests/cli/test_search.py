@@ -121,6 +121,13 @@ def test_a_task_that_is_not_there_gets_the_nearest_name(run_command: Run, llama:
         (["--dtype", "floaty"], "--dtype: expected auto, float32, bfloat16, float16, float64, got 'floaty'"),
         (["--model-args", "parallelize=True"], "--model-args: parallelize has an option of its own here, or no place"),
         (["--seed", "many"], "Invalid value for '--seed'"),
+        (["--method", "direction"], "--method: no method is called 'direction'; did you mean directions?"),
+        (["--method", "directions"], "--clusters: expected one K for directions, got 1, 4"),
+        (["--directions", "0"], "--directions: expected 1 or more, got 0"),
+        (["--directions", "many"], "--directions: expected whole numbers joined by commas, got 'many'"),
+        (["--drops", "0.1,0"], "--drops: expected above 0 and at most 1000, got 0.1, 0.0"),
+        (["--drops", "nan"], "--drops: expected above 0 and at most 1000, got nan"),
+        (["--epochs", "1001"], "--epochs: expected 0 to 1000, got 1001"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -168,3 +175,36 @@ def test_a_task_or_rows_but_one_of_them(
     words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused_line(("search", *words), monkeypatch, capsys) == f"cti-edits: error: {message}"
+
+
+@pytest.mark.parametrize(
+    ("preset", "words", "phases", "tried"),
+    [
+        ("sigma-step", ("--directions", "4,16", "--drops", "0.3,1"), ["decompositions", "gradients", "evaluations"], 4),
+        (
+            "sigma-fit",
+            ("--directions", "4,16", "--epochs", "2"),
+            ["decompositions", "gradients", "fitting", "evaluations"],
+            1,
+        ),
+    ],
+)
+def test_directions(
+    run_command: Run, llama: Path, tmp_path: Path, preset: str, words: tuple[str, ...], phases: list[str], tried: int
+) -> None:
+    output = tmp_path / "edit.json"
+    done = run_command(
+        "cti-edits", "search", "--task", "capitals", "--model", str(llama), "--preset", preset, "--samples", "8",
+        "--output", str(output), *words,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines() if " of " in line] == phases
+    assert f"{tried} candidate{'' if tried == 1 else 's'} tried" in done.stdout
+    document = json.loads(output.read_text())
+    search = document["search"]
+    assert (document["schema_version"], search["method"], search["directions"]) == (2, "directions", [4, 16])
+    assert (search.get("epochs"), search.get("drops")) == ((None, [0.3, 1]) if tried == 4 else (2, None))
+    assert document["edits"], "this model finds an edit"
+    for command in (("validate", str(output)), ("show", str(output)), ("verify", str(output), "--model", str(llama))):
+        done = run_command("cti-edits", *command)
+        assert done.returncode == 0, done.stderr
