@@ -32,13 +32,14 @@ def svg(title: str, description: str, draw: Callable[[Figure], None]) -> bytes:
         description: what it shows, in words.
         draw: fills an empty figure.
     """
-    import matplotlib
+    from matplotlib import rc_context, style
     from matplotlib.figure import Figure
 
     # Not what a person's own matplotlibrc says; and no identifiers that are drawn at random.
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
-    own = {"svg.hashsalt": "cti-edits", "svg.fonttype": "path", "font.size": 9.0}
-    with matplotlib.rc_context({**defaults, **own}):
+    with (
+        style.context("default"),
+        rc_context({"svg.hashsalt": "cti-edits", "svg.fonttype": "path", "font.size": 9.0}),
+    ):
         figure = Figure(figsize=(9.6, 4.2), layout="constrained", facecolor="white")
         draw(figure)
         figure.suptitle(title)
