@@ -13,7 +13,7 @@ from cti_edits.search.evaluate import evaluate
 from cti_edits.search.settings import CLUSTERS
 from cti_edits.studies.context import StudyContext
 from cti_edits.studies.held_out_search import rank_cut_trials
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.pictures import colour, whole_numbers
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
         points = [(one.layer, order.index(one.clusters) + shift) for one in every if one.matrix == role]
         right.plot(*zip(*points, strict=True), "o", color=colour(number), alpha=0.6)
     left.set(yticks=range(len(order)), yticklabels=list(map(_named, order)), ylabel="K", xlabel="matrices that it wins")
+    whole_numbers(right.xaxis)
     right.set(xlabel="layer")
+    whole_numbers(left.xaxis)
     left.legend(loc="best")
 
 

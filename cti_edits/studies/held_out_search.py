@@ -57,7 +57,7 @@ class Winner(Record):
     p_value: float
 
 
-WINNER_HEADINGS = ("winner", "calibration", "held out, base", "with it", "p")
+WINNER_HEADINGS = ("winner", "calibration", "held-out base", "held-out edited", "p")
 """Of `winner_cells`."""
 
 
@@ -73,6 +73,10 @@ def winner_cells(found: Winner) -> tuple[str, ...]:
         f"{100 * found.edited:.1f} %",
         f"{found.p_value:.2g}",
     )
+
+
+ACCURACY = "held-out accuracy, %"
+"""What pictures of winners say beside their axis."""
 
 
 def rank_cut_trials(

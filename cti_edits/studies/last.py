@@ -13,8 +13,8 @@ from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, direction_gradients
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_names
-from cti_edits.studies.held_out_search import WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
+from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -111,11 +111,12 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
         shares = [len(set(counted.kept) & usual[seed]) / len(counted.kept) for counted in those]
         left.plot(at, shares, "o-", color=colour(number), label=f"seed {seed}")
         right.plot(at, [100 * counted.edited for counted in those], "o-", color=colour(number))
-        right.axhline(100 * those[0].baseline, color="#757575", linewidth=0.8, linestyle="--")
+    right.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
     for axes in (left, right):
         axes.set(xticks=range(len(COUNTS)), xticklabels=COUNTS, xlabel="last singular values that are scored")
-    left.set(ylim=(-0.05, 1.05), ylabel=f"share of the matrices that {TAIL} keep")
-    right.set(ylabel="held-out accuracy of the winner, %; dashed: unedited")
+    left.set(ylim=(-0.05, 1.05), ylabel=f"share that {TAIL} keep, too")
+    right.set(ylabel=ACCURACY)
+    right.legend(loc="best")
     left.legend(loc="best")
 
 

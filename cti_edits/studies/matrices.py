@@ -11,8 +11,8 @@ from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_names
-from cti_edits.studies.held_out_search import WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
+from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
         those = [found for found in every if found.seed == seed]
         at = [roles.index(found.role) + (number + 0.5) / len(seeds) * 0.8 - 0.4 for found in those]
         axes.bar(at, [100 * one.edited for one in those], 0.8 / len(seeds), color=colour(number), label=f"seed {seed}")
-        axes.axhline(100 * those[0].baseline, color="#757575", linewidth=0.8, linestyle="--")
-    axes.set(xticks=range(len(roles)), xticklabels=roles, ylabel="held-out accuracy of the winner, %; dashed: unedited")
+    axes.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
+    axes.set(xticks=range(len(roles)), xticklabels=roles, ylabel=ACCURACY)
     axes.legend(loc="best")
 
 

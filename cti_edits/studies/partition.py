@@ -22,8 +22,8 @@ from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.search.trials import Trial, Trials
 from cti_edits.studies.context import StudyContext, place_name
-from cti_edits.studies.held_out_search import WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
+from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class EnergyOfTrials:
 
 
 def units(context: StudyContext) -> Iterator[Unit]:
-    """Every partition, draw by draw."""
+    """Every partition that takes as many blocks as are asked for, draw by draw."""
     for seed in context.seeds:
         yield from _of_draw(context, seed)
 
@@ -106,9 +106,7 @@ def _of_draw(context: StudyContext, seed: int) -> Iterator[Unit]:
 
     most = max(context.question.clusters)
     for _, one in provided("partitions", Partition):
-        if one.max_clusters is not None and most > one.max_clusters:
-            context.progress.note(f"left out: {one.name}, which takes at most {one.max_clusters} blocks")
-        else:
+        if one.max_clusters is None or most <= one.max_clusters:
             yield Unit((Partitioned.NAME, seed, one.name), functools.partial(partitioned, one.name))
 
 
@@ -140,11 +138,11 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
             label = name if place == 0 else None
             left.plot(list(map(float, rates)), shares, "o-", color=colour(number), label=label)
             right.plot(number, 100 * one.edited, "o", color=colour(number))
-            right.plot(number, 100 * one.baseline, "_", color="#757575", markersize=20)
+            right.plot(number, 100 * one.baseline, "_", color=GREY, markersize=20)
     left.set(xlabel="ρ", ylabel="energy that a cut keeps, %")
     left.legend(loc="best")
     right.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.5, len(names) - 0.5))
-    right.set(ylabel="held-out accuracy of the winner, %; a stroke: unedited")
+    right.set(ylabel=f"{ACCURACY}; stroke: unedited")
 
 
 STUDY = Study("partition", "Ways to assign rows to blocks", (Partitioned,), units, table, draw, Defaults(clusters=(4,)))

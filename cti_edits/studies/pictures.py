@@ -14,14 +14,25 @@ from xml.sax.saxutils import escape
 from cti_edits.files import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-COLOURS = ("#3f51b5", "#c62828", "#00897b", "#f9a825", "#6d4c41", "#757575", "#8e24aa", "#7cb342")
+COLOURS = ("#3f51b5", "#c62828", "#00897b", "#f9a825", "#6d4c41", "#8e24aa", "#7cb342")
+
+GREY = "#757575"
+"""Of the unedited model."""
 
 
 def colour(number: int) -> str:
     """The colour of the ``number``-th thing in a picture."""
     return COLOURS[number % len(COLOURS)]
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Have ticks at whole numbers alone, for layers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def svg(title: str, description: str, draw: Callable[[Figure], None]) -> bytes:

@@ -50,18 +50,21 @@ def measured(study: Study, context: StudyContext, file: StudyFile, progress: Pro
     Raises:
         EditError: see the studies; or the file cannot be written.
     """
-    planned = list(study.units(context))
-    missing = [unit for unit in planned if unit.key not in file.records]
-    if len(missing) < len(planned):
-        progress.note(f"{len(planned) - len(missing)} of {len(planned)} units are in {file.path} already")
-    for number, unit in enumerate(missing, start=1):
+    planned = [unit.key for unit in study.units(context)]
+    done = sum(key in file.records for key in planned)
+    if done:
+        progress.note(f"{done} of {len(planned)} units are in {file.path} already")
+    # Gone through again and not kept: units of one draw share what takes memory.
+    for unit in study.units(context):
+        if unit.key in file.records:
+            continue
         record = unit.measure()
         if record.key != unit.key:
             raise ValueError(f"the unit {unit.key} was measured as {record.key}")
         file.append(record)
-        if number < len(missing):
-            progress.note(f"{study.name}: {len(planned) - len(missing) + number} of {len(planned)} units")
-    return [file.records[unit.key] for unit in planned]
+        done += 1
+        progress.note(f"{study.name}: {done} of {len(planned)} units")
+    return [file.records[key] for key in planned]
 
 
 def picture_of(study: Study, question: Question, records: Sequence[Record], target: Path) -> Table:

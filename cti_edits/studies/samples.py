@@ -13,8 +13,8 @@ from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext
-from cti_edits.studies.held_out_search import Winner, rank_cut_trials, search
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.held_out_search import ACCURACY, Winner, rank_cut_trials, search
+from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def units(context: StudyContext) -> Iterator[Unit]:
             f"{context.question.task}: expected {SIZES[0]} rows or more in its validation part, got {there}"
         )
     for samples in SIZES:
-        if there < samples <= most:
-            context.progress.note(f"left out: {samples} rows, of which the validation part has {there}")
-        elif samples <= most:
+        if samples <= min(there, most):
             for seed in context.seeds:
                 yield Unit((Drawn.NAME, samples, seed), functools.partial(_drawn, context, samples, seed))
 
@@ -87,7 +85,7 @@ def table(records: Sequence[Record]) -> Table:
                 f"{sum(drawn.matrix is None for drawn in those)}",
             )
         )
-    headings = ("rows", "draws", "calibration", "held out, base", "mean", "deviation", "range", "no edit")
+    headings = ("rows", "draws", "calibration", "held-out base", "mean", "deviation", "range", "no edit")
     return Table(headings, tuple(rows))
 
 
@@ -100,8 +98,8 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
     means = [statistics.fmean(100 * drawn.edited for drawn in those) for those in by_size.values()]
     axes.plot(list(by_size), means, "-", color=colour(1), label="mean of the draws")
     base = next(iter(by_size.values()))[0].baseline
-    axes.axhline(100 * base, color="#757575", linewidth=0.8, linestyle="--", label="unedited")
-    axes.set(xscale="log", xlabel="calibration rows", ylabel="held-out accuracy of the winner, %")
+    axes.axhline(100 * base, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
+    axes.set(xscale="log", xlabel="calibration rows", ylabel=ACCURACY)
     axes.set_xticks(list(by_size), labels=list(map(str, by_size)))
     axes.set_xticks([], minor=True)
     axes.legend(loc="best")

@@ -22,8 +22,8 @@ from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_name
 from cti_edits.studies.correlation import shown, spearman
-from cti_edits.studies.held_out_search import WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
+from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -172,11 +172,11 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
             labelled.add(which)
             if value is not None:
                 left.plot(value, at[scored.scorer], "o", color=colour(number), alpha=0.8, label=label)
-        right.plot(100 * scored.baseline, at[scored.scorer], "|", color="#757575", markersize=14)
+        right.plot(100 * scored.baseline, at[scored.scorer], "|", color=GREY, markersize=14)
         right.plot(100 * scored.edited, at[scored.scorer], "o", color=colour(0), alpha=0.8)
     left.axvline(0, color="black", linewidth=0.8)
     left.set(xlim=(-1, 1), xlabel="Spearman: score with change of loss", yticks=list(at.values()), yticklabels=names)
-    right.set(xlabel="held-out accuracy of the winner, %; a stroke: unedited")
+    right.set(xlabel=f"{ACCURACY}; stroke: unedited")
     if labelled:
         left.legend(loc="best")
 

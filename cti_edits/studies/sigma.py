@@ -13,7 +13,7 @@ from cti_edits.search.direction_gradients import DirectionGradients, direction_g
 from cti_edits.search.directions import rounded
 from cti_edits.studies.context import StudyContext
 from cti_edits.studies.correlation import pearson, shown, spearman
-from cti_edits.studies.pictures import colour
+from cti_edits.studies.pictures import colour, whole_numbers
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:
@@ -111,10 +111,12 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
             label = f"{role}, {name}"
             right.plot(*zip(*points, strict=True), mark, color=colour(number), label=label) if points else None
     left.set_xscale("log")
+    left.set_xticks([], minor=True)
     left.set_yscale("symlog", linthresh=max(largest / 1e3, smallest))
     left.set(xlabel="σ", ylabel="g, the gradient of the loss by σ")
     left.legend(loc="best", markerscale=4)
     right.axhline(0, color="black", linewidth=0.8)
+    whole_numbers(right.xaxis)
     right.set(xlabel="layer", ylabel="correlation of σ and g", ylim=(-1, 1))
     right.legend(loc="best")
 

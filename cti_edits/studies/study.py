@@ -139,7 +139,7 @@ class Table:
     def in_words(self) -> str:
         """Every row with the headings of its cells, for who does not see the picture."""
         rows = (
-            ", ".join(f"{heading} {cell}" for heading, cell in zip(self.headings, row, strict=True) if cell)
+            ", ".join(f"{heading}: {cell}" for heading, cell in zip(self.headings, row, strict=True) if cell)
             for row in self.rows
         )
         return "; ".join(rows)
@@ -153,7 +153,7 @@ class Study:
         name: what it is asked for by.
         title: what it answers, in a line; the picture's title.
         records: the kinds of units.
-        units: the units, in the order in which they are measured, and nothing measured yet.
+        units: the units, in the order in which they are measured, and nothing measured yet; the same every time.
         table: of all records, in the order of the units.
         draw: likewise; fills an empty figure.
         defaults: what is taken where nothing is said.
