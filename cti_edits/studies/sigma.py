@@ -110,15 +110,17 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
             points = [(layer, value) for layer, value in found if value is not None]
             label = f"{role}, {name}"
             right.plot(*zip(*points, strict=True), mark, color=colour(number), label=label) if points else None
-    left.set_xscale("log")
-    left.set_xticks([], minor=True)
+    if any(value > 0 for one in every for value in one.sigma):
+        left.set_xscale("log")
+        left.set_xticks([], minor=True)
     left.set_yscale("symlog", linthresh=max(largest / 1e3, smallest))
     left.set(xlabel="σ", ylabel="g, the gradient of the loss by σ")
     left.legend(loc="best", markerscale=4)
     right.axhline(0, color="black", linewidth=0.8)
     whole_numbers(right.xaxis)
     right.set(xlabel="layer", ylabel="correlation of σ and g", ylim=(-1, 1))
-    right.legend(loc="best")
+    if right.get_legend_handles_labels()[1]:
+        right.legend(loc="best")
 
 
 def _by_pass(records: Sequence[Record]) -> dict[tuple[int, int], list[Values]]:
