@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 def study(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     task: Annotated[str, typer.Option(help="lm-eval task; fever is short for cti_fever.")],
     model: of.Model = "EleutherAI/gpt-j-6b",
     model_args: of.ModelArgs = "",

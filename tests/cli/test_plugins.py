@@ -18,7 +18,8 @@ try:
     main()
 except SystemExit as ended:
     code = ended.code
-print([name for name in ("torch", "transformers", "lm_eval", "numpy", "scipy") if name in sys.modules], file=sys.stderr)
+heavy = ("torch", "transformers", "lm_eval", "numpy", "scipy", "matplotlib")
+print([name for name in heavy if name in sys.modules], file=sys.stderr)
 sys.exit(code)
 """
 
@@ -68,7 +69,9 @@ def test_what_a_plugin_calls_itself_cannot_write_control_characters(plugin_folde
     assert done.stdout.splitlines()[-1].endswith("a\\x1b[31m\\nb")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["plugins"], ["presets"], ["search", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plugins"], ["presets"], ["search", "--help"], ["study", "--help"]], ids=" ".join
+)
 def test_parts_are_named_without_importing_torch(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NOTHING_HEAVY, *words], capture_output=True, text=True, timeout=60, check=False
