@@ -35,7 +35,7 @@ def scorers() -> Sequence[Scorer]:
 
 @hookimpl
 def partitions() -> Sequence[Partition]:
-    """Consecutive rows, and K-subspaces."""
+    """Consecutive rows, K-subspaces and k-means."""
     from cti_edits.search.partitions import PARTITIONS
 
     return PARTITIONS

@@ -35,6 +35,7 @@ from cti_edits.cli import (
     push,
     search,
     show,
+    study,
     tasks_path,
     validate,
     verify,
@@ -52,6 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("search")(search.search)
+app.command("study")(study.study)
 app.command("show")(show.show)
 app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)

@@ -120,6 +120,11 @@ def final_part(
     )
 
 
+def validation_row_count(task: Task) -> int:
+    """How many rows the validation part of ``task`` has."""
+    return _validation_view(task)[1]
+
+
 def row_count(task: Task) -> int:
     """How many rows ``task`` has, validation and test part together."""
     view, rows, _, own_validation = _validation_view(task)

@@ -14,5 +14,6 @@
 - factors.py: an edited weight as a product of factors, and that product with the same bits on every machine.
 - energy.py: how much of a weight's energy an edit keeps.
 - subspaces.py: K-subspaces, the paper's optimal clustering of rows.
+- k_means.py: rows put together by their directions.
 - finite.py: whether a tensor holds NaN or infinite values.
 """

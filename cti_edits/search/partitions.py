@@ -16,6 +16,8 @@ from cti_edits.plugins import find_part
 if TYPE_CHECKING:
     import torch
 
+K_MEANS = "k-means"
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -69,8 +71,15 @@ def _k_subspaces(weight: torch.Tensor, clusters: int, rho: float, seed: int) -> 
     return k_subspaces(weight, clusters, rho, seed)
 
 
+def _k_means(weight: torch.Tensor, clusters: int, rho: float, seed: int) -> str:  # noqa: ARG001
+    from cti_edits.linalg.k_means import k_means
+
+    return k_means(weight, clusters, seed)
+
+
 PARTITIONS = (
     Partition(ROW_BLOCKS, "consecutive rows", _row_blocks, None),
     Partition(K_SUBSPACES.rstrip(":"), "each row to the nearest of K subspaces", _k_subspaces),
+    Partition(K_MEANS, "each row, by its direction, to the nearest of K centres", _k_means),
 )
 """Those that come with cti-edits."""

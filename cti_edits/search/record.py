@@ -23,7 +23,7 @@ from cti_edits.models.identity import checkpoint_of
 from cti_edits.models.wrappers import inner_model
 from cti_edits.plugins import provider_of
 from cti_edits.search.evaluate import EvaluatedCandidates
-from cti_edits.search.partitions import Partition
+from cti_edits.search.partitions import K_MEANS, Partition
 from cti_edits.search.presets import DEFAULT_PRESET, Preset
 from cti_edits.search.scorers import Scorer
 from cti_edits.search.selectors import Selector
@@ -56,10 +56,12 @@ def record(
     if checkpoint is not None and checkpoint.commit is not None:
         revision = checkpoint.commit
     found = "no candidate beat the unedited model" if best.candidate is None else str(best.candidate)
+    # A manifest writes the rows of each block as those of K-subspaces.
+    assigned = "" if settings.partition != K_MEANS else f"; rows were assigned by {settings.partition}"
     dtype = target_matrices(lm.model, settings.matrices)[0].parameter.dtype
     return Edit(
         name=name,
-        description=f"Found by a search on {calibration.name}: {found}.",
+        description=f"Found by a search on {calibration.name}: {found}{assigned}.",
         base_model=BaseModel(
             id=base_id,
             revision=revision,

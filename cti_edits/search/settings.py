@@ -58,7 +58,7 @@ class SearchSettings:
         seed: of the draw.
         gradients_on: the examples that the gradients are taken on.
         evaluated_on: the examples that every candidate is evaluated on.
-        partition: how rows are assigned to the K blocks: "row-blocks", "k-subspaces", or a plugin's.
+        partition: how rows are assigned to the K blocks: "row-blocks", "k-subspaces", "k-means", or a plugin's.
         scorer: what a matrix is scored by: "paper", or another of `scorers.SCORERS` or of a plugin.
         selector: what chooses by scores and outcomes: "best", or a plugin's.
         method: how edits are made: "block-svd", "directions", or a plugin's.

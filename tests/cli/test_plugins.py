@@ -18,7 +18,8 @@ try:
     main()
 except SystemExit as ended:
     code = ended.code
-print([name for name in ("torch", "transformers", "lm_eval", "numpy", "scipy") if name in sys.modules], file=sys.stderr)
+heavy = ("torch", "transformers", "lm_eval", "numpy", "scipy", "matplotlib")
+print([name for name in heavy if name in sys.modules], file=sys.stderr)
 sys.exit(code)
 """
 
@@ -29,7 +30,7 @@ def test_every_part_that_comes_along_is_listed_by_its_name(plugin_folder: Instal
     assert (done.returncode, done.stderr) == (0, "")
     assert all(line.startswith("built-in  cti-edits ") for line in rows.values())
     assert rows["scorers"].endswith("  paper, negated-paper, sum-abs, predicted-change, sigma, random")
-    assert rows["partitions"].endswith("  row-blocks, k-subspaces")
+    assert rows["partitions"].endswith("  row-blocks, k-subspaces, k-means")
     assert rows["selectors"].endswith("  best")
     assert ", cl-100g-100e, " in rows["presets"]
     assert ", gptj, " in rows["architecture_folders"]
@@ -68,7 +69,9 @@ def test_what_a_plugin_calls_itself_cannot_write_control_characters(plugin_folde
     assert done.stdout.splitlines()[-1].endswith("a\\x1b[31m\\nb")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["plugins"], ["presets"], ["search", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plugins"], ["presets"], ["search", "--help"], ["study", "--help"]], ids=" ".join
+)
 def test_parts_are_named_without_importing_torch(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", NOTHING_HEAVY, *words], capture_output=True, text=True, timeout=60, check=False

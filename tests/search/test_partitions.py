@@ -9,6 +9,7 @@ import torch
 
 from cti_edits.artifact.ranks import partition_rows
 from cti_edits.errors import EditError
+from cti_edits.linalg.k_means import k_means
 from cti_edits.linalg.subspaces import k_subspaces
 from cti_edits.search import partitions
 from cti_edits.search.partitions import blocks_of_rows, find_partition
@@ -20,6 +21,8 @@ def test_those_that_come_along_are_what_they_say() -> None:
     assert find_partition("row-blocks").assign(WEIGHT, 3, 0.5, 0) == "row-blocks"
     for seed in (0, 1):
         assert find_partition("k-subspaces").assign(WEIGHT, 3, 0.5, seed) == k_subspaces(WEIGHT, 3, 0.5, seed)
+        assert find_partition("k-means").assign(WEIGHT, 3, 0.5, seed) == k_means(WEIGHT, 3, seed)
+    assert find_partition("k-means").max_clusters == 16
     assert (find_partition("row-blocks").max_clusters, find_partition("k-subspaces").max_clusters) == (None, 16)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def from_file(folder: Path, rows: list[dict[str, Any]]) -> Any:
 
 
 ROWS = [{"text": f"animal {number}", "gold": number % 2} for number in range(30)]
+
+
+def test_the_description_names_k_means_which_the_partition_does_not(tmp_path: Path) -> None:
+    calibration = draw(from_file(tmp_path, ROWS), 5, 0)
+    for partition, said in (("k-means", True), ("k-subspaces", False)):
+        settings = dataclasses.replace(SETTINGS, clusters=(3,), partition=partition)
+        edit = run_search(lm_of("gptj"), calibration, settings, "tiny", "tiny").edit
+        assert edit.description is not None
+        assert edit.description.endswith("; rows were assigned by k-means.") == said
 
 
 def test_rows_that_changed_under_the_same_numbers(tmp_path: Path) -> None:
