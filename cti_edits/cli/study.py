@@ -63,8 +63,18 @@ def study(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     chosen = find_study(name)
-    given = given_settings(seed, samples, top_q, clusters, rates, matrices, {})
-    given |= {key: value for key, value in {"seeds": seeds, "test_rows": test_rows}.items() if value is not None}
+    given = given_settings(
+        {
+            "seed": seed,
+            "samples": samples,
+            "top_q": top_q,
+            "clusters": clusters,
+            "rates": rates,
+            "matrices": matrices,
+            "seeds": seeds,
+            "test_rows": test_rows,
+        }  # fmt: skip
+    )
     arguments = options.arguments("model_args", model_args)
 
     warnings.filterwarnings("ignore")
