@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cti_edits.api import compare, compose, export, verify
     from cti_edits.artifact.manifest import BaseModel, Edit, load, parse
-    from cti_edits.artifact.matrix_edits import MatrixEdit
+    from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
     from cti_edits.artifact.records import Measurement, Results
     from cti_edits.errors import (
         BaseMismatchError,
@@ -40,7 +40,10 @@ _HOMES = {
     "WriteError": "errors",
     "BaseModel": "artifact.manifest",
     "Edit": "artifact.manifest",
+    "BlockSvdEdit": "artifact.matrix_edits",
+    "DirectionsEdit": "artifact.matrix_edits",
     "MatrixEdit": "artifact.matrix_edits",
+    "PluginEdit": "artifact.matrix_edits",
     "load": "artifact.manifest",
     "parse": "artifact.manifest",
     "Measurement": "artifact.records",
@@ -56,7 +59,9 @@ __all__ = [
     "AppliedEdit",
     "BaseMismatchError",
     "BaseModel",
+    "BlockSvdEdit",
     "CheckpointError",
+    "DirectionsEdit",
     "Edit",
     "EditError",
     "FactorsError",
@@ -64,6 +69,7 @@ __all__ = [
     "ManifestError",
     "MatrixEdit",
     "Measurement",
+    "PluginEdit",
     "Results",
     "SearchResult",
     "WriteError",

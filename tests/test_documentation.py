@@ -32,8 +32,15 @@ COMMIT = "0" * 40
 SEED = 1
 """Of the tiny models: with it a search finds an edit, which the pages then show, pack and export."""
 SMALLER = {
-    "cti-edits": """case $1 in
-  search) set -- "$@" --samples 6 --top-q 1 --clusters 1,2 --rates 0.5,0.1 ;;
+    "cti-edits": r"""case $1 in
+  search)
+    case "$*" in
+      *--preset\ sigma-fit*) set -- "$@" --samples 6 --directions 8 --epochs 1 ;;
+      *--preset\ sigma-step* | *--directions*) set -- "$@" --samples 6 --directions 8,16 --drops 1 ;;
+      *--preset* | *--top-q* | *--rates* | *--scorer* | *--partition*)
+        set -- "$@" --samples 6 --top-q 1 --clusters 1,2 --rates 0.5,0.1 ;;
+      *) set -- "$@" --samples 6 --directions 8,16 --drops 1 ;;
+    esac ;;
   eval) set -- "$@" --limit 6 ;;
 esac""",
     "lm_eval": 'set -- "$@" --limit 6',

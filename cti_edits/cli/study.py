@@ -63,18 +63,9 @@ def study(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     chosen = find_study(name)
-    given = given_settings(
-        {
-            "seed": seed,
-            "samples": samples,
-            "top_q": top_q,
-            "clusters": clusters,
-            "rates": rates,
-            "matrices": matrices,
-            "seeds": seeds,
-            "test_rows": test_rows,
-        }  # fmt: skip
-    )
+    values: dict[str, str | int | None] = {"seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters}
+    values |= {"rates": rates, "matrices": matrices, "seeds": seeds, "test_rows": test_rows}
+    given = given_settings(values)
     arguments = options.arguments("model_args", model_args)
 
     warnings.filterwarnings("ignore")
