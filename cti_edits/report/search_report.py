@@ -50,6 +50,8 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             print(line)
     if result.best.candidate is None:
         print("No candidate beat the unedited model: the edit is empty.")
+    elif result.best.accuracy <= result.unedited.accuracy:
+        print(_only_likelier(calibration))
     if test:
         for key, value in measurement_lines("test part", test):
             print(wrapped(key, str(value), None))
@@ -59,6 +61,14 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             + ("Its test part is the rest." if test else "Leave them out when you measure the edit.")
         )
     print(f"wrote {target}")
+
+
+def _only_likelier(calibration: CalibrationSet) -> str:
+    """Of an edit that wins by the likelihood of the gold answers alone."""
+    said = "The accuracy is that of the unedited model: the gold answers became likelier, and no more of them are given."
+    if calibration.labels is None:
+        return said
+    return f"{said} Where all examples have the same labels, that may be no more than how often each label is right."
 
 
 def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> str | None:

@@ -94,6 +94,18 @@ def test_the_unedited_model_is_marked_if_nothing_beat_it(capsys: pytest.CaptureF
     assert "No candidate beat the unedited model: the edit is empty." in lines
 
 
+@pytest.mark.parametrize("labels", [None, (" true", " false")])
+def test_an_edit_that_gets_no_more_right_is_called_that(
+    capsys: pytest.CaptureFixture[str], labels: tuple[str, ...] | None
+) -> None:
+    said = "The accuracy is that of the unedited model: the gold answers became likelier, and no more of them are given."
+    for likelier, right, there in ((0.5, 4, True), (0.5, 5, False)):
+        lines = report(outcome(4, 1.0, None), [outcome(right, likelier, candidate(1))], capsys, labels=labels)
+        (found,) = [line for line in lines if line.startswith(said)] or [""]
+        assert bool(found) is there
+        assert ("how often each label is right" in found) is (there and labels is not None)
+
+
 def test_predictions_that_collapsed_onto_one_label_are_called_that(capsys: pytest.CaptureFixture[str]) -> None:
     gold = (0, 0, 1, 1, 1, 1, 1, 1)
     mixed = dataclasses.replace(outcome(4, 1.0, None), predicted=(0, 1, 1, 1, 0, 0, 1, 0))

@@ -37,7 +37,7 @@ def test_the_defaults_are_the_papers() -> None:
         (
             {"partition": "row-block"},
             "partition: no partition is called 'row-block'; did you mean row-blocks? "
-            + "(known: row-blocks, k-subspaces, k-means)",
+             "(known: row-blocks, k-subspaces, k-means)",
         ),
         ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),
         (
