@@ -65,7 +65,7 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
 
 def _only_likelier(calibration: CalibrationSet) -> str:
     """Of an edit that wins by the likelihood of the gold answers alone."""
-    said = "The accuracy is that of the unedited model: the gold answers became likelier, and no more of them are given."
+    said = "The accuracy is that of the unedited model: gold answers became likelier, and no more of them are given."
     if calibration.labels is None:
         return said
     return f"{said} Where all examples have the same labels, that may be no more than how often each label is right."

@@ -98,7 +98,7 @@ def test_the_unedited_model_is_marked_if_nothing_beat_it(capsys: pytest.CaptureF
 def test_an_edit_that_gets_no_more_right_is_called_that(
     capsys: pytest.CaptureFixture[str], labels: tuple[str, ...] | None
 ) -> None:
-    said = "The accuracy is that of the unedited model: the gold answers became likelier, and no more of them are given."
+    said = "The accuracy is that of the unedited model: gold answers became likelier, and no more of them are given."
     for likelier, right, there in ((0.5, 4, True), (0.5, 5, False)):
         lines = report(outcome(4, 1.0, None), [outcome(right, likelier, candidate(1))], capsys, labels=labels)
         (found,) = [line for line in lines if line.startswith(said)] or [""]

@@ -36,8 +36,10 @@ def test_the_defaults_are_the_papers() -> None:
         ({"clusters": (17,), "partition": "k-subspaces"}, "clusters: expected at most 16 with k-subspaces, got 17"),
         (
             {"partition": "row-block"},
-            "partition: no partition is called 'row-block'; did you mean row-blocks? "
-             "(known: row-blocks, k-subspaces, k-means)",
+            (
+                "partition: no partition is called 'row-block'; did you mean row-blocks? "
+                "(known: row-blocks, k-subspaces, k-means)"
+            ),
         ),
         ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),
         (
