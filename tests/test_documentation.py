@@ -33,7 +33,10 @@ SEED = 1
 """Of the tiny models: with it a search finds an edit, which the pages then show, pack and export."""
 SMALLER = {
     "cti-edits": """case $1 in
-  search) set -- "$@" --samples 6 --top-q 1 --clusters 1,2 --rates 0.5,0.1 ;;
+  search)
+    # Directions want one number of row blocks.
+    case " $* " in *" sigma-"*) clusters=1 ;; *) clusters=1,2 ;; esac
+    set -- "$@" --samples 6 --top-q 1 --clusters $clusters --rates 0.5,0.1 ;;
   eval) set -- "$@" --limit 6 ;;
 esac""",
     "lm_eval": 'set -- "$@" --limit 6',

@@ -184,7 +184,7 @@ def test_a_task_or_rows_but_one_of_them(
         (
             "sigma-fit",
             ("--directions", "4,16", "--epochs", "2"),
-            ["decompositions", "gradients", "fitting", "evaluations"],
+            ["decompositions", "gradients", "cross-validation", "fitting", "evaluations"],
             1,
         ),
     ],
