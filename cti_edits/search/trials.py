@@ -66,13 +66,11 @@ class Trial:
 
 
 class Trials(Protocol):
-    """The candidates of a search.
+    """The candidates of a search."""
 
-    Attributes:
-        candidates: in the order in which the first of equals wins.
-    """
-
-    candidates: Sequence[Candidate]
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        """In the order in which the first of equals wins."""
 
     def trials(self, wanted: Collection[Candidate]) -> Iterator[Trial]:
         """Those of ``wanted``, in the order in which they are cheapest to evaluate.
