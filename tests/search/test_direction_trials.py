@@ -12,10 +12,11 @@ import torch
 
 from cti_edits.artifact.manifest import load
 from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
-from cti_edits.models.apply import applied, target_matrix
+from cti_edits.models.apply import applied, target_matrices, target_matrix
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.verify import verify
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
@@ -227,3 +228,19 @@ def test_where_every_candidate_gives_what_is_no_number_the_edit_is_empty(
     found = searched(lm, rows, context.settings)
     assert (len(found.failed), found.outcomes, found.edit.edits) == (6, (), ())
     assert found.best == found.unedited
+
+
+def test_steps_that_go_too_far_for_a_manifest_are_left_out(tmp_path: Path) -> None:
+    """One singular value is so small that its factor would be huge."""
+    lm, rows, notes = lm_of("gptj"), choices(tmp_path), Notes()
+    for target in target_matrices(lm.model, ("U_in",)):
+        U, S, Vh = torch.linalg.svd(target.weight.double(), full_matrices=False)
+        S[-1] = 2e-5 * S[0]
+        with torch.no_grad():
+            target.weight.copy_((U * S) @ Vh)
+    settings = settings_of("sigma-step", directions=(96,), drops=(0.1, 1000.0), matrices=("U_in",))
+    trials = propose(search_context(lm, rows, settings, tmp_path, notes))
+    assert list(trials.candidates) == [Step(96, 0.1)]
+    assert notes.lines == ["left out: one step on 96 directions, f = 1000: a factor would be beyond 1,000,000"]
+    with pytest.raises(EditError, match=r"^drops: every step would have a factor beyond 1,000,000; "):
+        propose(search_context(lm, rows, dataclasses.replace(settings, drops=(1000.0,)), tmp_path))
