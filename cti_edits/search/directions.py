@@ -66,8 +66,8 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
         found.append(Direction(*places[at], flat - starts[at]))
     if not found:
         raise EditError(
-            "no singular value of these matrices can be changed by itself: each is too close to a neighbour, near 0, or "
-            "of no use to the loss; others may have some (matrices)"
+            "no singular value of these matrices can be changed by itself: each is too close to a neighbour, near 0, "
+            "or of no use to the loss; others may have some (matrices)"
         )
     return sorted(found)
 
