@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.artifact.manifest import load
+from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.matrix_edits import DirectionsEdit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
@@ -24,7 +24,9 @@ from cti_edits.replay.session import EvaluatorName
 from cti_edits.report.edit_lines import manifest_lines
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.direction_gradients import direction_gradients
 from cti_edits.search.direction_trials import DirectionTrials, Step, propose
+from cti_edits.search.directions import chosen_directions, step_scales
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.scale_fit import Fitted
@@ -174,6 +176,35 @@ def test_of_half_precision_the_winner_is_measured_with_what_is_applied(tmp_path:
         edit = dataclasses.replace(result.edit, edits=trials.matrix_edits(candidate, None))
         with applied(edit, lm.model):
             assert all(torch.equal(target.weight, weight) for target, weight in exact.weights)
+
+
+def test_what_is_applied_does_not_come_from_the_decompositions_of_the_search(tmp_path: Path) -> None:
+    """Those may be off by rounding; here they are off by more, so that it shows."""
+    lm, rows = lm_of("llama"), choices(tmp_path)
+    context = search_context(lm, rows, settings_of("sigma-step"), tmp_path)
+    gradients = direction_gradients(context.session, rows, 2, context.targets, context.cache, context.progress)
+    step = Step(12, 1.0)
+    scales = step_scales(gradients, chosen_directions(gradients, 12), 1.0)
+    blocks = {
+        place: [
+            dataclasses.replace(one, spectrum=dataclasses.replace(one.spectrum, vectors=one.spectrum.vectors + 1e-5))
+            for one in of_matrix
+        ]
+        for place, of_matrix in gradients.blocks.items()
+    }
+    trials = DirectionTrials(context.targets, dataclasses.replace(gradients, blocks=blocks), {step: scales})
+    (tried,) = trials.trials([step])
+    exact = trials.as_applied(step)
+    assert exact is not None
+    assert not all(torch.equal(one, other) for (_, one), (_, other) in zip(exact.weights, tried.weights, strict=True))
+    edit = Edit(
+        name="tried",
+        description="",
+        base_model=BaseModel("tests/tiny", None, "LlamaForCausalLM", "float32"),
+        edits=trials.matrix_edits(step, None),
+    )
+    with applied(edit, lm.model):
+        assert all(torch.equal(target.weight, weight) for target, weight in exact.weights)
 
 
 def break_at(lm: Any, matrix: MatrixId, distance: float) -> None:
