@@ -197,7 +197,7 @@ class Study:
                         batch = [self.calibration.gold[row] for row in order[at : at + 10]]
                         loss = self.lm.answer_losses(batch).mean()
                         optimizer.zero_grad()
-                        loss.backward()
+                        torch.autograd.backward(loss)
                         optimizer.step()
                 yield adapted
         finally:

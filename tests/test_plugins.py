@@ -173,6 +173,32 @@ def test_a_method_that_fails_is_named_with_its_plugin(
     assert str(refusal.value).startswith(f"the method 'scaled' of the plugin 'example' (example 1.0) failed: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "reason"),
+    [
+        ("return weight.detach() * factor", "return wait * factor", "NameError: name 'wait' is not defined"),
+        ("def edited_weight(", "def edit_weight(", "AttributeError: module 'example' has no attribute 'edited_weight'"),
+        (
+            'a number", __name__,',
+            "a number\", 'no.such',",
+            "ModuleNotFoundError: No module named 'no'",
+        ),
+    ],
+)
+def test_a_method_that_fails_when_an_edit_is_applied_is_named_too(
+    plugin_folder: InstalledPlugins, right: str, wrong: str, reason: str
+) -> None:
+    source = example("methods")
+    assert right in source
+    plugin_folder.add("example", source.replace(right, wrong))
+    model = tiny_model("llama")
+    made = edit_of(model, ("U_in", 1, 2, 0.5))
+    one = dataclasses.replace(plugin_edit(made.edits[0]), name="scaled", parameters={"factor": 0.5})
+    with pytest.raises(EditError) as refusal:
+        cti_edits.apply(dataclasses.replace(made, edits=(one,)), model)
+    assert str(refusal.value).endswith(f"the method 'scaled' of the plugin 'example' (example 1.0) failed: {reason}")
+
+
 def test_hook_scorers(plugin_folder: InstalledPlugins) -> None:
     plugin_folder.add("example", example("scorers"))
     assert len(example("scorers").splitlines()) == 15

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
 from cti_edits.errors import EditError, about, printable
-from cti_edits.plugins import find_part, provided
+from cti_edits.plugins import errors_name_provider, find_part, provided, provider_of
 
 if TYPE_CHECKING:
     import torch
@@ -128,6 +130,25 @@ def is_known(name: str) -> bool:
     return any(part.name == name for _, part in provided("methods", MethodPart))
 
 
+class _PluginMethod:
+    """The functions of a plugin's method; what they raise names the method and the plugin."""
+
+    def __init__(self, part: MethodPart) -> None:
+        self._part = part
+
+    def __getattr__(self, name: str) -> Any:
+        with self._named():
+            function = getattr(pkgutil.resolve_name(self._part.module), name)
+        return functools.partial(self._run, function) if callable(function) else function
+
+    def _run(self, function: Callable[..., object], *arguments: object, **by_name: object) -> object:
+        with self._named():
+            return function(*arguments, **by_name)
+
+    def _named(self) -> AbstractContextManager[None]:
+        return errors_name_provider("methods", MethodPart, self._part.name)
+
+
 def method_of(matrix_edit: MatrixEdit) -> Method:
     """The method of a matrix edit.
 
@@ -136,8 +157,9 @@ def method_of(matrix_edit: MatrixEdit) -> Method:
     """
     name = matrix_edit.method
     if is_known(name):
-        method: Method = pkgutil.resolve_name(find_method(name).module)
-        return method
+        part = find_method(name)
+        built_in = provider_of("methods", MethodPart, name).is_built_in
+        return cast("Method", pkgutil.resolve_name(part.module) if built_in else _PluginMethod(part))
     if isinstance(matrix_edit, PluginEdit):
         raise EditError(
             f"method: {printable(name)!r} is not known here: it is a plugin's, of the distribution "

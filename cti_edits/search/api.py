@@ -64,7 +64,7 @@ def search(
         test_rows: more of them, for `final`; the rows that were not drawn if None.
         task: an lm-eval task in the place of ``rows``; "fever" is short for "cti_fever".
         include_path: a folder with more lm-eval tasks.
-        preset: one of the paper's systems, see `presets.PRESETS`, or a plugin's.
+        preset: one of the paper's systems, see `presets.PRESETS`, "sigma-step", "sigma-fit", or a plugin's.
         metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such.
         prompting: few-shot examples, chat template and system instruction; none if None.
         name: the edit's; made of the model's type and the task's name if None.
@@ -76,7 +76,8 @@ def search(
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
         progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
         settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
-            ``samples``, ``seed``, and by their names ``scorer``, ``selector``, ``partition``.
+            ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, and by their names ``method``, ``scorer``,
+            ``selector``, ``partition``.
 
     Returns:
         The result; its ``edit`` is what to write, apply or share.

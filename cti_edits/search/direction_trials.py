@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.errors import EditError
 from cti_edits.linalg.directions import Directions, difference, with_difference
 from cti_edits.linalg.lowrank import row_blocks
 from cti_edits.models.apply import TargetMatrix
@@ -19,7 +20,7 @@ from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.identity import identity_of
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients, direction_gradients
-from cti_edits.search.directions import Direction, by_matrix, chosen_directions, step_scales
+from cti_edits.search.directions import MAX_SCALE, Direction, by_matrix, chosen_directions, step_scales
 from cti_edits.search.edited_weights import shape_of
 from cti_edits.search.scale_fit import fitted_candidates, folds_of
 from cti_edits.search.trials import SearchContext, Trial
@@ -46,7 +47,7 @@ def propose(context: SearchContext) -> DirectionTrials:
     """The edits of directions that a search tries.
 
     Raises:
-        EditError: a weight, a loss or a gradient is not finite.
+        EditError: a weight, a loss or a gradient is not finite, or there is no direction or step that can be tried.
     """
     settings = context.settings
     gradients = direction_gradients(
@@ -58,15 +59,24 @@ def propose(context: SearchContext) -> DirectionTrials:
         context.progress,
         folds_of(len(context.scored.gold), settings.seed) if settings.epochs else None,
     )
-    found: dict[Candidate, Scales] = {}
-    if settings.epochs:
-        found.update(fitted_candidates(context, gradients))
-    else:
-        for count in settings.directions:
-            chosen = chosen_directions(gradients, count)
-            for drop in settings.drops:
-                found[Step(len(chosen), drop)] = step_scales(gradients, chosen, drop)
+    found = fitted_candidates(context, gradients) if settings.epochs else _steps(context, gradients)
     return DirectionTrials(context.targets, gradients, found)
+
+
+def _steps(context: SearchContext, gradients: DirectionGradients) -> dict[Candidate, Scales]:
+    """Every N with every f. What goes too far for a manifest is left out with a note."""
+    found: dict[Candidate, Scales] = {}
+    for count in context.settings.directions:
+        chosen = chosen_directions(gradients, count)
+        for drop in context.settings.drops:
+            step, scales = Step(len(chosen), drop), step_scales(gradients, chosen, drop)
+            if max(map(abs, scales.values())) <= MAX_SCALE:
+                found[step] = scales
+            else:
+                context.progress.note(f"left out: {step}: a factor would be beyond {MAX_SCALE:,.0f}")
+    if not found:
+        raise EditError(f"drops: every step would have a factor beyond {MAX_SCALE:,.0f}; expected smaller ones")
+    return found
 
 
 class DirectionTrials:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 
 import torch
 
+from cti_edits.errors import EditError
 from cti_edits.linalg.directions import Directions, separable
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients
 
 LEAST_SIGMA = 1e-6
 """Singular values below this share of their block's largest are left alone: their vectors are noise."""
+
+MAX_SCALE = 1e6
+"""The most that a manifest lets a factor be."""
 
 SCALE_DIGITS = 7
 SIGMA_DIGITS = 8
@@ -41,6 +45,9 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
         gradients: of every matrix.
         count: N.
         relative: whether |σ g| counts, the gradient of log σ, in the place of |g|.
+
+    Raises:
+        EditError: there is none.
     """
     places: list[tuple[MatrixId, int]] = []
     sizes: list[torch.Tensor] = []
@@ -57,6 +64,11 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
     for flat in order[every[order] > 0].tolist():
         at = next(place for place in range(len(places)) if flat < starts[place + 1])
         found.append(Direction(*places[at], flat - starts[at]))
+    if not found:
+        raise EditError(
+            "no singular value of these matrices can be changed by itself: each is too close to a neighbour, near 0, "
+            "or of no use to the loss; others may have some (matrices)"
+        )
     return sorted(found)
 
 

@@ -195,7 +195,9 @@ def folds_of(count: int, seed: int) -> list[list[int]]:
     return [sorted(rows[number::parts]) for number in range(parts)]
 
 
-def fitted_candidates(context: SearchContext, gradients: DirectionGradients) -> dict[Candidate, dict[Direction, float]]:
+def fitted_candidates(
+    context: SearchContext, gradients: DirectionGradients
+) -> dict[Candidate, Mapping[Direction, float]]:
     """The factors that are fitted on all calibration rows, with the number of directions and of epochs that did best.
 
     Each fold's directions are chosen by the gradients on the other folds, so that nothing of a row that is held out

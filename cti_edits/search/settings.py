@@ -21,6 +21,9 @@ DROPS = (0.1, 0.3, 1.0)
 FOLDS = 4
 """Parts of the calibration rows, each held out once, by which it is chosen how many factors are fitted how long."""
 
+MAX_DIRECTIONS = 10_000
+"""A manifest, of a MiB at most, has room for so many at some 30 bytes each, beside what else it says."""
+
 MAX_DROP = 1000
 MAX_EPOCHS = 1000
 
@@ -124,8 +127,9 @@ class SearchSettings:
         find_method(self.method)
         if self.method == DirectionsEdit.METHOD and len(self.clusters) != 1:
             raise EditError(f"clusters: expected one K for directions, got {', '.join(map(str, self.clusters))}")
-        if min(self.directions) < 1:
-            raise EditError(f"directions: expected 1 or more, got {min(self.directions)}")
+        for count in self.directions:
+            if not 1 <= count <= MAX_DIRECTIONS:
+                raise EditError(f"directions: expected 1 to {MAX_DIRECTIONS:,}, got {count}")
         if not all(0 < drop <= MAX_DROP for drop in self.drops):
             raise EditError(f"drops: expected above 0 and at most {MAX_DROP}, got {', '.join(map(str, self.drops))}")
         if not 0 <= self.epochs <= MAX_EPOCHS:

@@ -83,3 +83,17 @@ def test_what_cannot_be_counted_is_refused_in_one_line(refused: Callable[..., st
     assert "--kind: expected causal or masked" in refused(*start, "--dataset-size", "3", "--kind", "both")
     unknown = refused("cost", "--preset", "cl-100g", "--layers", "2", "--dataset-size", "3")
     assert "did you mean cl-100g-se" in unknown
+
+
+def test_directions_are_counted() -> None:
+    step, fit = (
+        output("cost", "--preset", name, "--dataset-size", "1000", "--layers", "28")
+        for name in ("sigma-step", "sigma-fit")
+    )
+    assert "12 candidates" in step
+    assert "fitting" not in step.lower()
+    rows = {line.split("  ")[0]: re.findall(r"[\d,]+", line) for line in fit.splitlines()}
+    assert (rows["gradients"], rows["fitting"], rows["candidates"]) == (["250"] * 2, ["7,800"] * 2, ["100"] * 2)
+    assert fit.splitlines()[0].endswith(" 1 candidate")
+    assert "Fitting is counted with all epochs, the most that it takes." in fit
+    assert "every K" not in step + fit

@@ -123,7 +123,7 @@ def test_a_task_that_is_not_there_gets_the_nearest_name(run_command: Run, llama:
         (["--seed", "many"], "Invalid value for '--seed'"),
         (["--method", "direction"], "--method: no method is called 'direction'; did you mean directions?"),
         (["--method", "directions"], "--clusters: expected one K for directions, got 1, 4"),
-        (["--directions", "0"], "--directions: expected 1 or more, got 0"),
+        (["--directions", "0"], "--directions: expected 1 to 10,000, got 0"),
         (["--directions", "many"], "--directions: expected whole numbers joined by commas, got 'many'"),
         (["--drops", "0.1,0"], "--drops: expected above 0 and at most 1000, got 0.1, 0.0"),
         (["--drops", "nan"], "--drops: expected above 0 and at most 1000, got nan"),
@@ -184,7 +184,7 @@ def test_a_task_or_rows_but_one_of_them(
         (
             "sigma-fit",
             ("--directions", "4,16", "--epochs", "2"),
-            ["decompositions", "gradients", "fitting", "evaluations"],
+            ["decompositions", "gradients", "cross-validation", "fitting", "evaluations"],
             1,
         ),
     ],

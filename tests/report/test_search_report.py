@@ -38,8 +38,9 @@ def report(
     capsys: pytest.CaptureFixture[str],
     gold: tuple[int, ...] = (),
     labels: tuple[str, ...] | None = None,
+    failed: tuple[RankCut, ...] = (),
 ) -> list[str]:
-    result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)))
+    result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)), failed)
     task: Any = None  # of which the report says nothing
     calibration = CalibrationSet(
         task,
@@ -117,3 +118,14 @@ def test_predictions_that_collapsed_onto_one_label_are_called_that(capsys: pytes
         "the best candidate predicts 0.0 % true, 100.0 % fal\\x1bse; balanced accuracy 50.0 %; "
         "its predictions collapsed onto one label"
     )
+
+
+def test_candidates_with_a_loss_that_is_not_finite_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    unedited = outcome(4, 1.0, None)
+    failed = (candidate(1), candidate(2))
+    lines = report(unedited, [outcome(3, 2.0, candidate(0))], capsys, failed=failed)
+    (line,) = (line for line in lines if "tried" in line and "candidates" in line)
+    assert line.startswith("3 candidates tried, 2 of them with a loss that is not finite. Always ")
+    lines = report(unedited, [], capsys, failed=failed)
+    assert "No candidate beat the unedited model: the edit is empty." in lines
+    assert any(line.startswith("2 candidates tried, 2 of them with a loss that is not finite. ") for line in lines)

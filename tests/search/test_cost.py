@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from cti_edits.errors import EditError
 from cti_edits.models.architectures import Kind
 from cti_edits.paper.published import paper_tables
-from cti_edits.search.cost import as_printed, cost_here, paper_cost, speed_up
-from cti_edits.search.presets import PRESETS
+from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
+from cti_edits.search.presets import PRESETS, find_preset
 
 TABLES = paper_tables()
 SIZES: dict[str, int] = TABLES["table_6_dataset_sizes"]
@@ -106,6 +109,36 @@ def test_here_one_gradient_pass_serves_every_k_and_the_base_is_tested_too() -> N
     assert (here.gradients, here.candidates, here.unedited, here.test) == (250, 18_000, 100, 1600)
     assert cost_here(PRESETS["cl-100g-100e"], "causal", 1000, 28, final=False).test == 0
     assert cost_here(PRESETS["laser"], "causal", 1000, 28).gradients == 0
+
+
+def test_directions_cost_what_the_design_says() -> None:
+    """Of 100 rows: 12 steps; or two N in four folds for four epochs, and the best on all rows."""
+    step, fit = (find_preset(name) for name in ("sigma-step", "sigma-fit"))
+    paper = paper_cost(step, "causal", 1000, 28)
+    assert (paper.gradients, paper.fitting, paper.candidates, paper.unedited, paper.test) == (250, 0, 1200, 100, 800)
+    assert paper.total == 250 + 12 * 100 + 100 + 0.8 * 1000
+    here = cost_here(step, "masked", 1000, 3)
+    assert (here.gradients, here.candidates, here.unedited, here.test) == (250, 1200, 100, 1600)
+    assert candidate_count(step, "causal", 28) == 12
+    fitted = paper_cost(fit, "causal", 1000, 28)
+    assert fitted.fitting == 2 * 4 * (3 * 250 + 100) + 4 * 250
+    assert fitted.total == 250 + fitted.fitting + 100 + 100 + 800
+    assert cost_here(fit, "causal", 1000, 28, final=False).total == fitted.total - 800
+    assert candidate_count(fit, "masked", 12) == 1
+
+
+@pytest.mark.parametrize(("samples", "folds"), [(3, 1), (5, 2), (7, 3), (9, 4)])
+def test_fitting_is_counted_as_it_is_done(samples: int, folds: int) -> None:
+    preset = dataclasses.replace(find_preset("sigma-fit"), samples=samples, directions=(2, 3, 4), epochs=5)
+    held_out = 3 * 5 * ((folds - 1) * 2.5 * samples + samples) if folds > 1 else 0
+    assert cost_here(preset, "causal", 1000, 2).fitting == held_out + 5 * 2.5 * samples
+
+
+def test_what_a_plugins_method_tries_is_not_counted() -> None:
+    preset = dataclasses.replace(find_preset("sigma-step"), name="mine", method="magic")
+    for count in (lambda: candidate_count(preset, "causal", 2), lambda: cost_here(preset, "causal", 99, 2)):
+        with pytest.raises(EditError, match=r"^mine: only the plugin of the method magic knows what it tries$"):
+            count()
 
 
 def test_the_example_of_the_readme() -> None:

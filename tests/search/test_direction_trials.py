@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from cti_edits.artifact.manifest import load
+from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
-from cti_edits.models.apply import applied, target_matrix
+from cti_edits.models.apply import applied, target_matrices, target_matrix
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.verify import verify
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
@@ -23,7 +24,9 @@ from cti_edits.replay.session import EvaluatorName
 from cti_edits.report.edit_lines import manifest_lines
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.direction_gradients import direction_gradients
 from cti_edits.search.direction_trials import DirectionTrials, Step, propose
+from cti_edits.search.directions import chosen_directions, step_scales
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.scale_fit import Fitted
@@ -175,6 +178,35 @@ def test_of_half_precision_the_winner_is_measured_with_what_is_applied(tmp_path:
             assert all(torch.equal(target.weight, weight) for target, weight in exact.weights)
 
 
+def test_what_is_applied_does_not_come_from_the_decompositions_of_the_search(tmp_path: Path) -> None:
+    """Those may be off by rounding; here they are off by more, so that it shows."""
+    lm, rows = lm_of("llama"), choices(tmp_path)
+    context = search_context(lm, rows, settings_of("sigma-step"), tmp_path)
+    gradients = direction_gradients(context.session, rows, 2, context.targets, context.cache, context.progress)
+    step = Step(12, 1.0)
+    scales = step_scales(gradients, chosen_directions(gradients, 12), 1.0)
+    blocks = {
+        place: [
+            dataclasses.replace(one, spectrum=dataclasses.replace(one.spectrum, vectors=one.spectrum.vectors + 1e-5))
+            for one in of_matrix
+        ]
+        for place, of_matrix in gradients.blocks.items()
+    }
+    trials = DirectionTrials(context.targets, dataclasses.replace(gradients, blocks=blocks), {step: scales})
+    (tried,) = trials.trials([step])
+    exact = trials.as_applied(step)
+    assert exact is not None
+    assert not all(torch.equal(one, other) for (_, one), (_, other) in zip(exact.weights, tried.weights, strict=True))
+    edit = Edit(
+        name="tried",
+        description="",
+        base_model=BaseModel("tests/tiny", None, "LlamaForCausalLM", "float32"),
+        edits=trials.matrix_edits(step, None),
+    )
+    with applied(edit, lm.model):
+        assert all(torch.equal(target.weight, weight) for target, weight in exact.weights)
+
+
 def break_at(lm: Any, matrix: MatrixId, distance: float) -> None:
     """The matrix gives what is no number once its weight has moved so far."""
     target = target_matrix(lm.model, matrix.matrix, matrix.layer)
@@ -227,3 +259,19 @@ def test_where_every_candidate_gives_what_is_no_number_the_edit_is_empty(
     found = searched(lm, rows, context.settings)
     assert (len(found.failed), found.outcomes, found.edit.edits) == (6, (), ())
     assert found.best == found.unedited
+
+
+def test_steps_that_go_too_far_for_a_manifest_are_left_out(tmp_path: Path) -> None:
+    """One singular value is so small that its factor would be huge."""
+    lm, rows, notes = lm_of("gptj"), choices(tmp_path), Notes()
+    for target in target_matrices(lm.model, ("U_in",)):
+        U, S, Vh = torch.linalg.svd(target.weight.double(), full_matrices=False)
+        S[-1] = 2e-5 * S[0]
+        with torch.no_grad():
+            target.weight.copy_((U * S) @ Vh)
+    settings = settings_of("sigma-step", directions=(96,), drops=(0.1, 1000.0), matrices=("U_in",))
+    trials = propose(search_context(lm, rows, settings, tmp_path, notes))
+    assert list(trials.candidates) == [Step(96, 0.1)]
+    assert notes.lines == ["left out: one step on 96 directions, f = 1000: a factor would be beyond 1,000,000"]
+    with pytest.raises(EditError, match=r"^drops: every step would have a factor beyond 1,000,000; "):
+        propose(search_context(lm, rows, dataclasses.replace(settings, drops=(1000.0,)), tmp_path))

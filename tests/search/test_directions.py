@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cti_edits.errors import EditError
 from cti_edits.linalg.block_spectra import BlockSpectrum
 from cti_edits.models.architectures import Kind
 from cti_edits.search.candidates import MatrixId
@@ -68,6 +69,12 @@ def test_what_cannot_be_told_apart_what_is_near_zero_and_what_changes_nothing_is
     assert chosen_directions(gradients, 99) == [Direction(A, 0, 0), Direction(A, 0, 3), Direction(B, 0, 1)]
     drawn = random_directions(gradients, 99, seed=0)
     assert drawn == [Direction(A, 0, 0), Direction(A, 0, 3), Direction(B, 0, 0), Direction(B, 0, 1)]
+
+
+def test_where_none_is_left_that_is_said() -> None:
+    gradients = DirectionGradients({A: [block([2.0, 2.0], [1.0, 3.0])], B: [block([2.0, 1.0], [0.0, 0.0])]}, 1.0)
+    with pytest.raises(EditError, match=r"^no singular value of these matrices can be changed by itself[^\n]*$"):
+        chosen_directions(gradients, 4)
 
 
 def test_random_directions_are_drawn_by_their_seed() -> None:

@@ -57,6 +57,21 @@ def test_optimal_clustering_is_cl_laser_with_rows_assigned_by_k_subspaces() -> N
     assert optimal == dataclasses.replace(consecutive, partition="k-subspaces", preset="optimal-clustering")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_directions_are_tried_by_two(kind: str) -> None:
+    step, fit = (find_preset(name).settings(KINDS[kind]) for name in ("sigma-step", "sigma-fit"))
+    assert (step.method, step.directions, step.drops, step.epochs) == (
+        "directions", (64, 256, 1024, 4096), (0.1, 0.3, 1.0), 0,
+    )  # fmt: skip
+    assert (fit.method, fit.directions, fit.epochs) == ("directions", (1024, 4096), 4)
+    for one in (step, fit):
+        assert (one.clusters, one.top_q, one.samples, one.evaluated_on) == ((1,), None, 100, "sample")
+        assert one.takes_gradients
+        assert not one.cuts_ranks
+    assert step.preset == "sigma-step"
+    assert with_overrides(step, {"drops": (0.3,)}).preset is None
+
+
 @pytest.mark.parametrize(
     ("name", "near"), [("cl-100g-100", "cl-100g-100e"), ("LASER", "laser"), ("laser-100s", "laser-100e")]
 )

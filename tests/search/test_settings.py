@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cti_edits.errors import EditError
-from cti_edits.search.settings import CLUSTERS, RATES, SearchSettings
+from cti_edits.search.settings import CLUSTERS, RATES, SearchSettings, fold_count
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -41,6 +41,15 @@ def test_the_defaults_are_the_papers() -> None:
                 "(known: row-blocks, k-subspaces, k-means)"
             ),
         ),
+        ({"directions": ()}, "directions: expected at least one value"),
+        ({"directions": (64, 0)}, "directions: expected 1 to 10,000, got 0"),
+        ({"directions": (10_001,)}, "directions: expected 1 to 10,000, got 10001"),
+        ({"directions": (64, 64)}, "directions: a value is given twice in 64, 64"),
+        ({"drops": (0.3, -1.0)}, "drops: expected above 0 and at most 1000, got 0.3, -1.0"),
+        ({"drops": (float("nan"),)}, "drops: expected above 0 and at most 1000, got nan"),
+        ({"epochs": -1}, "epochs: expected 0 to 1000, got -1"),
+        ({"method": "x"}, "method: no method is called 'x' (known: block-svd, directions)"),
+        ({"method": "directions"}, "clusters: expected one K for directions, got 1, 2, 4, 8, 16"),
         ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),
         (
             {"scorer": "paper", "selector": "BEST"},
@@ -62,3 +71,8 @@ def test_settings_at_their_limits() -> None:
     settings = SearchSettings(top_q=1, seed=2**53 - 1, clusters=(1,), rates=(1.0, 1e-9), matrices=("W_o",))
     assert settings.seed == 2**53 - 1
     assert SearchSettings(clusters=(17,)).clusters == (17,)
+
+
+@pytest.mark.parametrize(("rows", "folds"), [(1, 1), (3, 1), (4, 2), (7, 3), (8, 4), (100, 4)])
+def test_each_fold_has_two_rows_or_more(rows: int, folds: int) -> None:
+    assert fold_count(rows) == folds
