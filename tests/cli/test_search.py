@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_no_partial_file(commands: Path, llama: Path, tmp_path: Pa
     output.write_text("the former file")
     words = (
         "search", "--task", "capitals", "--model", str(llama), "--output", str(output), "--samples", "37",
-        "--device", "cpu",
+        "--device", "cpu", "--preset", "cl-100g-100e",
     )  # fmt: skip
     with started(commands, "from cti_edits.cli import main; main()", tmp_path, *words) as (process, number):
         assert process.stderr is not None
