@@ -51,10 +51,10 @@ def selectors() -> Sequence[Selector]:
 
 @hookimpl
 def presets() -> Sequence[Preset]:
-    """The paper's nine systems, and two searches of directions."""
-    from cti_edits.search.presets import DIRECTION_PRESETS, PRESETS
+    """The paper's nine systems, two searches of directions, and LASER's composition."""
+    from cti_edits.search.presets import COMPOSE_PRESETS, DIRECTION_PRESETS, PRESETS
 
-    return (*PRESETS.values(), *DIRECTION_PRESETS)
+    return (*PRESETS.values(), *DIRECTION_PRESETS, *COMPOSE_PRESETS)
 
 
 @hookimpl

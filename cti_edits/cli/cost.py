@@ -68,6 +68,8 @@ def cost(
         + "Here --final measures the base model on the test rows too. "
         f"Without --final: {without.total:,.0f} forward passes."
     )
+    if chosen.compose > 1:
+        print(f"Of one edit: at most {chosen.compose} are composed, each for as much again but the test part.")
 
 
 def _dataset_size(task: str | None, size: int | None, kind: Kind) -> tuple[int, str]:

@@ -79,6 +79,7 @@ def presets() -> None:
             *([f"ρ = {_numbers(preset.rates)}"] if preset.cuts_ranks and preset.rates != usual.rates else []),
             *([f"scorer {preset.scorer}"] if preset.scorer != usual.scorer else []),
             *([f"selector {preset.selector}"] if preset.selector != usual.selector else []),
+            *([f"at most {preset.compose} edits, each on top of those before"] if preset.compose > 1 else []),
         ]
         if own:
             print(printable(f"But {preset.name}: {'; '.join(own)}.", 2000))

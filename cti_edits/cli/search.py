@@ -32,6 +32,7 @@ def search(
     directions: of.Directions = None,
     drops: of.Drops = None,
     epochs: of.Epochs = None,
+    compose: of.Compose = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -65,6 +66,7 @@ def search(
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
             "matrices": matrices, "scorer": scorer, "selector": selector, "partition": partition,
             "method": method, "directions": directions, "drops": drops, "epochs": epochs,
+            "compose": compose,
         }
     )  # fmt: skip
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.

@@ -67,6 +67,10 @@ Epochs = Annotated[
     int | None,
     Option(help="With directions: fit the N factors, for so many epochs at most; 0: one step.", show_default="0"),
 ]
+Compose = Annotated[
+    int | None,
+    Option(help="Edits at most, each the best on top of those before.", show_default="the preset's, else 1"),
+]
 Seed = Annotated[int, Option(help="Seed of the draw.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
 Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]

@@ -48,9 +48,11 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     for what, outcome in described:
         if line := _predictions(what, outcome, calibration):
             print(line)
+    for line in _steps(result):
+        print(line)
     if result.best.candidate is None:
         print("No candidate beat the unedited model: the edit is empty.")
-    elif result.best.accuracy <= result.unedited.accuracy:
+    elif (result.steps[-1] if result.steps else result.best).accuracy <= result.unedited.accuracy:
         print(_only_likelier(calibration))
     if test:
         for key, value in measurement_lines("test part", test):
@@ -69,6 +71,16 @@ def _only_likelier(calibration: CalibrationSet) -> str:
     if calibration.labels is None:
         return said
     return f"{said} Where all examples have the same labels, that may be no more than how often each label is right."
+
+
+def _steps(result: SearchResult) -> list[str]:
+    """The figures with each edit that was composed and those before it."""
+    found = []
+    for number, step in enumerate(result.steps, start=1):
+        held_out = "" if step.held_out is None else f", test part {100 * step.held_out:.1f} %"
+        figures = f"calibration {100 * step.accuracy:.1f} %, NLL {step.nll:.4f}{held_out}"
+        found.append(f"edit {number}: {step.candidate}: {figures}")
+    return found
 
 
 def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> str | None:

@@ -41,6 +41,7 @@ class Preset:
         directions: with the method directions, the numbers N of directions that are tried.
         drops: with the method directions, the shares f of the loss that a step is to take off.
         epochs: with the method directions, fit the factors for so many epochs at most.
+        compose: how many edits at most, each the best on top of those before.
 
     Raises:
         EditError: a value is missing for a kind of model, or there is no such part of the examples. Everything else is
@@ -62,6 +63,7 @@ class Preset:
     directions: tuple[int, ...] = DIRECTIONS
     drops: tuple[float, ...] = DROPS
     epochs: int = 0
+    compose: int = 1
 
     def __post_init__(self) -> None:
         for field, by_kind in (("top_q", self.top_q), ("clusters", self.clusters)):
@@ -101,6 +103,7 @@ class Preset:
             directions=self.directions,
             drops=self.drops,
             epochs=self.epochs,
+            compose=self.compose,
             preset=self.name,
         )
 
@@ -143,6 +146,9 @@ DIRECTION_PRESETS = (
     ),
 )
 """Those that change single singular values."""
+
+COMPOSE_PRESETS = (Preset("laser-compose", _both(None), "sample", _WHOLE, "validation", compose=5),)
+"""LASER's greedy composition (its section 5.1)."""
 
 
 def every_preset() -> list[Preset]:

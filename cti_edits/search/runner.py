@@ -21,6 +21,7 @@ from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
@@ -40,6 +41,7 @@ class SearchResult:
         best: the winner; ``unedited`` if nothing beat it.
         edit: the manifest of the winner.
         failed: the candidates with which a loss was not finite.
+        steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
     """
 
     unedited: Outcome
@@ -48,6 +50,7 @@ class SearchResult:
     best: Outcome
     edit: Edit
     failed: tuple[Candidate, ...] = ()
+    steps: tuple[CompositionStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,16 @@ def run_search(
     targets = {MatrixId(t.layer, t.matrix): t for t in target_matrices(lm.model, settings.matrices)}
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
-        trials = proposed(SearchContext(session, settings, targets, calibration, scored, cache, progress))
+        context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
+        trials = proposed(context)
         evaluated = evaluate(session, session.evaluator(calibration), trials, exact_stop, progress, settings.selector)
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
+        steps: tuple[CompositionStep, ...] = ()
+        if settings.compose > 1:
+            edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
         if test is not None:
             measured = measure(session, test, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
     return SearchResult(
-        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed
+        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
     )

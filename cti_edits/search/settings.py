@@ -26,6 +26,7 @@ MAX_DIRECTIONS = 10_000
 
 MAX_DROP = 1000
 MAX_EPOCHS = 1000
+MAX_COMPOSE = 1000
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -68,6 +69,7 @@ class SearchSettings:
         directions: with the method directions, the numbers N of directions that are tried.
         drops: with the method directions, the shares f of the loss that a step is to take off, to first order.
         epochs: with the method directions, fit the factors for so many epochs at most; 0: one step.
+        compose: how many edits at most, each the best on top of those before.
         preset: name of the preset that these settings are, or None.
 
     Raises:
@@ -89,6 +91,7 @@ class SearchSettings:
     directions: tuple[int, ...] = DIRECTIONS
     drops: tuple[float, ...] = DROPS
     epochs: int = 0
+    compose: int = 1
     preset: str | None = None
 
     @property
@@ -134,6 +137,8 @@ class SearchSettings:
             raise EditError(f"drops: expected above 0 and at most {MAX_DROP}, got {', '.join(map(str, self.drops))}")
         if not 0 <= self.epochs <= MAX_EPOCHS:
             raise EditError(f"epochs: expected 0 to {MAX_EPOCHS}, got {self.epochs}")
+        if not 1 <= self.compose <= MAX_COMPOSE:
+            raise EditError(f"compose: expected 1 to {MAX_COMPOSE}, got {self.compose}")
         find_scorer(self.scorer)
         find_selector(self.selector)
         if self.top_q is None and self.cuts_ranks and self.scorer != PAPER:

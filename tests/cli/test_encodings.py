@@ -114,6 +114,8 @@ def real_commands(inputs: Path) -> list[list[str]]:
         ["search", "--task", "capitals", "--model", model, "--device", "cpu", "--output", "found.ρ.json",
          "--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5"],
         ["search", "--task", "capitals", "--rates", "≥"],
+        ["study", "partition", "--task", "capitals", "--model", model, "--device", "cpu", "--output", "studies.ρ",
+         "--samples", "6", "--test-rows", "6", "--top-q", "1", "--clusters", "2", "--rates", "0.5"],
         ["cache", "ls"],
         ["cache", "clear"],
         ["export", a, "--out", "checkpoint.ρ"],

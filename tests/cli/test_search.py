@@ -208,3 +208,14 @@ def test_directions(
     for command in (("validate", str(output)), ("show", str(output)), ("verify", str(output), "--model", str(llama))):
         done = run_command("cti-edits", *command)
         assert done.returncode == 0, done.stderr
+
+
+def test_edits_are_composed(run_command: Run, llama: Path, tmp_path: Path) -> None:
+    done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--final", "--final-limit", "5")
+    assert done.returncode == 0, done.stderr
+    shown = [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("edit ")]
+    edit = load(tmp_path / "edit.json")
+    assert shown == [f"edit {number}" for number in range(1, len(edit.edits) + 1)]
+    assert edit.results.test is not None
+    refused = _search(run_command, llama, tmp_path / "other.json", "--compose", "0")
+    assert refused.stderr == "cti-edits: error: --compose: expected 1 to 1000, got 0\n"

@@ -16,6 +16,7 @@ from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId, RankCut
+from cti_edits.search.composition import CompositionStep
 from cti_edits.search.outcome import Outcome, winner
 from cti_edits.search.runner import SearchResult
 
@@ -39,8 +40,10 @@ def report(
     gold: tuple[int, ...] = (),
     labels: tuple[str, ...] | None = None,
     failed: tuple[RankCut, ...] = (),
+    steps: tuple[CompositionStep, ...] = (),
 ) -> list[str]:
-    result = SearchResult(unedited, tuple(outcomes), (), winner([unedited, *outcomes]), load(str(EMPTY)), failed)
+    best, edit = winner([unedited, *outcomes]), load(str(EMPTY))
+    result = SearchResult(unedited, tuple(outcomes), (), best, edit, failed, steps)
     task: Any = None  # of which the report says nothing
     calibration = CalibrationSet(
         task,
@@ -129,3 +132,14 @@ def test_candidates_with_a_loss_that_is_not_finite_are_counted(capsys: pytest.Ca
     lines = report(unedited, [], capsys, failed=failed)
     assert "No candidate beat the unedited model: the edit is empty." in lines
     assert any(line.startswith("2 candidates tried, 2 of them with a loss that is not finite. ") for line in lines)
+
+
+def test_the_figures_of_every_edit_that_was_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = candidate(3), candidate(5, 0.5)
+    steps = (CompositionStep(one, 0.5, 2.25, 0.4), CompositionStep(other, 0.75, 1.5, None))
+    lines = report(outcome(3, 3.0, None), [outcome(4, 2.25, one)], capsys, steps=steps)
+    assert [line for line in lines if line.startswith("edit ")] == [
+        "edit 1: U_out of layer 3 at ρ = 0.005, K = 16: calibration 50.0 %, NLL 2.2500, test part 40.0 %",
+        "edit 2: U_out of layer 5 at ρ = 0.5, K = 16: calibration 75.0 %, NLL 1.5000",
+    ]
+    assert not any(line.startswith("edit ") for line in report(outcome(3, 3.0, None), [], capsys))
