@@ -8,7 +8,6 @@ those of the gradient pass. No weight is changed or copied while fitting (`added
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -54,14 +53,12 @@ class FitSettings:
     Attributes:
         rate: Adam's learning rate.
         batch: rows of a step.
-        epochs: passes over the rows, at most.
         decay: each step also takes this share of ``rate`` off every p, toward factor 1.
         log_scale: whether factor i is exp(p_i) in the place of 1 + p_i.
     """
 
     rate: float = 0.05
     batch: int = 10
-    epochs: int = 4
     decay: float = 0.0
     log_scale: bool = False
 
@@ -210,26 +207,51 @@ def fitted_candidates(
     Raises:
         EditError: a loss, a gradient or a factor is not finite.
     """
-    settings = context.settings
-    fit = FitSettings(epochs=settings.epochs)
-    session, targets, requests = context.session, context.targets, context.scored.gold
-    folds = gradients.folds
-    counts = settings.directions
-    losses: dict[tuple[int, int], list[float]] = {}
+    settings, requests = context.settings, context.scored.gold
+    counts, folds, epochs = settings.directions, gradients.folds, settings.epochs
+    losses: dict[tuple[int, int], float] = {}
     if len(folds) > 1:
-        with context.progress.phase("cross-validation", len(counts) * len(folds) * fit.epochs) as advance:
-            for count, held_out in itertools.product(counts, range(len(folds))):
-                inside = gradients.without(held_out)
-                rows = [requests[row] for number, fold in enumerate(folds) if number != held_out for row in fold]
-                one = ScaleFit(session, targets, inside, chosen_directions(inside, count), rows, fit, settings.seed)
-                for epoch in range(1, fit.epochs + 1):
-                    one.run_epoch()
-                    advance(1)
-                    losses.setdefault((count, epoch), []).extend(one.losses([requests[row] for row in folds[held_out]]))
-    best = min(losses, key=lambda name: math.fsum(losses[name])) if losses else (counts[0], fit.epochs)
-    chosen = chosen_directions(gradients, best[0])
-    last = ScaleFit(session, targets, gradients, chosen, requests, fit, settings.seed)
-    with context.progress.phase("fitting", best[1] * len(requests)) as advance:
-        for _ in range(best[1]):
-            last.run_epoch(advance)
-    return {Fitted(len(chosen), best[1]): last.scales()}
+        with context.progress.phase("cross-validation", len(counts) * len(folds) * epochs) as advance:
+            for count in counts:
+                found = _held_out_losses(context, gradients, count, advance)
+                losses |= {(count, epoch): loss for epoch, loss in enumerate(found, start=1)}
+                advance((epochs - len(found)) * len(folds))
+    count, epochs = min(losses, key=lambda name: losses[name]) if losses else (counts[0], epochs)
+    chosen = chosen_directions(gradients, count)
+    fit = ScaleFit(context.session, context.targets, gradients, chosen, requests, FitSettings(), settings.seed)
+    with context.progress.phase("fitting", epochs * len(requests)) as advance:
+        for _ in range(epochs):
+            fit.run_epoch(advance)
+    return {Fitted(len(chosen), epochs): fit.scales()}
+
+
+def _held_out_losses(
+    context: SearchContext, gradients: DirectionGradients, count: int, advance: Callable[[int], None]
+) -> list[float]:
+    """After each epoch, the loss on rows that were held out, summed over all folds; until it rises (early stopping).
+
+    Args:
+        context: of the search.
+        gradients: of the calibration rows, with those of each fold.
+        count: N.
+        advance: told of each epoch of each fold.
+    """
+    requests, folds = context.scored.gold, gradients.folds
+    fits = []
+    for held_out in range(len(folds)):
+        inside = gradients.without(held_out)
+        rows = [requests[row] for number, fold in enumerate(folds) if number != held_out for row in fold]
+        chosen = chosen_directions(inside, count)
+        seed = context.settings.seed
+        fits.append(ScaleFit(context.session, context.targets, inside, chosen, rows, FitSettings(), seed))
+    found: list[float] = []
+    for _ in range(context.settings.epochs):
+        total = 0.0
+        for fit, fold in zip(fits, folds, strict=True):
+            fit.run_epoch()
+            advance(1)
+            total += math.fsum(fit.losses([requests[row] for row in fold]))
+        found.append(total if math.isfinite(total) else math.inf)
+        if len(found) > 1 and found[-1] >= found[-2]:
+            break
+    return found
