@@ -26,6 +26,8 @@ class Way(enum.Flag):
     KEY = enum.auto()
     VALUE = enum.auto()
     SOFTMAX = enum.auto()
+    WEIGHT = enum.auto()
+    """It is no output but the matrix itself: a parameter of experts, which no module of its own multiplies by."""
 
 
 Ways = frozenset[tuple[str, Way]]
@@ -40,6 +42,7 @@ ACTIVATIONS = frozenset(
 )  # fmt: skip
 """Nonlinear functions of each number, as aten names them. Normalizations are none: they scale."""
 MIXERS = frozenset({"convolution", "cumsum", "cumprod", "logcumsumexp", "_fft_r2c", "_fft_c2c", "_fft_c2r", "flip"})
+PRODUCTS = frozenset({"bmm", "mm", "matmul", "baddbmm", "addmm", "_grouped_mm"})
 ATTENTIONS = "_scaled_dot_product"
 
 
@@ -75,7 +78,10 @@ def trace(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor | bool]) -> 
         Exception: whatever the model raises where it needs values.
     """
     flow = Flow()
-    made_of = _MadeOf()
+    made_of = _MadeOf(flow)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 3:
+            made_of.set(parameter, frozenset({(name, Way.WEIGHT)}))
     handles = list(_hooks(model, flow, made_of))
     try:
         with torch.no_grad(), torch.device("meta"), made_of:
@@ -124,8 +130,9 @@ def _tensors(found: object) -> list[torch.Tensor]:
 class _MadeOf(TorchDispatchMode):
     """While it is on, every storage knows the matrices that it is made of; what needs values gets some."""
 
-    def __init__(self) -> None:
+    def __init__(self, flow: Flow) -> None:
         super().__init__()
+        self._flow = flow
         self._ways: dict[int, Ways] = {}
         # Storages that are kept have numbers of their own. They are on the meta device and take no memory.
         self._kept: list[torch.UntypedStorage] = []
@@ -150,17 +157,42 @@ class _MadeOf(TorchDispatchMode):
         made = _value(name, args)
         if made is None:
             made = func(*args, **(kwargs or {}))
-        ways = after(name.removesuffix("_") if not name.startswith("_") else name, [_union(one) for one in given])
+        each = [_union(one) for one in given]
+        if name in PRODUCTS and (weight := _weight(each)):
+            tensors = _tensors((args, kwargs or {}))
+            ways = self._expert_product(weight, each, tensors, _tensors(made)[0])
+        else:
+            ways = after(name.removesuffix("_"), each)
         for tensor in _tensors(made):
             former = self.ways(tensor) if tensor is not None else frozenset()
             if ways or former:
                 self.set(tensor, ways | (former if _shares(tensor, args) else frozenset()))
         return made
 
+    def _expert_product(
+        self, weight: str, given: Sequence[Ways], tensors: Sequence[torch.Tensor], made: torch.Tensor
+    ) -> Ways:
+        """Of a product by the parameter ``weight``: it is recorded as one by a matrix."""
+        into = frozenset(pair for ways in given for pair in ways if not _is_weight(ways))
+        self._flow.into[weight] = self._flow.into.get(weight, frozenset()) | into
+        inner = [one.shape for one in tensors if one.ndim >= 2][-1]
+        self._flow.features[weight] = (inner[-2], made.shape[-1])
+        return frozenset({(weight, Way.PLAIN)})
+
 
 def _shares(tensor: torch.Tensor, args: Sequence[object]) -> bool:
     number = tensor.untyped_storage()._cdata
     return any(one.untyped_storage()._cdata == number for one in _tensors(args))
+
+
+def _weight(given: Sequence[Ways]) -> str | None:
+    """The parameter that is multiplied by, if there is one."""
+    return next((name for ways in given for name, way in ways if Way.WEIGHT in way), None)
+
+
+def _is_weight(ways: Ways) -> bool:
+    """Whether a factor is a parameter; which rows of it are taken says the router, another matrix."""
+    return any(Way.WEIGHT in way for _, way in ways)
 
 
 def _union(ways: Iterable[Ways]) -> Ways:
