@@ -1,12 +1,15 @@
-"""Lists of blocks in a model, and the roles that its matrices have in a block, by what flows into what."""
+"""Lists of blocks in a model, and the roles that matrices have in a block, by what flows into what."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cti_edits.models.detection.flow import Flow, Way, Ways
+from cti_edits.models.detection.columns import Columns, union
+from cti_edits.models.detection.flow import Flow, Source, Way, Ways
+
+ROLES = ("U_in", "U_up", "U_out", "W_q", "W_k", "W_v", "W_o")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,19 @@ class BlockList:
     width: int
 
 
+@dataclass(frozen=True)
+class Group:
+    """An MLP or an attention of one block.
+
+    Attributes:
+        roles: from role to the matrix, or the columns of what it gives, that has it.
+        size: how many numbers go into its last matrix; of experts, into all of them.
+    """
+
+    roles: Mapping[str, Source]
+    size: int
+
+
 def block_lists(flow: Flow) -> list[BlockList]:
     """The lists of blocks that were run, in that order; none is inside another."""
     found: dict[str, list[str]] = {}
@@ -38,69 +54,101 @@ def block_lists(flow: Flow) -> list[BlockList]:
     return lists
 
 
-def roles_of(blocks: BlockList, flow: Flow) -> tuple[dict[str, str], list[str]]:
-    """From each role that is clear to the name inside a block, and remarks on what is not clear.
+def roles_of(blocks: BlockList, flow: Flow, experts: Mapping[str, int]) -> tuple[dict[str, Source], list[str]]:
+    """From each role that is clear to what has it inside a block, and remarks on what was left out.
 
-    A block that has no such matrix is left out; where blocks differ, what most of them have is taken.
+    Where blocks differ, what most of them have is taken.
+
+    Args:
+        blocks: a list of the model.
+        flow: of the model.
+        experts: from the name of a matrix that all experts share to how many these are.
     """
-    counts: dict[str, Counter[str]] = {}
-    remarks: Counter[str] = Counter()
+    counts: dict[str, Counter[Source]] = {}
+    left_out: Counter[str] = Counter()
     for member in blocks.members:
-        roles, said = _roles_in_block(member, blocks, flow)
-        for role, inside in roles.items():
-            counts.setdefault(role, Counter())[inside] += 1
-        remarks.update(said)
-    found = {role: counts[role].most_common(1)[0][0] for role in ROLES if role in counts}
-    return found, [text for text, _ in remarks.most_common()]
+        inside = {name: ways for name, ways in flow.into.items() if name.startswith(f"{member}.")}
+        for groups in (_mlps(inside, blocks, flow, experts), _attentions(inside, blocks, flow)):
+            groups.sort(key=lambda group: -group.size)
+            for group in groups[1:]:
+                left_out.update(_inside(source.matrix, member) for source in group.roles.values())
+            if groups:
+                for role, source in groups[0].roles.items():
+                    counts.setdefault(role, Counter())[Source(_inside(source.matrix, member), source.columns)] += 1
+    found = {}
+    for role in ROLES:
+        if role in counts:
+            (found[role], _), *others = counts[role].most_common()
+            left_out.update({source.matrix: count for source, count in others})
+    for source in found.values():
+        left_out.pop(source.matrix, None)
+    return found, list(left_out)
 
 
-ROLES = ("U_in", "U_up", "U_out", "W_q", "W_k", "W_v", "W_o")
+def _inside(name: str, member: str) -> str:
+    return name.removeprefix(f"{member}.")
 
 
-def _roles_in_block(block: str, blocks: BlockList, flow: Flow) -> tuple[dict[str, str], list[str]]:
-    inside = {name: ways for name, ways in flow.into.items() if name.startswith(f"{block}.")}
-    found: list[dict[str, str]] = []
-    remarks = []
-    for name, ways in inside.items():
-        own = frozenset((source, way) for source, way in ways if source in inside)
-        if flow.features[name][1] != blocks.width or not own:
+def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow, experts: Mapping[str, int]) -> list[Group]:
+    """What goes through a nonlinear function into a matrix, where each position of the sequence stays alone."""
+    groups = []
+    for out, ways in inside.items():
+        own = _own(ways, inside)
+        inner, width = flow.features[out]
+        if width != blocks.width or not own or any(Way.MIXED in way for _, way in own):
             continue
-        if any(Way.VALUE in way for _, way in own):
-            found.append(_attention(name, own, blocks, flow))
-        elif any(Way.ACTIVATED in way for _, way in own) and not any(Way.MIXED in way for _, way in own):
-            found.append(_mlp(name, own, flow))
-    roles: dict[str, str] = {}
-    for one in found:
-        for role, name in one.items():
-            if role in roles:
-                remarks.append(f"{role}: {roles[role]} and {name.removeprefix(block + '.')}")
-            roles.setdefault(role, name.removeprefix(f"{block}."))
-    return roles, remarks
+        activated = _parts(own, lambda way: Way.ACTIVATED in way, flow)
+        names = {source.matrix for source in activated}
+        plain = [one for one in _parts(own, lambda way: Way.ACTIVATED not in way, flow) if not _overlaps(one, activated)]
+        if len(activated) != 1 or len(plain) > 1:
+            continue
+        if all(_shape(one, flow) == (width, inner) for one in (*activated, *plain)) and names:
+            roles = {"U_in": activated[0], **{"U_up": one for one in plain}, "U_out": Source(out)}
+            groups.append(Group(roles, inner * experts.get(out, 1)))
+    return groups
 
 
-def _mlp(out: str, own: Ways, flow: Flow) -> dict[str, str]:
-    width, inner = flow.features[out][1], flow.features[out][0]
-    activated = {source for source, way in own if Way.ACTIVATED in way}
-    plain = {source for source, _ in own} - activated
-    roles = {"U_out": out}
-    if len(activated) == 1 and len(plain) <= 1:
-        roles |= {"U_in": one for one in activated if flow.features[one] == (width, inner)}
-        roles |= {"U_up": one for one in plain if flow.features[one] == (width, inner)}
-    return roles
+def _attentions(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Group]:
+    """What a softmax weighs goes into a matrix; an attention to another list of blocks is left out."""
+    groups = []
+    for out, ways in inside.items():
+        own = _own(ways, inside)
+        if flow.features[out][1] != blocks.width or not any(Way.VALUE in way for _, way in own):
+            continue
+        roles = {"W_o": Source(out)}
+        for role, kind in (("W_q", Way.QUERY), ("W_k", Way.KEY), ("W_v", Way.VALUE)):
+            parts = _parts(own, lambda way, kind=kind: kind in way, flow)  # type: ignore[misc]
+            others = _parts(own, lambda way, kind=kind: kind not in way, flow)  # type: ignore[misc]
+            if len(parts) == 1 and not _overlaps(parts[0], others) and flow.features[parts[0].matrix][0] == blocks.width:
+                roles[role] = parts[0]
+        groups.append(Group(roles, flow.features[out][0]))
+    return groups
 
 
-def _attention(out: str, own: Ways, blocks: BlockList, flow: Flow) -> dict[str, str]:
-    roles = {"W_o": out}
-    for role, kind in (("W_q", Way.QUERY), ("W_k", Way.KEY), ("W_v", Way.VALUE)):
-        of_kind = {source for source, way in own if kind in way}
-        if len(of_kind) == 1:
-            (source,) = of_kind
-            others = {way for name, way in own if name == source and kind not in way}
-            if not others:
-                roles[role] = source
-    return roles
+def _own(ways: Ways, inside: Mapping[str, Ways]) -> Ways:
+    return frozenset((source, way) for source, way in ways if source.matrix in inside)
 
 
-def names_in(lists: Iterable[BlockList]) -> frozenset[str]:
-    """Dotted names of all blocks."""
-    return frozenset(member for one in lists for member in one.members)
+def _parts(ways: Ways, wanted: Callable[[Way], bool], flow: Flow) -> list[Source]:
+    """The matrices that came in a wanted way, each with all columns of it that did."""
+    columns: dict[str, list[Columns | None]] = {}
+    for source, way in ways:
+        if wanted(way):
+            columns.setdefault(source.matrix, []).append(source.columns)
+    return [Source(name, union(parts, flow.features[name][1])) for name, parts in columns.items()]
+
+
+def _overlaps(one: Source, others: list[Source]) -> bool:
+    """Whether columns of ``one`` are among those of others."""
+    for other in others:
+        if other.matrix == one.matrix:
+            if one.columns is None or other.columns is None:
+                return True
+            if any(a < d and c < b for a, b in one.columns for c, d in other.columns):
+                return True
+    return False
+
+
+def _shape(source: Source, flow: Flow) -> tuple[int, int]:
+    given, made = flow.features[source.matrix]
+    return given, made if source.columns is None else sum(stop - start for start, stop in source.columns)

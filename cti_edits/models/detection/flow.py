@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-POSITIONS = 8
-"""Of the sequence that is passed."""
+from cti_edits.models.detection.columns import Columns, columns_of
 
 
 class Way(enum.Flag):
@@ -30,20 +30,30 @@ class Way(enum.Flag):
     """It is no output but the matrix itself: a parameter of experts, which no module of its own multiplies by."""
 
 
-Ways = frozenset[tuple[str, Way]]
-"""Names of matrices, each with what happened to its output."""
+class Source(NamedTuple):
+    """A matrix, and which numbers of its output; None stands for all."""
+
+    matrix: str
+    columns: Columns | None = None
+
+
+Ways = frozenset[tuple[Source, Way]]
+"""What a tensor is made of, each with what happened to it."""
 
 ACTIVATIONS = frozenset(
     {
-        "celu", "clamp", "elu", "erf", "exp", "expm1", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh",
-        "leaky_relu", "log_sigmoid_forward", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "sqrelu",
-        "tanh", "threshold",
+        "celu", "elu", "erf", "exp", "expm1", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh",
+        "leaky_relu", "log_sigmoid_forward", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "tanh",
+        "threshold",
     }
 )  # fmt: skip
 """Nonlinear functions of each number, as aten names them. Normalizations are none: they scale."""
+SOFTMAXES = frozenset({"_softmax", "_safe_softmax"})
 MIXERS = frozenset({"convolution", "cumsum", "cumprod", "logcumsumexp", "_fft_r2c", "_fft_c2c", "_fft_c2r", "flip"})
-PRODUCTS = frozenset({"bmm", "mm", "matmul", "baddbmm", "addmm", "_grouped_mm"})
-ATTENTIONS = "_scaled_dot_product"
+PRODUCTS = {"bmm": (0, 1), "mm": (0, 1), "_grouped_mm": (0, 1), "baddbmm": (1, 2), "addmm": (1, 2)}
+"""Matrix products, and which of their arguments are multiplied."""
+ATTENTION = "_scaled_dot_product"
+"""How the names of fused attentions begin; their first arguments are query, key and value."""
 
 
 @dataclass
@@ -51,20 +61,31 @@ class Flow:
     """What one pass of a model showed.
 
     Attributes:
-        into: from the name of a matrix to the matrices that its input is made of.
-        features: from the name of a matrix to the sizes of the last dimension of its input and output.
+        into: from the name of a matrix to what its input is made of.
+        features: from the name of a matrix to the sizes of its input and of its output.
         calls: from the name of a module that is a member of a list to the shapes of its first input and its output.
+        experts: the names of matrices that are one parameter for all experts.
     """
 
     into: dict[str, Ways] = field(default_factory=dict)
     features: dict[str, tuple[int, int]] = field(default_factory=dict)
     calls: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    experts: set[str] = field(default_factory=set)
 
 
 def is_matrix(module: torch.nn.Module) -> bool:
     """Whether a module multiplies by a matrix of its own: nn.Linear, GPT-2's Conv1D and their likes."""
     weight = module._parameters.get("weight")
     return weight is not None and weight.ndim == 2 and not isinstance(module, torch.nn.Embedding)
+
+
+def expert_parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """The parameters that hold a matrix for each of several experts, with their names."""
+    for module_name, module in model.named_modules():
+        if not isinstance(module, torch.nn.modules.conv._ConvNd):
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.ndim == 3:
+                    yield f"{module_name}.{name}".removeprefix("."), parameter
 
 
 def trace(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor | bool]) -> Flow:
@@ -79,9 +100,8 @@ def trace(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor | bool]) -> 
     """
     flow = Flow()
     made_of = _MadeOf(flow)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim == 3:
-            made_of.set(parameter, frozenset({(name, Way.WEIGHT)}))
+    for name, parameter in expert_parameters(model):
+        made_of.set(parameter, frozenset({(Source(name), Way.WEIGHT)}))
     handles = list(_hooks(model, flow, made_of))
     try:
         with torch.no_grad(), torch.device("meta"), made_of:
@@ -106,10 +126,11 @@ Hook = Callable[[torch.nn.Module, tuple[object, ...], dict[str, object], object]
 
 def _matrix_hook(name: str, flow: Flow, made_of: _MadeOf) -> Hook:
     def hook(_: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
-        (given, *_rest), (made, *_more) = _tensors((args, kwargs)), _tensors(output)
+        (given, *_rest), outputs = _tensors((args, kwargs)), _tensors(output)
         flow.into[name] = flow.into.get(name, frozenset()) | made_of.ways(given)
-        flow.features[name] = (given.shape[-1], made.shape[-1])
-        made_of.set(made, frozenset({(name, Way.PLAIN)}))
+        flow.features[name] = (given.shape[-1], outputs[0].shape[-1])
+        for made in outputs:
+            made_of.set(made, frozenset({(Source(name), Way.PLAIN)}), made.shape[-1])
 
     return hook
 
@@ -128,22 +149,39 @@ def _tensors(found: object) -> list[torch.Tensor]:
 
 
 class _MadeOf(TorchDispatchMode):
-    """While it is on, every storage knows the matrices that it is made of; what needs values gets some."""
+    """While it is on, every storage knows what it is made of; operations that need values get some."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__()
         self._flow = flow
         self._ways: dict[int, Ways] = {}
-        # Storages that are kept have numbers of their own. They are on the meta device and take no memory.
+        # Of storages whose rows are outputs of one matrix: how many numbers a row has.
+        self._width: dict[int, int] = {}
+        # A storage that is kept has a number of its own. It is on the meta device and takes no memory.
         self._kept: list[torch.UntypedStorage] = []
 
     def ways(self, tensor: torch.Tensor) -> Ways:
-        return self._ways.get(tensor.untyped_storage()._cdata, frozenset())
+        """What a tensor is made of, which may be a view of a part of what a matrix gave. Indices choose, and are none."""
+        if not tensor.is_floating_point():
+            return frozenset()
+        number = tensor.untyped_storage()._cdata
+        ways = self._ways.get(number, frozenset())
+        if ways and (width := self._width.get(number)):
+            columns = columns_of(tensor, width)
+            if columns is not None:
+                if not columns:
+                    return frozenset()
+                return frozenset((Source(source.matrix, source.columns or columns), way) for source, way in ways)
+        return ways
 
-    def set(self, tensor: torch.Tensor, ways: Ways) -> None:
+    def set(self, tensor: torch.Tensor, ways: Ways, width: int | None = None) -> None:
         storage = tensor.untyped_storage()
         self._kept.append(storage)
         self._ways[storage._cdata] = ways
+        if width is not None and tensor.is_contiguous() and tensor.storage_offset() == 0:
+            self._width[storage._cdata] = width
+        else:
+            self._width.pop(storage._cdata, None)
 
     def __torch_dispatch__(
         self,
@@ -153,54 +191,53 @@ class _MadeOf(TorchDispatchMode):
         kwargs: dict[str, object] | None = None,
     ) -> object:
         name = func._schema.name.partition("::")[2]
-        given = [[self.ways(one) for one in _tensors(arg)] for arg in (*args, *(kwargs or {}).values())]
-        made = _value(name, args)
+        given = [_union(self.ways(one) for one in _tensors(arg)) for arg in (*args, *(kwargs or {}).values())]
+        made = value(name, args)
         if made is None:
             made = func(*args, **(kwargs or {}))
-        each = [_union(one) for one in given]
-        if name in PRODUCTS and (weight := _weight(each)):
-            tensors = _tensors((args, kwargs or {}))
-            ways = self._expert_product(weight, each, tensors, _tensors(made)[0])
-        else:
-            ways = after(name.removesuffix("_"), each)
+        if not any(given):
+            return made
+        weight = _weight(name, given)
+        ways = after(name.removesuffix("_"), given) if weight is None else self._expert_product(weight, args, given)
+        inside = {one.untyped_storage()._cdata: one for one in _tensors(args)}
         for tensor in _tensors(made):
-            former = self.ways(tensor) if tensor is not None else frozenset()
-            if ways or former:
-                self.set(tensor, ways | (former if _shares(tensor, args) else frozenset()))
+            former = inside.get(tensor.untyped_storage()._cdata)
+            if former is None:
+                width = self._kept_width(tensor, args) if weight is None else self._expert_width(ways)
+                self.set(tensor, ways, width)
+            elif func._schema.is_mutable:
+                self.set(tensor, ways | self._ways.get(tensor.untyped_storage()._cdata, frozenset()))
         return made
 
-    def _expert_product(
-        self, weight: str, given: Sequence[Ways], tensors: Sequence[torch.Tensor], made: torch.Tensor
-    ) -> Ways:
-        """Of a product by the parameter ``weight``: it is recorded as one by a matrix."""
-        into = frozenset(pair for ways in given for pair in ways if not _is_weight(ways))
-        self._flow.into[weight] = self._flow.into.get(weight, frozenset()) | into
-        inner = [one.shape for one in tensors if one.ndim >= 2][-1]
-        self._flow.features[weight] = (inner[-2], made.shape[-1])
-        return frozenset({(weight, Way.PLAIN)})
+    def _kept_width(self, made: torch.Tensor, args: tuple[object, ...]) -> int | None:
+        """The width of a row where an operation on each number was given what a matrix gave, whole."""
+        for one in _tensors(args):
+            width = self._width.get(one.untyped_storage()._cdata)
+            if width and one.shape == made.shape and one.is_contiguous() and columns_of(one, width) is None:
+                return width
+        return None
+
+    def _expert_width(self, ways: Ways) -> int:
+        (source, _), *_rest = ways
+        return self._flow.features[source.matrix][1]
+
+    def _expert_product(self, weight: int, args: tuple[object, ...], given: Sequence[Ways]) -> Ways:
+        """Of a product by a parameter, which is the argument ``weight``: it is recorded as one by a matrix."""
+        name = next(source.matrix for source, way in given[weight] if Way.WEIGHT in way)
+        factors = [index for index, arg in enumerate(args) if isinstance(arg, torch.Tensor) and arg.ndim >= 2]
+        other = next(index for index in reversed(factors) if index != weight)
+        rows, columns = _tensors(args[weight])[0].shape[-2:]
+        self._flow.into[name] = self._flow.into.get(name, frozenset()) | given[other]
+        self._flow.features[name] = (rows, columns) if other < weight else (columns, rows)
+        self._flow.experts.add(name)
+        return frozenset({(Source(name), Way.PLAIN)})
 
 
-def _shares(tensor: torch.Tensor, args: Sequence[object]) -> bool:
-    number = tensor.untyped_storage()._cdata
-    return any(one.untyped_storage()._cdata == number for one in _tensors(args))
+def value(name: str, args: tuple[object, ...]) -> object:
+    """What an operation gives whose result depends on values, where there are none; else None.
 
-
-def _weight(given: Sequence[Ways]) -> str | None:
-    """The parameter that is multiplied by, if there is one."""
-    return next((name for ways in given for name, way in ways if Way.WEIGHT in way), None)
-
-
-def _is_weight(ways: Ways) -> bool:
-    """Whether a factor is a parameter; which rows of it are taken says the router, another matrix."""
-    return any(Way.WEIGHT in way for _, way in ways)
-
-
-def _union(ways: Iterable[Ways]) -> Ways:
-    return frozenset().union(*ways)
-
-
-def _value(name: str, args: tuple[object, ...]) -> object:
-    """What an operation gives that needs values: all masks are full, of each kind of row there is one."""
+    Every mask is full, and of whatever is looked for there is one.
+    """
     tensors = _tensors(args)
     if not tensors or not tensors[0].is_meta:
         return None
@@ -221,15 +258,14 @@ def after(name: str, given: Sequence[Ways]) -> Ways:
     """
     if name in ACTIVATIONS:
         return _with(_union(given), Way.ACTIVATED)
-    if name in ("_softmax", "softmax", "_safe_softmax"):
+    if name in SOFTMAXES:
         return _with(_union(given), Way.SOFTMAX | Way.MIXED)
     if name in MIXERS:
         return _with(_union(given), Way.MIXED)
-    if name in ("bmm", "mm", "matmul"):
-        return _product(given[0], given[1])
-    if name in ("baddbmm", "addmm"):
-        return given[0] | _product(given[1], given[2])
-    if name.startswith(ATTENTIONS):
+    if name in PRODUCTS:
+        left, right = PRODUCTS[name]
+        return _product(given[left], given[right]) | (given[0] if left else frozenset())
+    if name.startswith(ATTENTION):
         scores = _with(given[0], Way.QUERY) | _with(given[1], Way.KEY)
         return _with(scores, Way.SOFTMAX | Way.MIXED) | _with(given[2], Way.VALUE | Way.MIXED)
     return _union(given)
@@ -244,5 +280,19 @@ def _product(left: Ways, right: Ways) -> Ways:
     return _with(left, Way.QUERY | Way.MIXED) | _with(right, Way.KEY | Way.MIXED)
 
 
+def _weight(name: str, given: Sequence[Ways]) -> int | None:
+    """Which argument of a product is a parameter of experts; None if none is.
+
+    Which experts are taken of it says the router, whose matrix is among the ways, too.
+    """
+    if name not in PRODUCTS:
+        return None
+    return next((index for index, ways in enumerate(given) if any(Way.WEIGHT in way for _, way in ways)), None)
+
+
 def _with(ways: Ways, more: Way) -> Ways:
-    return frozenset((name, way | more) for name, way in ways)
+    return frozenset((source, way | more) for source, way in ways)
+
+
+def _union(ways: Iterable[Ways]) -> Ways:
+    return frozenset().union(*ways)
