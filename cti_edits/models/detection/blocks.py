@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cti_edits.models.detection.columns import Columns, union
+from cti_edits.models.detection.columns import Columns, union, without
 from cti_edits.models.detection.flow import Flow, Source, Way, Ways
 
 ROLES = ("U_in", "U_up", "U_out", "W_q", "W_k", "W_v", "W_o")
@@ -54,42 +54,33 @@ def block_lists(flow: Flow) -> list[BlockList]:
     return lists
 
 
-def roles_of(blocks: BlockList, flow: Flow, experts: Mapping[str, int]) -> tuple[dict[str, Source], list[str]]:
-    """From each role that is clear to what has it inside a block, and remarks on what was left out.
+def roles_of(blocks: BlockList, flow: Flow) -> tuple[dict[str, tuple[Source, ...]], tuple[str, ...]]:
+    """From each role that is clear to what has it inside a block, and the matrices of further MLPs and attentions.
 
-    Where blocks differ, what most of them have is taken.
-
-    Args:
-        blocks: a list of the model.
-        flow: of the model.
-        experts: from the name of a matrix that all experts share to how many these are.
+    Where blocks differ, what most of them have comes first. Of several MLPs in a block, the widest is taken: it may
+    have a small one beside it, or shared experts.
     """
     counts: dict[str, Counter[Source]] = {}
-    left_out: Counter[str] = Counter()
+    further: Counter[str] = Counter()
     for member in blocks.members:
         inside = {name: ways for name, ways in flow.into.items() if name.startswith(f"{member}.")}
-        for groups in (_mlps(inside, blocks, flow, experts), _attentions(inside, blocks, flow)):
+        for groups in (_mlps(inside, blocks, flow), _attentions(inside, blocks, flow)):
             groups.sort(key=lambda group: -group.size)
             for group in groups[1:]:
-                left_out.update(_inside(source.matrix, member) for source in group.roles.values())
+                further.update(_inside(source.matrix, member) for source in group.roles.values())
             if groups:
                 for role, source in groups[0].roles.items():
                     counts.setdefault(role, Counter())[Source(_inside(source.matrix, member), source.columns)] += 1
-    found = {}
-    for role in ROLES:
-        if role in counts:
-            (found[role], _), *others = counts[role].most_common()
-            left_out.update({source.matrix: count for source, count in others})
-    for source in found.values():
-        left_out.pop(source.matrix, None)
-    return found, list(left_out)
+    found = {role: tuple(one for one, _ in counts[role].most_common()) for role in ROLES if role in counts}
+    taken = {source.matrix for sources in found.values() for source in sources}
+    return found, tuple(name for name in further if name not in taken)
 
 
 def _inside(name: str, member: str) -> str:
     return name.removeprefix(f"{member}.")
 
 
-def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow, experts: Mapping[str, int]) -> list[Group]:
+def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Group]:
     """What goes through a nonlinear function into a matrix, where each position of the sequence stays alone."""
     groups = []
     for out, ways in inside.items():
@@ -98,13 +89,13 @@ def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow, experts: Ma
         if width != blocks.width or not own or any(Way.MIXED in way for _, way in own):
             continue
         activated = _parts(own, lambda way: Way.ACTIVATED in way, flow)
-        names = {source.matrix for source in activated}
-        plain = [one for one in _parts(own, lambda way: Way.ACTIVATED not in way, flow) if not _overlaps(one, activated)]
+        # A smooth function may be made of products with what goes into it, which is plain then.
+        plain = _without(_parts(own, lambda way: Way.ACTIVATED not in way, flow), activated, flow)
         if len(activated) != 1 or len(plain) > 1:
             continue
-        if all(_shape(one, flow) == (width, inner) for one in (*activated, *plain)) and names:
+        if all(_shape(one, flow) == (width, inner) for one in (*activated, *plain)):
             roles = {"U_in": activated[0], **{"U_up": one for one in plain}, "U_out": Source(out)}
-            groups.append(Group(roles, inner * experts.get(out, 1)))
+            groups.append(Group(roles, inner * flow.experts.get(out, 1)))
     return groups
 
 
@@ -116,13 +107,26 @@ def _attentions(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> li
         if flow.features[out][1] != blocks.width or not any(Way.VALUE in way for _, way in own):
             continue
         roles = {"W_o": Source(out)}
+        if _is_cross(own, blocks, flow):
+            continue
         for role, kind in (("W_q", Way.QUERY), ("W_k", Way.KEY), ("W_v", Way.VALUE)):
             parts = _parts(own, lambda way, kind=kind: kind in way, flow)  # type: ignore[misc]
             others = _parts(own, lambda way, kind=kind: kind not in way, flow)  # type: ignore[misc]
-            if len(parts) == 1 and not _overlaps(parts[0], others) and flow.features[parts[0].matrix][0] == blocks.width:
-                roles[role] = parts[0]
+            if len(parts) == 1 and _without(parts, others, flow) == parts:
+                roles |= {role: one for one in parts if flow.features[one.matrix][0] == blocks.width}
         groups.append(Group(roles, flow.features[out][0]))
     return groups
+
+
+def _is_cross(own: Ways, blocks: BlockList, flow: Flow) -> bool:
+    """Whether keys are made of what another list of blocks gave."""
+    keys = {source.matrix for source, way in own if Way.KEY in way}
+    sources = {source.matrix for key in keys for source, _ in flow.into[key]}
+    queries = {source.matrix for source, way in own if Way.QUERY in way}
+    return any(
+        not source.startswith(f"{blocks.name}.")
+        for source in sources - {source.matrix for query in queries for source, _ in flow.into[query]}
+    )
 
 
 def _own(ways: Ways, inside: Mapping[str, Ways]) -> Ways:
@@ -138,15 +142,15 @@ def _parts(ways: Ways, wanted: Callable[[Way], bool], flow: Flow) -> list[Source
     return [Source(name, union(parts, flow.features[name][1])) for name, parts in columns.items()]
 
 
-def _overlaps(one: Source, others: list[Source]) -> bool:
-    """Whether columns of ``one`` are among those of others."""
-    for other in others:
-        if other.matrix == one.matrix:
-            if one.columns is None or other.columns is None:
-                return True
-            if any(a < d and c < b for a, b in one.columns for c, d in other.columns):
-                return True
-    return False
+def _without(sources: list[Source], others: list[Source], flow: Flow) -> list[Source]:
+    """The columns of ``sources`` that are not among those of ``others``; a source that has none is left out."""
+    found = []
+    for one in sources:
+        same = [other.columns for other in others if other.matrix == one.matrix]
+        columns = without(one.columns, same, flow.features[one.matrix][1])
+        if columns != ():
+            found.append(Source(one.matrix, columns))
+    return found
 
 
 def _shape(source: Source, flow: Flow) -> tuple[int, int]:

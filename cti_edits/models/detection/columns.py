@@ -39,10 +39,21 @@ def ranges_of(places: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Columns:
 
 def union(parts: list[Columns | None], width: int) -> Columns | None:
     """All columns that are in one of ``parts``; None if these are all of ``width``."""
-    if any(part is None for part in parts):
-        return None
-    taken = np.zeros(width, dtype=bool)
+    return _columns_where(_taken(parts, width))
+
+
+def without(one: Columns | None, others: list[Columns | None], width: int) -> Columns | None:
+    """The columns of ``one`` that are in none of ``others``; None if these are all of ``width``."""
+    return _columns_where(_taken([one], width) & ~_taken(others, width))
+
+
+def _taken(parts: list[Columns | None], width: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    taken = np.zeros(width, dtype=np.bool_)
     for part in parts:
-        for start, stop in part or ():
+        for start, stop in ((0, width),) if part is None else part:
             taken[start:stop] = True
+    return taken
+
+
+def _columns_where(taken: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Columns | None:
     return None if taken.all() else ranges_of(np.flatnonzero(taken))

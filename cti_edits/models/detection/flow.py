@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -64,13 +64,15 @@ class Flow:
         into: from the name of a matrix to what its input is made of.
         features: from the name of a matrix to the sizes of its input and of its output.
         calls: from the name of a module that is a member of a list to the shapes of its first input and its output.
-        experts: the names of matrices that are one parameter for all experts.
+        weight_rows: what the rows of a matrix are, "outputs" (nn.Linear) or "inputs" (GPT-2's Conv1D).
+        experts: from the name of a parameter that holds a matrix for each expert to how many these are.
     """
 
     into: dict[str, Ways] = field(default_factory=dict)
     features: dict[str, tuple[int, int]] = field(default_factory=dict)
     calls: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    experts: set[str] = field(default_factory=set)
+    weight_rows: dict[str, Literal["outputs", "inputs"]] = field(default_factory=dict)
+    experts: dict[str, int] = field(default_factory=dict)
 
 
 def is_matrix(module: torch.nn.Module) -> bool:
@@ -79,7 +81,7 @@ def is_matrix(module: torch.nn.Module) -> bool:
     return weight is not None and weight.ndim == 2 and not isinstance(module, torch.nn.Embedding)
 
 
-def expert_parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+def _expert_parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """The parameters that hold a matrix for each of several experts, with their names."""
     for module_name, module in model.named_modules():
         if not isinstance(module, torch.nn.modules.conv._ConvNd):
@@ -100,7 +102,8 @@ def trace(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor | bool]) -> 
     """
     flow = Flow()
     made_of = _MadeOf(flow)
-    for name, parameter in expert_parameters(model):
+    for name, parameter in _expert_parameters(model):
+        flow.experts[name] = parameter.shape[0]
         made_of.set(parameter, frozenset({(Source(name), Way.WEIGHT)}))
     handles = list(_hooks(model, flow, made_of))
     try:
@@ -125,12 +128,13 @@ Hook = Callable[[torch.nn.Module, tuple[object, ...], dict[str, object], object]
 
 
 def _matrix_hook(name: str, flow: Flow, made_of: _MadeOf) -> Hook:
-    def hook(_: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
+    def hook(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object) -> None:
         (given, *_rest), outputs = _tensors((args, kwargs)), _tensors(output)
         flow.into[name] = flow.into.get(name, frozenset()) | made_of.ways(given)
         flow.features[name] = (given.shape[-1], outputs[0].shape[-1])
+        flow.weight_rows[name] = "inputs" if type(module).__name__ == "Conv1D" else "outputs"
         for made in outputs:
-            made_of.set(made, frozenset({(Source(name), Way.PLAIN)}), made.shape[-1])
+            made_of.set(made, frozenset({(Source(name), Way.PLAIN)}), name if made is outputs[0] else None)
 
     return hook
 
@@ -155,8 +159,8 @@ class _MadeOf(TorchDispatchMode):
         super().__init__()
         self._flow = flow
         self._ways: dict[int, Ways] = {}
-        # Of storages whose rows are outputs of one matrix: how many numbers a row has.
-        self._width: dict[int, int] = {}
+        # Of storages whose rows are what one matrix gives: that matrix, and how many numbers a row has.
+        self._rows: dict[int, tuple[str, int]] = {}
         # A storage that is kept has a number of its own. It is on the meta device and takes no memory.
         self._kept: list[torch.UntypedStorage] = []
 
@@ -166,22 +170,23 @@ class _MadeOf(TorchDispatchMode):
             return frozenset()
         number = tensor.untyped_storage()._cdata
         ways = self._ways.get(number, frozenset())
-        if ways and (width := self._width.get(number)):
-            columns = columns_of(tensor, width)
-            if columns is not None:
-                if not columns:
-                    return frozenset()
-                return frozenset((Source(source.matrix, source.columns or columns), way) for source, way in ways)
-        return ways
+        if not ways or number not in self._rows:
+            return ways
+        matrix, width = self._rows[number]
+        columns = columns_of(tensor, width)
+        if columns is None:
+            return ways
+        whole = {(source, way) for source, way in ways if source == Source(matrix)}
+        parts = {(Source(matrix, columns), way) for _, way in whole if columns}
+        return (ways - whole) | parts
 
-    def set(self, tensor: torch.Tensor, ways: Ways, width: int | None = None) -> None:
+    def set(self, tensor: torch.Tensor, ways: Ways, rows_of: str | None = None) -> None:
+        """Say what a tensor is made of, and whether its rows are what one matrix gives."""
         storage = tensor.untyped_storage()
         self._kept.append(storage)
         self._ways[storage._cdata] = ways
-        if width is not None and tensor.is_contiguous() and tensor.storage_offset() == 0:
-            self._width[storage._cdata] = width
-        else:
-            self._width.pop(storage._cdata, None)
+        if rows_of is not None and tensor.is_contiguous() and tensor.storage_offset() == 0:
+            self._rows[storage._cdata] = (rows_of, self._flow.features[rows_of][1])
 
     def __torch_dispatch__(
         self,
@@ -199,37 +204,34 @@ class _MadeOf(TorchDispatchMode):
             return made
         weight = _weight(name, given)
         ways = after(name.removesuffix("_"), given) if weight is None else self._expert_product(weight, args, given)
-        inside = {one.untyped_storage()._cdata: one for one in _tensors(args)}
+        inside = {one.untyped_storage()._cdata for one in _tensors(args)}
         for tensor in _tensors(made):
-            former = inside.get(tensor.untyped_storage()._cdata)
-            if former is None:
-                width = self._kept_width(tensor, args) if weight is None else self._expert_width(ways)
-                self.set(tensor, ways, width)
+            number = tensor.untyped_storage()._cdata
+            if number not in inside:
+                self.set(tensor, ways, self._rows_of(tensor, args) if weight is None else _name(ways))
             elif func._schema.is_mutable:
-                self.set(tensor, ways | self._ways.get(tensor.untyped_storage()._cdata, frozenset()))
+                self.set(tensor, ways | self._ways.get(number, frozenset()))
         return made
 
-    def _kept_width(self, made: torch.Tensor, args: tuple[object, ...]) -> int | None:
-        """The width of a row where an operation on each number was given what a matrix gave, whole."""
+    def _rows_of(self, made: torch.Tensor, args: tuple[object, ...]) -> str | None:
+        """The matrix whose rows an operation on each number keeps; None if there is none."""
         for one in _tensors(args):
-            width = self._width.get(one.untyped_storage()._cdata)
+            matrix, width = self._rows.get(one.untyped_storage()._cdata, ("", 0))
             if width and one.shape == made.shape and one.is_contiguous() and columns_of(one, width) is None:
-                return width
+                return matrix
         return None
-
-    def _expert_width(self, ways: Ways) -> int:
-        (source, _), *_rest = ways
-        return self._flow.features[source.matrix][1]
 
     def _expert_product(self, weight: int, args: tuple[object, ...], given: Sequence[Ways]) -> Ways:
         """Of a product by a parameter, which is the argument ``weight``: it is recorded as one by a matrix."""
         name = next(source.matrix for source, way in given[weight] if Way.WEIGHT in way)
         factors = [index for index, arg in enumerate(args) if isinstance(arg, torch.Tensor) and arg.ndim >= 2]
         other = next(index for index in reversed(factors) if index != weight)
-        rows, columns = _tensors(args[weight])[0].shape[-2:]
+        (factor, *_rest) = _tensors(args[weight])
+        rows, columns = factor.shape[-2:]
         self._flow.into[name] = self._flow.into.get(name, frozenset()) | given[other]
         self._flow.features[name] = (rows, columns) if other < weight else (columns, rows)
-        self._flow.experts.add(name)
+        turned = factor.stride(-1) != 1
+        self._flow.weight_rows[name] = "inputs" if (other < weight) != turned else "outputs"
         return frozenset({(Source(name), Way.PLAIN)})
 
 
@@ -292,6 +294,11 @@ def _weight(name: str, given: Sequence[Ways]) -> int | None:
 
 def _with(ways: Ways, more: Way) -> Ways:
     return frozenset((source, way | more) for source, way in ways)
+
+
+def _name(ways: Ways) -> str:
+    (source, _), *_others = ways
+    return source.matrix
 
 
 def _union(ways: Iterable[Ways]) -> Ways:
