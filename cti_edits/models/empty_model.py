@@ -23,15 +23,18 @@ def kind_of(config: transformers.PretrainedConfig) -> Kind:
         FitError: it is of no language model.
     """
     classes = list(getattr(config, "architectures", None) or [])
+    own_code = set(getattr(config, "auto_map", None) or {})
     if getattr(config, "is_encoder_decoder", False):
         return "seq2seq"
+    if any(name.endswith("LMHeadModel") for name in classes):
+        return "causal"
     for kind, auto_class in AUTO_CLASSES.items():
         if any(name.endswith(auto_class.removeprefix("AutoModel")) for name in classes):
             return kind
-    own_code = set(getattr(config, "auto_map", None) or {})
-    for kind, auto_class in AUTO_CLASSES.items():
-        known = auto_class in own_code or type(config) in getattr(transformers, auto_class)._model_mapping
-        if known and kind != "seq2seq":
+    # BERT and its likes are decoders only where they are told so.
+    for kind in ("causal", "masked") if getattr(config, "is_decoder", False) else ("masked", "causal"):
+        auto_class = AUTO_CLASSES[kind]
+        if auto_class in own_code or type(config) in getattr(transformers, auto_class)._model_mapping:
             return kind
     shown = printable(", ".join(classes) or str(config.model_type))
     raise FitError(f"expected a language model, got {shown}")
