@@ -19,6 +19,7 @@ import sys
 import typer
 
 from cti_edits.cli import (
+    architectures,
     cache,
     compare,
     compose,
@@ -58,6 +59,7 @@ app.command("show")(show.show)
 app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
+app.command("architectures")(architectures.architectures)
 app.command("plugins")(plugins.plugins)
 app.command("validate")(validate.validate)
 app.command("verify")(verify.verify)

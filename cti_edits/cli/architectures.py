@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ def architectures(
     trust_remote_code: Annotated[
         bool, Option("--trust-remote-code", help="Run the code that comes with the model.")
     ] = False,
-    architecture: Annotated[
-        Path | None, Option(help="An architecture file for it, of your own.", show_default=False)
-    ] = None,
+    architecture: Architecture = None,
     write: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Write the proposed architecture file of a model that is not known.", show_default=False),
+        Option(
+            metavar="FILE",
+            help="Write the proposed architecture file of a model that is not known.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -55,7 +58,10 @@ def architectures(
 
     if architecture is not None:
         use_architecture(architecture)
-    config = read_config(model, revision, {"trust_remote_code": trust_remote_code, "subfolder": subfolder})
+    try:
+        config = read_config(model, revision, {"trust_remote_code": trust_remote_code, "subfolder": subfolder})
+    except EditError as error:
+        raise EditError(str(error).replace("trust_remote_code=true", "--trust-remote-code")) from None
     model_type = str(config.model_type)
     kind = kind_of(config)
     family = known_family(model_type)
@@ -103,7 +109,7 @@ def _show(
     print_tree(tree, model_type)
     if proposal.left_out:
         print(f"Left out: {printable('; '.join(proposal.left_out), 2000)}.")
-    file = f"{tree.family.name}.json"
+    file = f"{proposal.name}.json"
     print(
         f"To go on: cti-edits architectures {printable(model)} --write {file}, and if it is right, "
         f"--architecture {file} (with lm_eval, architecture={file} in --model_args)."

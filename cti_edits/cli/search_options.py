@@ -18,6 +18,10 @@ TestRows = Annotated[
 ]
 Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
+Architecture = Annotated[
+    Path | None,
+    Option(help="Where the matrices of a model are whose type is not known.", show_default=False),
+]
 Preset = Annotated[
     str | None,
     Option(help="One of cti-edits presets, such as the paper's.", show_default=False),

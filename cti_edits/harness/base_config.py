@@ -11,7 +11,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.model_arguments import check_remote_code, loading
 from cti_edits.hub.repositories import quiet_hub
-from cti_edits.models.architectures import Kind, families
+from cti_edits.models.architectures import Kind, known_family
 from cti_edits.models.wrappers import inner_model
 
 Pretrained = str | torch.nn.Module
@@ -54,7 +54,7 @@ def model_kind(
         classes = [type(inner_model(pretrained)).__name__]
     if any(name.endswith("ForMaskedLM") for name in classes):
         return "masked"
-    family = families().get(str(getattr(config, "model_type", None)))
+    family = known_family(str(getattr(config, "model_type", None)))
     if family is None or family.kind == "causal":
         return "causal"
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):

@@ -26,7 +26,7 @@ from cti_edits.harness.skipped_rows import SkippedRows, rows_to_skip
 from cti_edits.harness.task import Instance, Task
 from cti_edits.harness.tasks import refuse_other_kind
 from cti_edits.models.apply import AppliedEdit, apply
-from cti_edits.models.architectures import Kind
+from cti_edits.models.architectures import Kind, use_architecture
 from cti_edits.models.checkpoint_location import checkpoint_location
 
 
@@ -63,6 +63,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             name of an edit (or several) leaves out that one's, as for the base model beside it. The results say how
             many.
         trust_remote_code: true runs code that comes with the checkpoint; never done unless asked for.
+        architecture: an architecture file, for a model whose type is not known.
 
     Every other argument goes to lm-eval's ``HFLM``.
 
@@ -96,8 +97,11 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         factorize: bool = False,
         skip_calibration: bool | EditArgument = False,
         trust_remote_code: bool | None = False,
+        architecture: str | None = None,
         **arguments: Any,
     ) -> None:
+        if architecture:
+            use_architecture(architecture)
         for name, value in (("verify", verify), ("factorize", factorize)):
             if not isinstance(value, bool):
                 raise EditError(f"{name}: expected true or false, got {printable(value)!r}")
@@ -273,6 +277,8 @@ def kind_for(arguments: Mapping[str, Any]) -> Kind:
     Raises:
         EditError: see `edit_argument.read_edits`, `base_of` and `model_kind`.
     """
+    if architecture := arguments.get("architecture"):
+        use_architecture(architecture)
     edit, pretrained = arguments.get("edit"), arguments.get("pretrained")
     edits = None if edit is None else read_edits(edit)
     if edits is None and not pretrained:

@@ -20,7 +20,7 @@ from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
 from cti_edits.harness.special_tokens import check_prefix, keep_padding_in_vocabulary
 from cti_edits.harness.task import Instance
-from cti_edits.models.architectures import Kind, family_of
+from cti_edits.models.architectures import Kind, family_of, use_architecture
 
 
 @register_model("cti")
@@ -186,6 +186,8 @@ def read_base(model: str, model_args: str | Mapping[str, object]) -> Base:
     """
     named = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
     arguments: dict[str, Any] = dict(named)
+    if architecture := arguments.pop("architecture", None):
+        use_architecture(architecture)
     if clash := set(RESERVED_ARGUMENTS) & set(arguments):
         raise EditError(f"model_args: {min(clash)} has an option of its own here, or no place in a search")
     if not model:

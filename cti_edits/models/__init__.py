@@ -2,7 +2,9 @@
 
 - architectures/: one data file for each family of models, which says what its matrices are called; looking them up.
 - targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
-- targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
+- architecture_tree.py: the matrices of a model, with their shapes and layers.
+- empty_model.py: a model of a config, without weights.
+- detection/: a model that no data file covers: which one is proposed.
 - apply.py: binding an edit to a loaded model, applying it, and putting the former weights back.
 - wrappers.py: the model inside PEFT's and torch.compile's wrappers; weights that cannot be edited in place.
 - stored_tensor.py: a tensor of a safetensors file: where its bytes are, its hash and norm.

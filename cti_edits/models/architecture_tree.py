@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from cti_edits.models.architectures import Family, MatrixPlace, count_of
+from cti_edits.models.architectures import Family
+from cti_edits.models.targets import TargetMatrix, every_target
 
 
 @dataclass(frozen=True)
 class FoundMatrix:
-    """A role in a stack, as the model has it.
+    """A role in a stack, as some of its layers have it.
 
     Attributes:
-        stack: name of the list of blocks; None where there is one without a name.
-        role: "U_in".
-        place: where it is inside a block.
+        first: the matrix in the first of these layers.
+        module: its module's name inside a block.
         shape: outputs and inputs, of one expert if there are several.
-        experts: how many each layer has; None if the matrix is no expert's.
-        layers: the layers that have it there.
+        layers: the layers that have it so.
     """
 
-    stack: str | None
-    role: str
-    place: MatrixPlace
+    first: TargetMatrix
+    module: str
     shape: tuple[int, int]
-    experts: int | None
     layers: tuple[int, ...]
 
     @property
     def count(self) -> int:
         """How many matrices these are."""
-        return len(self.layers) * (self.experts or 1)
+        return len(self.layers) * self.first.experts
 
 
 @dataclass(frozen=True)
@@ -54,45 +51,40 @@ class ArchitectureTree:
     layers: Mapping[str | None, int]
     matrices: tuple[FoundMatrix, ...]
 
-    def tried(self, roles: tuple[str, ...]) -> int:
-        """How many matrices of the main stack have one of ``roles``."""
-        main = self.family.main_stack
-        return sum(one.count for one in self.matrices if one.stack == main and one.role in roles)
+    def count(self, roles: Iterable[str]) -> int:
+        """How many matrices have one of ``roles``."""
+        wanted = set(roles)
+        return sum(one.count for one in self.matrices if one.first.matrix in wanted)
 
 
 def architecture_tree(model: torch.nn.Module, family: Family) -> ArchitectureTree:
     """The tree of a model, which may be on the meta device.
 
     Raises:
-        FitError: the parts of a fused matrix cannot be shared out as the file says.
+        FitError: a matrix is not as the file says.
     """
-    config = getattr(model, "config", None)
-    modules = dict(model.named_modules())
-    found: dict[tuple[str | None, str, MatrixPlace, tuple[int, int], int | None], list[int]] = {}
-    layers = {name: family.layer_count(modules, name) for name in family.stack_names}
-    for name in family.stack_names:
-        stack = family.stack(name)
-        for role, places in stack.matrices.items():
-            for layer in range(layers[name]):
-                for place in (place for place in places if place.fits(config)):
-                    parameter = getattr(modules.get(f"{stack.layers}.{layer}.{place.module}"), place.parameter, None)
-                    if isinstance(parameter, torch.Tensor):
-                        shape, experts = _shape(parameter, place, config)
-                        found.setdefault((name, role, place, shape, experts), []).append(layer)
-                        break
-    matrices = tuple(FoundMatrix(*key, tuple(where)) for key, where in found.items())
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return ArchitectureTree(family, type(model).__name__, parameters, layers, matrices)
+    found: dict[tuple[object, ...], list[TargetMatrix]] = {}
+    for target in every_target(model, family):
+        place = (target.stack, target.matrix, _inside(target, family), target.parameter_name, target.rows)
+        found.setdefault((*place, _shape(target), target.experts), []).append(target)
+    return ArchitectureTree(
+        family=family,
+        model_class=type(model).__name__,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        layers={name: family.layer_count(dict(model.named_modules()), name) for name in family.stack_names},
+        matrices=tuple(
+            FoundMatrix(
+                targets[0], _inside(targets[0], family), _shape(targets[0]), tuple(one.layer for one in targets)
+            )
+            for targets in found.values()
+        ),
+    )
 
 
-def _shape(parameter: torch.Tensor, place: MatrixPlace, config: object) -> tuple[tuple[int, int], int | None]:
-    """Outputs and inputs of a matrix, and how many experts share the parameter."""
-    sizes = list(parameter.shape)
-    experts: int | None = None
-    if place.experts is True:
-        experts = sizes.pop(0)
-    elif place.experts is not None:
-        experts = count_of(config, place.experts)
-        sizes[0] //= experts
-    outputs, inputs = sizes[::-1] if place.weight_rows == "inputs" else sizes
-    return (outputs if place.rows is None else len(place.rows.rows(config, outputs)), inputs), experts
+def _inside(target: TargetMatrix, family: Family) -> str:
+    return target.module.removeprefix(f"{family.stack(target.stack).layers}.{target.layer}.")
+
+
+def _shape(target: TargetMatrix) -> tuple[int, int]:
+    outputs, inputs = target.weight.shape
+    return outputs, inputs

@@ -165,12 +165,31 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
     return found
 
 
+def every_target(model: torch.nn.Module, family: Family) -> list[TargetMatrix]:
+    """Every matrix that ``model`` has where an architecture file says, of the first expert where there are several.
+
+    Args:
+        model: see `target_matrix`.
+        family: the file's, which need not be one that is known.
+
+    Raises:
+        FitError: see `target_matrix`.
+    """
+    found: list[TargetMatrix] = []
+    for name in family.stack_names:
+        blocks = _Blocks(model, name, family)
+        for matrix in family.stack(name).matrices:
+            places = ((layer, blocks.place(matrix, layer)) for layer in range(blocks.count))
+            found += [blocks.target(place, matrix, layer, 0) for layer, place in places if place is not None]
+    return found
+
+
 class _Blocks:
     """The blocks of one stack of a model."""
 
-    def __init__(self, model: torch.nn.Module, stack: str | None) -> None:
+    def __init__(self, model: torch.nn.Module, stack: str | None, family: Family | None = None) -> None:
         self._model = inner_model(model)
-        self._family = model_family(self._model)
+        self._family = family or model_family(self._model)
         self._stack = stack
         self._layers = self._family.stack(stack).layers
         self._modules: Mapping[str, torch.nn.Module] = dict(self._model.named_modules())

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from cti_edits.models.architecture_tree import ArchitectureTree, FoundMatrix
     from cti_edits.models.architectures import Family, Kind, MatrixPlace
 
+SHOWN = ("sigma-step", "cl-100g-100e", "laser")
+"""Presets whose cost is shown: the default, the paper's, and what it is compared with."""
+
 ROWS = 1000
 """Of the task whose cost is shown."""
 
@@ -81,24 +84,30 @@ def print_tree(tree: ArchitectureTree, model_type: str) -> None:
     for name in family.stack_names:
         blocks = f"{family.stack(name).layers}: {tree.layers[name]} layers"
         print(blocks if name is None else f"{name} {blocks}")
+    named = any(family.stack_names)
     print_listing(
-        ("stack", "matrix", "module in a block", "outputs", "inputs", "layers"),
+        (*(["stack"] if named else []), "matrix", "module in a block", "outputs", "inputs", "layers"),
         [
-            (one.stack or "", one.role, _module(one), f"{one.shape[0]:,}", f"{one.shape[1]:,}", _layers(one, tree))
+            (
+                *([one.first.stack or ""] if named else []),
+                one.first.matrix,
+                _module(one),
+                f"{one.shape[0]:,}",
+                f"{one.shape[1]:,}",
+                _layers(one, tree),
+            )
             for one in tree.matrices
         ],
         right=("outputs", "inputs"),
     )
     roles, count, costs = _costs(tree)
-    print(
-        f"A search tries {', '.join(roles)}: {count:,} matrices. Forward passes for a task of {ROWS:,} rows, "
-        "without --final:"
-    )
+    print(f"A search tries {', '.join(roles)}: {count:,} matrices. For a task of {ROWS:,} rows, without --final:")
     print_listing(
         ("preset", "candidates", "forward passes"),
-        [(name, f"{candidates:,}", f"{passes:,.0f}") for name, candidates, passes in costs],
+        [(name, f"{candidates:,}", f"{passes:,.0f}") for name, candidates, passes in costs if name in SHOWN],
         right=("candidates", "forward passes"),
     )
+    print("Other presets: cti-edits presets, cti-edits cost.")
 
 
 def tree_json(tree: ArchitectureTree, model_type: str) -> dict[str, object]:
@@ -115,11 +124,13 @@ def tree_json(tree: ArchitectureTree, model_type: str) -> dict[str, object]:
         ],
         "matrices": [
             {
-                "stack": one.stack,
-                "matrix": one.role,
-                **_place_json(one.place),
+                "stack": one.first.stack,
+                "matrix": one.first.matrix,
+                "module": one.module,
+                "parameter": one.first.parameter_name,
+                "rows": one.first.rows.to_json() if one.first.rows else None,
                 "shape": list(one.shape),
-                "experts": one.experts,
+                "experts": one.first.experts if one.first.expert is not None else None,
                 "layers": list(one.layers),
             }
             for one in tree.matrices
@@ -137,15 +148,15 @@ def tree_json(tree: ArchitectureTree, model_type: str) -> dict[str, object]:
 
 
 def _module(one: FoundMatrix) -> str:
-    place = one.place
-    name = place.module if place.parameter == "weight" else f"{place.module}.{place.parameter}"
-    of_experts = f", {one.experts} experts" if one.experts else ""
-    return f"{name}{', in part' if place.rows else ''}{of_experts}"
+    first = one.first
+    name = one.module if first.parameter_name == "weight" else f"{one.module}.{first.parameter_name}"
+    of_experts = "" if first.expert is None else f", {first.experts} experts"
+    return f"{name}{f', {first.rows}' if first.rows else ''}{of_experts}"
 
 
 def _layers(one: FoundMatrix, tree: ArchitectureTree) -> str:
     """The layers that have a matrix, as ranges."""
-    if len(one.layers) == tree.layers[one.stack]:
+    if len(one.layers) == tree.layers[one.first.stack]:
         return "all"
     ranges: list[list[int]] = []
     for layer in one.layers:
@@ -166,10 +177,10 @@ def _costs(tree: ArchitectureTree) -> tuple[Sequence[str], int, list[tuple[str, 
     costs = []
     for preset in every_preset():
         # The cost is counted by layers; where some have no such matrix, or an expert each, they count as so many.
-        layers = tree.tried(preset.matrices) // len(preset.matrices)
+        layers = tree.count(preset.matrices) // len(preset.matrices)
         try:
             passes = cost_here(preset, kind, ROWS, layers, final=False).total
             costs.append((preset.name, candidate_count(preset, kind, layers), passes))
         except EditError:  # Only the plugin of a method knows what that tries.
             continue
-    return MATRICES, tree.tried(MATRICES), costs
+    return MATRICES, tree.count(MATRICES), costs

@@ -21,7 +21,11 @@ from cti_edits.models.architectures import (
     Stack,
     families,
     family_of,
+    known,
+    known_family,
+    made_family,
     read_family,
+    use_architecture,
 )
 from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
 
@@ -204,15 +208,47 @@ def test_a_negative_layer() -> None:
         family_of("gpt2").module_name("U_in", -1)
 
 
-def test_an_unknown_family_lists_the_known_ones_and_says_how_to_add_one() -> None:
+def test_an_unknown_family_names_near_ones_and_the_command_that_proposes_one() -> None:
     with pytest.raises(FitError) as caught:
-        family_of("mamba\n")
+        family_of("lama\n")
     message = str(caught.value)
     assert "\n" not in message
-    assert "no architecture file covers the model type 'mamba\\\\n'" in message
-    assert f"(known: {', '.join(sorted(EVERY))})" in message
-    assert "to add one, write a data file like those in cti_edits/models/architectures/" in message
-    assert "docs/architecture.md" in message
+    assert "no architecture file covers the model type 'lama\\\\n' (near: llama" in message
+    assert "cti-edits architectures MODEL" in message
+    assert "--architecture FILE" in message
+    with pytest.raises(FitError, match="model type 'zzzz'; cti-edits architectures"):
+        family_of("zzzz")
+
+
+@pytest.fixture
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "_given", {})
+
+
+@pytest.mark.usefixtures("nothing_given")
+def test_a_file_that_is_given_covers_its_types_from_then_on(tmp_path: Path) -> None:
+    assert known_family("one") is None
+    given = use_architecture(written(tmp_path, "own", GOOD))
+    assert given == family_of("one") == known_family("two")
+    assert "one" not in families()
+    other = use_architecture(written(tmp_path, "other", {**GOOD, "layers": "model.others"}))
+    assert family_of("one") == other
+
+
+@pytest.mark.usefixtures("nothing_given")
+def test_a_file_for_a_known_type_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "own", {**GOOD, "model_types": ["new", "mistral"]})
+    with pytest.raises(EditError, match=r"own.json: model_types: mistral is known already, by the architecture \w+;"):
+        use_architecture(path)
+    assert known_family("new") is None
+    with pytest.raises(EditError, match="not an architecture file"):
+        use_architecture(tmp_path / "absent.json")
+
+
+def test_a_file_is_checked_before_it_is_written() -> None:
+    assert made_family("own", GOOD).stack(None).layers == "model.blocks"
+    with pytest.raises(EditError, match="^own.json: .*kind"):
+        made_family("own", {**GOOD, "kind": "vision"})
 
 
 GOOD: dict[str, Any] = {

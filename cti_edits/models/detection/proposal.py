@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from cti_edits.errors import FitError, printable
-from cti_edits.models.architectures import Kind
+from cti_edits.models.architectures import Family, Kind, made_family
 from cti_edits.models.detection.blocks import BlockList, block_lists, roles_of
 from cti_edits.models.detection.columns import Columns
 from cti_edits.models.detection.flow import Flow, Source, trace
@@ -31,8 +33,22 @@ class Proposal:
         left_out: matrices that could be edited too, and why they are not proposed.
     """
 
-    content: Mapping[str, object]
+    content: Mapping[str, Any]
     left_out: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The architecture's: the model type, if that is a name for a file."""
+        (model_type,) = self.content["model_types"]
+        return str(model_type) if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", model_type) else "architecture"
+
+    def family(self) -> Family:
+        """What the file is when it is read.
+
+        Raises:
+            EditError: it would not be valid.
+        """
+        return made_family(self.name, self.content)
 
     def to_text(self) -> str:
         """The architecture file."""
@@ -105,9 +121,7 @@ def _stacks(found: Sequence[Found], model: torch.nn.Module) -> dict[str, Found]:
     return stacks
 
 
-def _matrices(
-    blocks: BlockList, roles: Roles, flow: Flow, config: object
-) -> tuple[dict[str, object], list[str]]:
+def _matrices(blocks: BlockList, roles: Roles, flow: Flow, config: object) -> tuple[dict[str, object], list[str]]:
     """The roles of an architecture file, and what cannot be said there."""
     shares = _all_shares(blocks, roles, flow)
     matrices: dict[str, object] = {}
