@@ -25,6 +25,7 @@ from cti_edits.cli import (
     cost,
     demo_model,
     diff,
+    doctor,
     evaluate,
     export,
     list_edits,
@@ -58,6 +59,7 @@ app.command("show")(show.show)
 app.command("ls")(list_edits.list_edits)
 app.command("presets")(presets.presets)
 app.command("cost")(cost.cost)
+app.command("doctor")(doctor.doctor)
 app.command("plugins")(plugins.plugins)
 app.command("validate")(validate.validate)
 app.command("verify")(verify.verify)
