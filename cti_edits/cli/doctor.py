@@ -20,8 +20,6 @@ def doctor(
 
     Versions, devices, memory, whether plain lm_eval finds us, plugins, benchmark rows, hub, caches. Ends with exit
     code 1 if something is broken.
-
-    Example: cti-edits doctor
     """
     from cti_edits.doctor import findings
 
