@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from cti_edits.errors import EditError
 from cti_edits.paths import folder
 
 PREFIX = "cti_"
@@ -38,22 +36,12 @@ def presets(incomplete: str) -> list[str]:
 
 
 def edits(incomplete: str) -> list[str]:
-    """Edit files and folders that begin so: those here, then those that come along."""
-    return [*_here(incomplete), *_shipped(incomplete)]
-
-
-def _here(incomplete: str) -> Iterator[str]:
+    """Edit files and folders that begin so."""
     given = Path(incomplete)
     parent = given if incomplete.endswith("/") else given.parent
     beginning = "" if incomplete.endswith("/") else given.name
-    for path in sorted(parent.glob("*")):
-        if path.name.startswith(beginning) and (path.is_dir() or path.suffix == ".json"):
-            yield f"{path}/" if path.is_dir() else str(path)
-
-
-def _shipped(incomplete: str) -> Iterator[str]:
-    try:
-        found = folder("edits")
-    except EditError:
-        return
-    yield from (str(path) for path in sorted(found.glob("*.json")) if path.name.startswith(incomplete or " "))
+    return [
+        f"{path}/" if path.is_dir() else str(path)
+        for path in sorted(parent.glob("*"))
+        if path.name.startswith(beginning) and (path.is_dir() or path.suffix == ".json")
+    ]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from cti_edits.cli.completion import edits, presets, tasks
-from cti_edits.paths import folder
 from tests.support.command import COMMAND
 
 REPORTS_TORCH = "import atexit; atexit.register(lambda: sys.stderr.write(str('torch' in sys.modules))); "
@@ -28,23 +27,22 @@ def test_presets() -> None:
     assert len(presets("")) > 9
 
 
-def test_edits_are_json_files_and_folders_here_and_those_that_come_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edits_are_json_files_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     for name in ("mine.json", "mine.txt", "mine/inner.json"):
         (tmp_path / name).write_text("{}", encoding="utf-8")
     assert edits("mi") == ["mine/", "mine.json"]
     assert edits("mine/") == ["mine/inner.json"]
-    assert edits("gptj_fever.json") == [str(folder("edits") / "gptj_fever.json")]
+    assert edits("gone/mi") == []
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("cti-edits search --task fe", "fever\nfever_masked"), ("cti-edits verify gptj_fever.j", "gptj_fever.json")],
+    [("cti-edits search --task fe", "fever\nfever_masked"), ("cti-edits verify mi", "mine.json")],
 )
 def test_bash_is_answered_without_torch(words: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}", encoding="utf-8")
     program = f"import sys; sys.argv = ['cti-edits']; {REPORTS_TORCH}{COMMAND[2]}"
     done = subprocess.run(
         [sys.executable, "-c", program],
