@@ -1,0 +1,19 @@
+"""Tiny random models of every known architecture, each from its config and a seed: three blocks, 264 tokens.
+
+- model.py: what is said of a type, and how its model is built.
+- decoders.py: causal models whose matrices are layers of their own.
+- hybrids.py: causal models some of whose blocks have no attention, or no MLP.
+- wrappers.py: text models inside multimodal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from studies.tiny import decoders, hybrids, wrappers
+from studies.tiny.model import TinyModel
+
+TINY: Mapping[str, TinyModel] = {
+    one.model_type: one for group in (decoders.MODELS, hybrids.MODELS, wrappers.MODELS) for one in group
+}
+"""By ``config.model_type``."""
