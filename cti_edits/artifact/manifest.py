@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from cti_edits.artifact import versions
 from cti_edits.artifact.json_schema import first_error, shown_value
-from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.matrix_edits import MEASURED, Factors, MatrixEdit, matrix_edit_of
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.records import NO_RESULTS, Provenance, Record, Results, SearchRecord, TaskRecord
 from cti_edits.artifact.strict_json import NotStrictError, json_type, plain, strict_json
 from cti_edits.errors import MAX_SHOWN_PATH, ManifestError, printable

@@ -20,7 +20,7 @@ from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
