@@ -41,7 +41,7 @@ from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import RankCut
 from cti_edits.search.direction_trials import matrix_edit as directions_edit
 from cti_edits.search.rank_cuts import matrix_edit as rank_cut_edit
-from studies.tiny import TinyModel
+from studies.tiny.model import TinyModel
 from studies.tiny.tokenizer import byte_tokenizer, save_checkpoint
 
 CLUSTERS, RHO = 2, 0.3
@@ -138,8 +138,8 @@ def edits_of(target: TargetMatrix, checkpoint: Any = None) -> Iterator[MatrixEdi
     """A rank cut, and two directions, of one matrix."""
     yield rank_cut_edit(target, RankCut(target.id, CLUSTERS, RHO), ROW_BLOCKS, checkpoint)
     sigma = np.linalg.svd(target.weight.double().numpy(), compute_uv=False)
-    index, scale = zip(*DIRECTIONS, strict=True)
-    chosen = Directions(list(index), list(scale), [float(sigma[one]) for one in index])
+    index = [one for one, _ in DIRECTIONS]
+    chosen = Directions(index, [scale for _, scale in DIRECTIONS], [float(sigma[one]) for one in index])
     yield directions_edit(target, [chosen], checkpoint)
 
 

@@ -223,7 +223,8 @@ def _batch_gradients(
     def take(number: int, x: torch.Tensor, delta: torch.Tensor) -> None:
         index = layers[number]
         x, delta = x.flatten(0, -2), columns_of(delta.flatten(0, -2), targets[index].rows)
-        found[index] = projections[index].contribution(x, delta)
+        # A layer that several blocks share has a part in each.
+        found[index] += projections[index].contribution(x, delta)
         if not bool(torch.isfinite(found[index]).all()):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
             if not bool(wrong.any()):

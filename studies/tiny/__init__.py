@@ -3,6 +3,7 @@
 - model.py: what is said of a type, and how its model is built.
 - decoders.py: causal models whose matrices are layers of their own.
 - fused.py: those with several matrices in one weight. experts.py: mixtures of experts.
+- encoders.py: masked models.
 - hybrids.py: causal models some of whose blocks have no attention, or no MLP.
 - wrappers.py: text models inside multimodal ones.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studies.tiny import decoders, hybrids, wrappers
+from studies.tiny import decoders, encoders, hybrids, wrappers
 from studies.tiny.experts import EXPERT_TYPES
 from studies.tiny.fused import FUSED
 from studies.tiny.model import TinyModel
@@ -23,6 +24,7 @@ TINY: Mapping[str, TinyModel] = {
         (TinyModel(name, of, settings=settings, group="fused") for name, (_, of, settings) in FUSED.items()),
         (TinyModel(name, of, settings=settings, group="experts") for name, (_, of, settings) in EXPERT_TYPES.items()),
         hybrids.MODELS,
+        encoders.MODELS,
         wrappers.MODELS,
     )
     for one in group
