@@ -1,8 +1,8 @@
 """Under which name, and as which part of a tensor, a checkpoint stores a matrix of a loaded model.
 
 Transformers may load a parameter from tensors of other names: a model's experts are one parameter of three axes, and in
-most checkpoints each has a tensor of its own. What it loads from what, is asked of its own conversion: a parameter whose
-numbers say which row they are in is converted to what would be saved.
+most checkpoints each has a tensor of its own. What it loads from what, is asked of its own conversion: a parameter
+whose numbers say which row they are in is converted to what would be saved.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def _saved(target: TargetMatrix) -> Mapping[str, torch.Tensor]:
     except ImportError:
         return {}
     model = cast("PreTrainedModel", target.model)
-    # With the other matrices beside it, which a checkpoint may keep in one tensor with it; then alone. A conversion that
-    # needs more, or other shapes, is none that moves rows alone.
+    # With the other matrices beside it, which a checkpoint may keep in one tensor with it; then alone. A conversion
+    # that needs more, or other shapes, is none that moves rows alone.
     for others in (_others_beside(target), {}):
         with contextlib.suppress(Exception):
             found: dict[str, torch.Tensor] = revert_weight_conversion(model, {**others, target.name: numbered})
