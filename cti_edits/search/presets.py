@@ -27,6 +27,7 @@ class Preset:
     Attributes:
         name: what it is asked for by; the paper's as the paper writes it, in lower case.
         top_q: for each kind of model, how many matrices are kept by their score; None tries all and needs no gradient.
+            What is not said of encoder-decoders ("seq2seq"), here and of ``clusters``, is as for causal models.
         gradients_on: the examples that the gradients are taken on, if any are: the drawn sample or all of the
             validation part.
         clusters: for each kind of model, the K that are tried.
@@ -67,8 +68,9 @@ class Preset:
 
     def __post_init__(self) -> None:
         for field, by_kind in (("top_q", self.top_q), ("clusters", self.clusters)):
-            if set(by_kind) != set(get_args(Kind)):
+            if {"seq2seq", *by_kind} != set(get_args(Kind)):
                 raise EditError(f"{field}: expected a value for each of {', '.join(get_args(Kind))}")
+            object.__setattr__(self, field, {"seq2seq": by_kind.get("causal"), **by_kind})
         for field, part in (("gradients_on", self.gradients_on), ("evaluated_on", self.evaluated_on)):
             if part not in get_args(Part):
                 raise EditError(f"{field}: expected one of {', '.join(get_args(Part))}, got {printable(part)!r}")
@@ -83,7 +85,7 @@ class Preset:
         return self.top_q[kind] is not None or not self.cuts_ranks
 
     def settings(self, kind: Kind) -> SearchSettings:
-        """What a search with this preset tries on a causal or masked language model.
+        """What a search with this preset tries on a language model of this kind.
 
         Raises:
             EditError: a value is out of range, or there is no such partition, scorer or selector.

@@ -67,12 +67,42 @@ MASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"dim": WIDTH, "hidden_dim": INNER, "n_layers": LAYERS, "n_heads": HEADS, "max_position_embeddings": 512},
     ),
 }
+_LIKE_T5: dict[str, Any] = {
+    "d_model": WIDTH,
+    "d_ff": INNER,
+    "d_kv": 8,
+    "num_layers": LAYERS,
+    "num_decoder_layers": 2,
+    "num_heads": HEADS,
+    "n_positions": 512,
+    "decoder_start_token_id": 0,
+}
+_LIKE_BART: dict[str, Any] = {
+    "d_model": WIDTH,
+    "encoder_ffn_dim": INNER,
+    "decoder_ffn_dim": 40,
+    "encoder_layers": 2,
+    "decoder_layers": LAYERS,
+    "encoder_attention_heads": HEADS,
+    "decoder_attention_heads": HEADS,
+    "max_position_embeddings": 512,
+    "init_std": 0.3,
+    "decoder_start_token_id": 2,
+    "forced_eos_token_id": None,
+    "tie_word_embeddings": True,
+}
+SEQ2SEQ: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "t5": ("T5Config", "T5ForConditionalGeneration", {**_LIKE_T5, "feed_forward_proj": "relu"}),
+    "bart": ("BartConfig", "BartForConditionalGeneration", _LIKE_BART),
+    "mbart": ("MBartConfig", "MBartForConditionalGeneration", _LIKE_BART),
+    "marian": ("MarianConfig", "MarianMTModel", {**_LIKE_BART, "decoder_start_token_id": 0}),
+}
 EVERY = {**CAUSAL, **MASKED}
 
 
 def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides: Any) -> Any:
     """A random model in eval mode, float32. ``spread`` widens the weights, so that answers differ."""
-    config_name, class_name, settings = EVERY[model_type]
+    config_name, class_name, settings = {**EVERY, **SEQ2SEQ}[model_type]
     arguments = {
         "vocab_size": VOCABULARY,
         "pad_token_id": 0,
@@ -89,17 +119,17 @@ def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides:
     return getattr(transformers, class_name)(config).eval()
 
 
-def byte_tokenizer(masked: bool = False) -> Any:
-    """Every byte a token; masked models get ``<s> … </s>`` around each text."""
+def byte_tokenizer(masked: bool = False, seq2seq: bool = False) -> Any:
+    """Every byte a token; masked models get ``<s> … </s>`` around each text, encoder-decoders ``… </s>``."""
     vocabulary = {token: index for index, token in enumerate(SPECIAL)}
     for character in sorted(pre_tokenizers.ByteLevel.alphabet()):
         vocabulary[character] = len(vocabulary)
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    if masked:
+    if masked or seq2seq:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+            single="<s> $A </s>" if masked else "$A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
         )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -117,5 +147,5 @@ def byte_tokenizer(masked: bool = False) -> Any:
 def save_checkpoint(folder: Path, model_type: str, model: Any | None = None, **overrides: Any) -> Path:
     """A checkpoint folder (config, safetensors, tokenizer) of a tiny model, as lm-eval loads one."""
     (model if model is not None else tiny_model(model_type, **overrides)).save_pretrained(folder)
-    byte_tokenizer(masked=model_type in MASKED).save_pretrained(folder)
+    byte_tokenizer(model_type in MASKED, model_type in SEQ2SEQ).save_pretrained(folder)
     return folder

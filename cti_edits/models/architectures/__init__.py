@@ -14,7 +14,7 @@ from typing import Literal
 from cti_edits.errors import EditError, FitError, printable
 from cti_edits.plugins import plugins
 
-Kind = Literal["causal", "masked"]
+Kind = Literal["causal", "masked", "seq2seq"]
 """Of language models."""
 
 
