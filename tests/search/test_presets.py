@@ -13,7 +13,7 @@ from cti_edits.search.cost import candidate_count, cost_here
 from cti_edits.search.presets import PRESETS, find_preset, with_overrides
 from cti_edits.search.settings import RATES, SearchSettings
 
-KINDS: dict[str, Kind] = {"causal": "causal", "masked": "masked"}
+KINDS: dict[str, Kind] = {"causal": "causal", "masked": "masked", "seq2seq": "seq2seq"}
 
 
 SPACES: dict[str, tuple[Any, ...]] = {
@@ -92,13 +92,20 @@ def test_an_unknown_preset_near_nothing_names_all_of_them() -> None:
     ("given", "message"),
     [
         ({"top_q": {"causal": 5}}, "top_q: expected a value for each of causal, masked"),
-        ({"clusters": {"causal": (1,), "masked": (1,), "seq2seq": (1,)}}, "clusters: expected a value for each of"),
+        ({"clusters": {"causal": (1,), "masked": (1,), "both": (1,)}}, "clusters: expected a value for each of"),
         ({"evaluated_on": "test"}, "evaluated_on: expected one of sample, validation, got 'test'"),
     ],
 )
 def test_a_preset_is_for_both_kinds_and_for_examples_that_there_are(given: dict[str, Any], message: str) -> None:
     with pytest.raises(EditError, match=f"^{message}"):
         dataclasses.replace(PRESETS["laser"], **given)
+
+
+def test_encoder_decoders_are_searched_as_causal_models_unless_a_preset_says_otherwise() -> None:
+    laser = find_preset("cl-100g-100e")
+    assert laser.settings("seq2seq") == laser.settings("causal") != laser.settings("masked")
+    own = dataclasses.replace(laser, top_q={"causal": 1, "masked": 2, "seq2seq": 3})
+    assert [own.settings(kind).top_q for kind in KINDS.values()] == [1, 2, 3]
 
 
 def test_what_a_preset_sets_is_in_its_settings_and_in_its_cost() -> None:
