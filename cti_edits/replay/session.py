@@ -73,9 +73,12 @@ class Session:
             stack.close()
 
     @cached_property
-    def replay(self) -> BlockReplay:
-        """The model as blocks that can be run in parts."""
-        return BlockReplay(self.lm)
+    def replay(self) -> BlockReplay | None:
+        """The model as blocks that can be run in parts; None if its blocks cannot be."""
+        try:
+            return BlockReplay(self.lm)
+        except UnsupportedError:
+            return None
 
     def evaluator(self, calibration: CalibrationSet) -> Evaluator:
         """What evaluates the model on these examples; the reference one where the task or the model needs it.
