@@ -36,9 +36,9 @@ class ScoredTokens:
 
     Attributes:
         tokens: token ids that go into the model; into its encoder, if it has one beside a decoder.
-        places: positions in ``tokens``, ascending, whose logits predict the answer's tokens; none if a decoder is
-            given the answer.
-        answer: the answer's token ids.
+        places: positions, ascending, whose logits predict the answer's tokens: in ``tokens``, or in what a decoder is
+            given beside them.
+        answer: the answer's token ids, one for each position.
     """
 
     tokens: tuple[int, ...]

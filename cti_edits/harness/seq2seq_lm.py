@@ -29,19 +29,14 @@ class EditedSeq2SeqLM(EditedAutoregressiveLM):
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
         """See `EditedHFLM.scored_tokens`. A context that is too long is cut on the left."""
         prompt, answer = self.encoded(context, continuation)
-        return ScoredTokens(tuple(prompt[-self.max_length :]), (), tuple(answer))
+        return ScoredTokens(tuple(prompt[-self.max_length :]), tuple(range(len(answer))), tuple(answer))
 
     def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
         """See `EditedHFLM.answer_losses`. Rows are padded on the right, in the encoder under its mask."""
         asked = [self.gold_tokens(request) for request in requests]
-        inputs = torch.zeros((len(asked), max(len(one.tokens) for one in asked)), dtype=torch.long)
-        mask = torch.zeros_like(inputs)
+        inputs, mask = padded([one.tokens for one in asked], 0)
         # The model makes what its decoder is given of the answer itself, each family in a way of its own.
-        labels = torch.full((len(asked), max(len(one.answer) for one in asked)), NO_TOKEN)
-        for row, one in enumerate(asked):
-            inputs[row, : len(one.tokens)] = torch.tensor(one.tokens)
-            mask[row, : len(one.tokens)] = 1
-            labels[row, : len(one.answer)] = torch.tensor(one.answer)
+        labels, _ = padded([one.answer for one in asked])
         logits = self.model(
             input_ids=inputs.to(self.device), attention_mask=mask.to(self.device), labels=labels.to(self.device)
         ).logits
@@ -57,3 +52,13 @@ class EditedSeq2SeqLM(EditedAutoregressiveLM):
         if backend not in ("default", "seq2seq"):
             raise EditError(f"backend: an encoder-decoder takes seq2seq alone, got {backend!r}")
         self.backend = "seq2seq"
+
+
+def padded(rows: Sequence[Sequence[int]], value: int = NO_TOKEN) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids, (rows, width), padded with ``value`` on the right to the longest row; and the mask, 0 for padding."""
+    found = torch.full((len(rows), max(map(len, rows))), value)
+    mask = torch.zeros_like(found)
+    for number, row in enumerate(rows):
+        found[number, : len(row)] = torch.tensor(row)
+        mask[number, : len(row)] = 1
+    return found, mask

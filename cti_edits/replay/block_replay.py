@@ -54,9 +54,7 @@ class BlockReplay:
             UnsupportedError: it has an encoder and a decoder.
         """
         if lm.kind == "seq2seq":
-            raise UnsupportedError(
-                f"packed rows go through one stack of blocks, and {type(lm.model).__name__} has an encoder and a decoder"
-            )
+            raise UnsupportedError(f"{type(lm.model).__name__} has two stacks of blocks, an encoder and a decoder")
         self._lm = lm
         self._model = lm.model
         family = model_family(self._model)

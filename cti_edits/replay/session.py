@@ -17,6 +17,7 @@ from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.encoder_decoder_evaluator import EncoderDecoderEvaluator
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.gradients import NoteLoss
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
@@ -88,6 +89,8 @@ class Session:
         """
         if self._evaluator == "replay":
             try:
+                if self.lm.kind == "seq2seq":
+                    return EncoderDecoderEvaluator(self.lm, calibration, self._rows)
                 return ReplayEvaluator(self.lm, calibration, self._rows, self.replay)
             except UnsupportedError as error:
                 self._progress.note(f"the reference evaluator takes over, which is slower: {error}")

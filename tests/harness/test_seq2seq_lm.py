@@ -62,7 +62,7 @@ def test_the_encoder_is_given_the_context_and_the_decoder_the_answer() -> None:
     lm = lm_of("t5", max_length=30)
     scored = lm.scored_tokens("a dog says", " woof")
     assert (lm.tok_decode(scored.tokens, False), lm.tok_decode(scored.answer, False)) == ("a dog says</s>", " woof")
-    assert scored.places == ()
+    assert scored.places == (0, 1, 2, 3, 4)
     # Cut on the left, as lm-eval does; the special token at the end stays.
     long = lm.scored_tokens("x" * 40 + " says", " woof")
     assert lm.tok_decode(long.tokens, False) == "x" * 24 + " says</s>"
