@@ -112,7 +112,7 @@ class Study:
                     scales = step_scales(gradients, chosen, drop)
                     found[Step(count, drop)] = scales if how == "random" else {one: 2 - s for one, s in scales.items()}
             trials = DirectionTrials(self.targets, gradients, found)
-            evaluated = evaluate(session, session.evaluator(self.calibration), trials, True, Silent())
+            evaluated = evaluate(session, session.evaluator(self.calibration), trials, False, Silent())
         best = max(evaluated.outcomes, key=lambda outcome: (outcome.accuracy, -outcome.nll))
         assert best.candidate is not None
         (trial,) = trials.trials([best.candidate])

@@ -36,7 +36,7 @@ class Direction:
     index: int
 
 
-def chosen_directions(gradients: DirectionGradients, count: int, relative: bool = False) -> list[Direction]:
+def chosen_directions(gradients: DirectionGradients, count: int) -> list[Direction]:
     """The ``count`` directions with the largest |g|, ascending; all that there are, if fewer. Ties go to the first.
 
     Left out are those whose singular value is not told apart from a neighbour, and those near zero.
@@ -44,7 +44,6 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
     Args:
         gradients: of every matrix.
         count: N.
-        relative: whether |σ g| counts, the gradient of log σ, in the place of |g|.
 
     Raises:
         EditError: there is none.
@@ -54,7 +53,7 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
     for target, blocks in sorted(gradients.blocks.items()):
         for number, block in enumerate(blocks):
             places.append((target, number))
-            sizes.append(torch.where(usable(block), _sizes(block, relative), -1.0))
+            sizes.append(torch.where(usable(block), block.gradients.abs(), -1.0))
     every = torch.cat(sizes)
     order = torch.argsort(every, descending=True, stable=True)[:count]
     starts = [0]
@@ -72,33 +71,23 @@ def chosen_directions(gradients: DirectionGradients, count: int, relative: bool 
     return sorted(found)
 
 
-def _sizes(block: BlockGradients, relative: bool) -> torch.Tensor:
-    return (block.gradients * block.spectrum.values.cpu()).abs() if relative else block.gradients.abs()
-
-
 def usable(block: BlockGradients) -> torch.Tensor:
     """(r_k,) booleans: which directions of a block can be edited one by one."""
     values = block.spectrum.values.cpu()
     return separable(values, block.spectrum.shape) & (values > LEAST_SIGMA * values[0])
 
 
-def step_scales(
-    gradients: DirectionGradients, directions: Sequence[Direction], drop: float, relative: bool = False
-) -> dict[Direction, float]:
+def step_scales(gradients: DirectionGradients, directions: Sequence[Direction], drop: float) -> dict[Direction, float]:
     """The factor s_i = σ_i' / σ_i of each direction after one step.
 
     Args:
         gradients: of every matrix.
         directions: those that step.
         drop: f.
-        relative: whether the step is one on log σ: σ_i' = σ_i exp(−η σ_i g_i), with η Σ (σ_i g_i)² = f loss.
     """
     values = {one: _value(gradients, one) for one in directions}
-    slopes = {one: g * sigma if relative else g for one, (sigma, g) in values.items()}
-    rate = drop * gradients.loss / math.fsum(slope**2 for slope in slopes.values())
-    if relative:
-        return {one: rounded(math.exp(-rate * slope), SCALE_DIGITS) for one, slope in slopes.items()}
-    return {one: rounded(1 - rate * slopes[one] / sigma, SCALE_DIGITS) for one, (sigma, _) in values.items()}
+    rate = drop * gradients.loss / math.fsum(g**2 for _, g in values.values())
+    return {one: rounded(1 - rate * g / sigma, SCALE_DIGITS) for one, (sigma, g) in values.items()}
 
 
 def _value(gradients: DirectionGradients, one: Direction) -> tuple[float, float]:

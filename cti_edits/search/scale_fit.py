@@ -53,14 +53,10 @@ class FitSettings:
     Attributes:
         rate: Adam's learning rate.
         batch: rows of a step.
-        decay: each step also takes this share of ``rate`` off every p, toward factor 1.
-        log_scale: whether factor i is exp(p_i) in the place of 1 + p_i.
     """
 
     rate: float = 0.05
     batch: int = 10
-    decay: float = 0.0
-    log_scale: bool = False
 
 
 class ScaleFit:
@@ -68,6 +64,8 @@ class ScaleFit:
 
     Attributes:
         epoch: how many epochs are done.
+        p: what is fitted, (N,) float64 on the CPU.
+        sigma: σ of each direction, (N,) float64 on the CPU.
         added: what the model's layers add with the factors as they are; see `added_directions`.
     """
 
@@ -104,12 +102,12 @@ class ScaleFit:
             ]
             for place in places
         }
-        self._sigma = torch.tensor(
+        self.sigma = torch.tensor(
             [float(gradients.blocks[one.target][one.block].spectrum.values[one.index]) for one in directions],
             dtype=torch.float64,
         )
-        self._p = torch.zeros(len(directions), dtype=torch.float64, requires_grad=True)
-        self._optimizer = torch.optim.Adam([self._p], lr=settings.rate)
+        self.p = torch.zeros(len(directions), dtype=torch.float64, requires_grad=True)
+        self._optimizer = torch.optim.Adam([self.p], lr=settings.rate)
         self._widths = [len(indices) for place in places for indices in chosen[place]]
         coefficients = torch.split(torch.zeros(len(directions), dtype=torch.float64), self._widths)
         self.added: list[AddedDirections] = []
@@ -125,7 +123,7 @@ class ScaleFit:
 
     def scales(self) -> dict[Direction, float]:
         """The factors as they are."""
-        factors = self._factors().tolist()
+        factors = self.factors().tolist()
         return {one: rounded(factor, SCALE_DIGITS) for one, factor in zip(self._directions, factors, strict=True)}
 
     def run_epoch(self, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -153,7 +151,7 @@ class ScaleFit:
         with added_directions(self._session.lm.model, self.added):
             found = self._session.sigma_gradients(targets, vectors, requests, packing_checked=True)
         g = torch.cat([block for (blocks,) in found for block in blocks])
-        return self._sigma * g * (self._factors() if self._settings.log_scale else 1.0)
+        return self.sigma * g
 
     def losses(self, requests: Sequence[GoldRequest]) -> list[float]:
         """The mean NLL of each gold answer's tokens with the factors as they are, nats."""
@@ -164,21 +162,27 @@ class ScaleFit:
                 found += lm.answer_losses(list(requests[start : start + self._settings.batch])).tolist()
         return found
 
-    def _factors(self) -> torch.Tensor:
-        p = self._p.detach()
-        return p.exp() if self._settings.log_scale else 1 + p
+    def factors(self) -> torch.Tensor:
+        """The factors as they are, (N,) float64."""
+        return 1 + self.p.detach()
 
     def _step(self, rows: Sequence[GoldRequest]) -> None:
-        self._p.grad = self.gradient(rows)
-        torch.nn.utils.clip_grad_norm_([self._p], CLIP)
+        self.p.grad = self.gradient(rows)
+        torch.nn.utils.clip_grad_norm_([self.p], CLIP)
         self._optimizer.step()
-        with torch.no_grad():
-            self._p *= 1 - self._settings.rate * self._settings.decay
-        if not bool(torch.isfinite(self._p).all()):
+        self.show_factors()
+
+    def show_factors(self) -> None:
+        """Have the model's layers add what the factors say, after ``p`` changed.
+
+        Raises:
+            EditError: a factor is not finite.
+        """
+        if not bool(torch.isfinite(self.p).all()):
             raise EditError("a factor is not finite any more; a smaller learning rate may help")
         for one, values in zip(
             (part for added in self.added for part in added.coefficients),
-            torch.split((self._factors() - 1) * self._sigma, self._widths),
+            torch.split((self.factors() - 1) * self.sigma, self._widths),
             strict=True,
         ):
             one.copy_(values)
