@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["cti_edits", "jsonschema", "rfc8785"]):
     from cti_edits.artifact.manifest import MAX_BYTES, parse
-    from cti_edits.artifact.manifest_schema import first_error
+    from cti_edits.artifact.json_schema import first_error
     from cti_edits.errors import ManifestError
 
     # Imports jsonschema and reads the schema, which no input should pay for.
-    first_error({}, 1)
-    first_error({}, 2)
+    first_error({}, "edit-1")
+    first_error({}, "edit-2")
 
 SEEDS = ("edit-1", "edit-2", "hostile")
 LIMIT_SECONDS = 1.0
@@ -164,9 +164,9 @@ TIMED = """
 import sys, time
 from cti_edits.errors import ManifestError
 from cti_edits.artifact.manifest import parse
-from cti_edits.artifact.manifest_schema import first_error
-first_error({}, 1)
-    first_error({}, 2)
+from cti_edits.artifact.json_schema import first_error
+first_error({}, "edit-1")
+    first_error({}, "edit-2")
 content = sys.stdin.buffer.read()
 start = time.process_time()
 try:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cti_edits.artifact import versions
-from cti_edits.artifact.manifest_schema import first_error, shown_value
+from cti_edits.artifact.json_schema import first_error, shown_value
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.matrix_edits import MEASURED, Factors, MatrixEdit, matrix_edit_of
 from cti_edits.artifact.records import NO_RESULTS, Provenance, Record, Results, SearchRecord, TaskRecord
 from cti_edits.artifact.strict_json import NotStrictError, json_type, plain, strict_json
@@ -204,7 +205,7 @@ def parse(content: bytes, source: str = "manifest") -> Edit:
     if not isinstance(document, dict):
         refuse(f"expected a JSON object, got {json_type(document)}")
     version = _version(document, refuse)
-    if wrong := first_error(document, version):
+    if wrong := first_error(document, f"edit-{version}"):
         refuse(wrong)
     for older in range(version, versions.NEWEST):
         document = versions.MIGRATIONS[older](document)
@@ -227,18 +228,19 @@ def _version(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> int
 
 def _to_edit(document: dict[str, Any], refuse: Callable[[str], NoReturn]) -> Edit:
     """The `Edit` of a document that the schema allows, after the checks that no schema can express."""
-    edits = []
-    places: dict[tuple[str, int] | str, int] = {}
+    edits: list[MatrixEdit] = []
+    known: dict[MatrixId | tuple[str, str | None], list[int]] = {}
     for index, entry in enumerate(document["edits"]):
         where = f"edits[{index}]"
         one = matrix_edit_of(entry)
         if fault := next(one.faults(), None):
             refuse(f"{where}.{fault}")
-        # The same matrix by its role, or by its module.
-        for place in ((one.matrix, one.layer), one.module):
-            if place in places:
-                refuse(f"{where}: edits the same matrix as edits[{places[place]}]")
-            places[place] = index
+        # The same matrix by its role, or by its parameter.
+        for key in (one.id, (one.module, one.parameter)):
+            for other in known.setdefault(key, []):
+                if one.meets(edits[other]):
+                    refuse(f"{where}: edits the same matrix as edits[{other}]")
+            known[key].append(index)
         edits.append(one)
     task, search, results = document["task"], document["search"], Results.from_json(document["results"])
     for part, measured in (("calibration", results.calibration), ("test", results.test)):

@@ -13,11 +13,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from cti_edits.artifact.matrix_id import MatrixId, StackName
 from cti_edits.artifact.ranks import ROW_BLOCKS, block_ranks, full_ranks, row_block_size
+from cti_edits.artifact.rows import Rows
 from cti_edits.errors import EditError
 
 MEASURED = ("retained_energy", "tied_blocks")
 """Keys of a matrix edit that say what came of it and change nothing of it: not in the digest."""
+
+
+PLACE = ("matrix", "stack", "layer", "module", "parameter", "expert", "rows", "shape")
+"""Keys of a matrix edit that say which matrix it is of."""
+
+PARTS = ("stack", "parameter", "expert", "rows")
+"""Those of them that version 1 has not."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,11 @@ class MatrixEdit:
         frobenius_norm: ‖W‖_F, or None.
         factors: where the factors are, or None.
         dtype: the dtype that ``sha256`` is over, "F16"; None: ``base_model.dtype``.
-        tensor: name of W in the checkpoint; None: ``module`` and ".weight".
+        tensor: name in the checkpoint of the tensor that has W; None: that of ``module`` and ``parameter``.
+        stack: which list of blocks, in models that have several.
+        expert: which expert's, where the parameter has a matrix for each.
+        parameter: which parameter of the module; None: its weight.
+        rows: which output features of the parameter, where several matrices are fused in it; None: all.
     """
 
     matrix: str
@@ -54,6 +67,10 @@ class MatrixEdit:
     factors: Factors | None = None
     dtype: str | None = None
     tensor: str | None = None
+    stack: StackName | None = None
+    expert: int | None = None
+    parameter: str | None = None
+    rows: Rows | None = None
 
     ORDER: ClassVar[tuple[str, ...]] = ()
     """The keys of the manifest's object, in the order in which they are written."""
@@ -62,6 +79,32 @@ class MatrixEdit:
     def method(self) -> str:
         """Name of the method that makes Ŵ."""
         raise NotImplementedError
+
+    @property
+    def id(self) -> MatrixId:
+        """Which matrix it is. An edit has each once."""
+        return MatrixId(self.layer, self.matrix, self.stack, self.expert)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether W is a part of its parameter, or a parameter that is no layer's weight."""
+        return self.expert is not None or self.parameter is not None or self.rows is not None
+
+    @property
+    def matrix_name(self) -> str:
+        """Of the matrix, in files and messages: the module's, and what tells it from others of the module."""
+        more = (self.parameter, self.matrix if self.rows is not None else None, self.expert)
+        return ".".join([self.module, *(str(one) for one in more if one is not None)])
+
+    def meets(self, other: MatrixEdit) -> bool:
+        """Whether it is of the same matrix as ``other``, or of numbers that both have."""
+        if self.id == other.id:
+            return True
+        if (self.module, self.parameter) != (other.module, other.parameter):
+            return False
+        if None not in (self.expert, other.expert) and self.expert != other.expert:
+            return False
+        return self.rows is None or other.rows is None or self.rows.meets(other.rows)
 
     @property
     def summary(self) -> str:
@@ -76,13 +119,16 @@ class MatrixEdit:
             value = getattr(self, key)
             if isinstance(value, Factors):
                 value = {"file": value.file, "sha256": value.sha256, "size": value.size}
+            if isinstance(value, Rows):
+                value = value.to_json()
             if value is not None or key not in left_out:
                 document[key] = list(value) if isinstance(value, tuple) else value
         return document
 
     def faults(self) -> Iterator[str]:
         """What is wrong with it beyond what the schema rules: "block_ranks[0]: expected …"."""
-        yield from ()
+        if self.rows is not None:
+            yield from (f"rows: {fault}" for fault in self.rows.faults(self.shape[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +153,7 @@ class BlockSvdEdit(MatrixEdit):
 
     METHOD: ClassVar[str] = "block-svd"
     ORDER: ClassVar[tuple[str, ...]] = (
-        *("method", "matrix", "layer", "module", "shape", "rho", "clusters", "block_ranks", "partition", "sha256"),
+        *("method", *PLACE, "rho", "clusters", "block_ranks", "partition", "sha256"),
         *("frobenius_norm", "factors", "dtype", "tensor", "retained_energy", "tied_blocks"),
     )
 
@@ -123,6 +169,7 @@ class BlockSvdEdit(MatrixEdit):
 
     def faults(self) -> Iterator[str]:
         """Block ranks that are not those of shape, K and ρ, and measurements of another number of blocks."""
+        yield from super().faults()
         rows, clusters, ranks = self.shape[0], self.clusters, self.block_ranks
         if clusters > rows:
             yield f"clusters: expected at most {rows} (the number of rows), got {clusters}"
@@ -169,7 +216,7 @@ class DirectionsEdit(MatrixEdit):
 
     METHOD: ClassVar[str] = "directions"
     ORDER: ClassVar[tuple[str, ...]] = (
-        *("method", "matrix", "layer", "module", "shape", "clusters", "block", "index", "scale", "sigma"),
+        *("method", *PLACE, "clusters", "block", "index", "scale", "sigma"),
         *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
     )
 
@@ -197,6 +244,7 @@ class DirectionsEdit(MatrixEdit):
 
     def faults(self) -> Iterator[str]:
         """Arrays of different lengths, directions that the matrix has not or that do not ascend, σ that rise."""
+        yield from super().faults()
         if self.clusters > self.shape[0]:
             yield f"clusters: expected at most {self.shape[0]} (the number of rows), got {self.clusters}"
             return
@@ -245,7 +293,7 @@ class PluginEdit(MatrixEdit):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     ORDER: ClassVar[tuple[str, ...]] = (
-        *("method", "distribution", "matrix", "layer", "module", "shape", "parameters"),
+        *("method", "distribution", *PLACE, "parameters"),
         *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
     )
 
@@ -263,6 +311,8 @@ def matrix_edit_of(entry: Mapping[str, Any]) -> MatrixEdit:
     """The matrix edit of a manifest's object, which the schema allows."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     values["factors"] = Factors(**entry["factors"]) if entry["factors"] else None
+    if "rows" in entry:
+        values["rows"] = Rows.from_json(entry["rows"])
     name = values.pop("method")
     for kind in METHODS:
         if name == kind.METHOD:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cti_edits.artifact.matrix_edits import PARTS
+
 NEWEST = 2
 OLDEST = 1
 
@@ -31,7 +33,9 @@ def fits_1(document: Mapping[str, Any]) -> bool:
     search = document["search"]
     if search is not None and (not search["rates"] or any(key in search for key in NEW_IN_2)):
         return False
-    return all(entry["method"] == ONLY_METHOD_OF_1 for entry in document["edits"])
+    return all(
+        entry["method"] == ONLY_METHOD_OF_1 and not any(key in entry for key in PARTS) for entry in document["edits"]
+    )
 
 
 def to_1(document: Mapping[str, Any]) -> dict[str, Any]:

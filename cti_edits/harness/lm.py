@@ -152,7 +152,7 @@ def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
     family = family_of(model_type)
     for matrix in matrices:
         try:
-            family.module_name(matrix, 0)
+            family.check_role(matrix)
         except FitError as error:
             raise EditError(f"matrices: {error}") from None
 

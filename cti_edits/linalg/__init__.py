@@ -1,6 +1,7 @@
 """Tensors alone: row blocks, their singular values and vectors, truncation, factors. No model and no manifest here.
 
 - lowrank.py: row blocks of a weight, their singular value decompositions, and cutting them to ranks.
+- fused_rows.py: the rows of one of several matrices that are fused in one tensor.
 - gram.py: the smaller Gram matrix of a row block, and truncation by its eigenvectors where that is exact enough.
 - lanczos.py: a few leading eigenvectors of a large symmetric matrix.
 - lapack.py: some eigenpairs of a symmetric matrix, by LAPACK.

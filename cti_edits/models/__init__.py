@@ -1,6 +1,8 @@
 """Models in memory and on disk: where an edit's matrices are, whether they are its base, and changing them.
 
 - architectures/: one data file for each family of models, which says what its matrices are called; looking them up.
+- targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
+- targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
 - apply.py: binding an edit to a loaded model, applying it, and putting the former weights back.
 - wrappers.py: the model inside PEFT's and torch.compile's wrappers; weights that cannot be edited in place.
 - stored_tensor.py: a tensor of a safetensors file: where its bytes are, its hash and norm.

@@ -15,100 +15,20 @@ from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError, FitError, about
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods.method import methods_of
-from cti_edits.models.architectures import Family, check_architecture, family_of
+from cti_edits.models.architectures import check_architecture
 from cti_edits.models.checkpoint_location import CheckpointLocation
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.loaded_base import LoadedBase
-from cti_edits.models.wrappers import frozen, has_adapter, inner_layer, inner_model, keep_hook, no_values
+from cti_edits.models.targets import TargetMatrix as TargetMatrix
+from cti_edits.models.targets import model_family as model_family
+from cti_edits.models.targets import target_matrices as target_matrices
+from cti_edits.models.targets import target_matrix as target_matrix
+from cti_edits.models.wrappers import frozen, has_adapter, inner_model, keep_hook, no_values
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("cti_edits")
-
-
-@dataclass(frozen=True)
-class TargetMatrix:
-    """A weight matrix of a loaded model.
-
-    Attributes:
-        matrix: its role, "U_in".
-        layer: index of its block.
-        module: dotted name of the module.
-        parameter: the parameter as it is stored.
-        transposed: whether it is stored with rows = input features (GPT-2's Conv1D).
-    """
-
-    matrix: str
-    layer: int
-    module: str
-    parameter: torch.nn.Parameter
-    transposed: bool
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The matrix as (m, n), rows = output features; a view of ``parameter`` without its gradient history."""
-        return self.oriented(self.parameter.detach())
-
-    def oriented(self, stored: torch.Tensor) -> torch.Tensor:
-        """``stored``, which has the orientation of ``parameter`` (its gradient, say), as (m, n); a view."""
-        return stored.T if self.transposed else stored
-
-
-def model_family(model: torch.nn.Module) -> Family:
-    """The architecture family of a transformers model, or of the one inside a wrapper; see `wrappers.inner_model`.
-
-    Raises:
-        FitError: the model has no config, or its family is unknown.
-    """
-    model_type = getattr(getattr(inner_model(model), "config", None), "model_type", None)
-    if not isinstance(model_type, str):
-        raise FitError("expected a transformers model, got one without config.model_type")
-    return family_of(model_type)
-
-
-def target_matrix(model: torch.nn.Module, matrix: str, layer: int) -> TargetMatrix:
-    """Find ``matrix`` of block ``layer`` in ``model``, oriented with rows = output features.
-
-    Args:
-        model: a transformers model, or a wrapper of one; see `wrappers.inner_model`.
-        matrix: its role, "U_in".
-        layer: index of the block.
-
-    Raises:
-        FitError: the family has no such matrix, the model no such layer, or the module holds no plain matrix.
-    """
-    model = inner_model(model)
-    family = model_family(model)
-    name = family.module_name(matrix, layer)
-    modules = dict(model.named_modules())
-    if name not in modules:
-        count = family.layer_count(modules)
-        if layer >= count > 0:
-            raise FitError(f"layer: expected 0 to {count - 1} (the model has {count} layers), got {layer}")
-        raise FitError(f"module: the model has no {name}, where the {family.name} family keeps {matrix}")
-    module = inner_layer(modules[name], name)
-    parameter = getattr(module, "weight", None)
-    if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != 2 or not parameter.is_floating_point():
-        raise FitError(f"module: expected {name} to hold a floating-point matrix, got {type(module).__name__}")
-    # GPT-2's Conv1D keeps (inputs, outputs). The data file says so; the class must agree, since a square weight
-    # would not show the mistake.
-    if (type(module).__name__ == "Conv1D") != (family.weight_rows == "inputs"):
-        raise FitError(
-            f"module: the {family.name} architecture file says that weight rows are {family.weight_rows}, "
-            f"but {name} is a {type(module).__name__}"
-        )
-    return TargetMatrix(matrix, layer, name, parameter, transposed=family.weight_rows == "inputs")
-
-
-def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[TargetMatrix]:
-    """Those of the roles ``matrices`` ("U_in") in every layer of ``model``, layer by layer.
-
-    Raises:
-        FitError: see `target_matrix`.
-    """
-    layers = model_family(model).layer_count(dict(inner_model(model).named_modules()))
-    return [target_matrix(model, matrix, layer) for layer in range(layers) for matrix in matrices]
 
 
 @dataclass

@@ -98,7 +98,7 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
         family = family_of(config.model_type)
     except FitError as error:
         raise CheckpointError(str(error)) from None
-    expected = family.module_name(one.matrix, one.layer)
+    expected = family.module_name(one.matrix, one.layer, one.stack)
     if expected != one.module:
         raise FitError(f"module: {one.matrix} of layer {one.layer} is {expected} here, the edit names {one.module}")
     name = f"{one.module}.weight"
@@ -106,7 +106,7 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     if stored is None:
         raise FitError(f"tensor: {place} has no {one.tensor or name}")
     check_tensor_name(one, name, stored.name)
-    transposed = family.weight_rows == "inputs"
+    transposed = family.places(one.matrix, one.stack)[0].weight_rows == "inputs"
     shape = stored.shape[::-1] if transposed else stored.shape
     if shape != one.shape:
         raise FitError(f"shape: the edit is for {list(one.shape)} (rows, columns), {stored.name} has {list(shape)}")

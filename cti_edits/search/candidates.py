@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from cti_edits.artifact.matrix_id import MatrixId
 
-@dataclass(frozen=True, order=True)
-class MatrixId:
-    """A matrix of a model by layer and role."""
-
-    layer: int
-    matrix: str
-
-    def __str__(self) -> str:
-        return f"{self.matrix} of layer {self.layer}"
+__all__ = ("Candidate", "Group", "MatrixId", "RankCut", "candidates")
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class RankCut(Candidate):
 
     def cells(self) -> Mapping[str, str]:
         """See `Candidate.cells`."""
-        where = {"matrix": self.target.matrix, "layer": str(self.target.layer)}
+        where = {"matrix": self.target.matrix, "layer": self.target.place}
         return {**where, "K": str(self.clusters), "ρ": f"{self.rho:g}"}
 
 

@@ -75,7 +75,7 @@ def compose(
         while (best := evaluated.best).candidate is not None:
             for target, weight in _as_applied(trials, best.candidate).weights:
                 in_force.enter_context(session.replaced_weight(target, weight))
-                del left[MatrixId(target.layer, target.matrix)]
+                del left[target.id]
             accuracy = None if held_out is None else completed(held_out.evaluate()).accuracy
             steps.append(CompositionStep(best.candidate, best.accuracy, best.nll, accuracy))
             if len(steps) == settings.compose or not left:

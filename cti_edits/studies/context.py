@@ -66,7 +66,7 @@ class StudyContext:
     def targets(self, matrices: Sequence[str] | None = None) -> dict[MatrixId, TargetMatrix]:
         """The matrices of these roles, or of the question's, layer by layer."""
         roles = tuple(self.question.matrices if matrices is None else matrices)
-        return {MatrixId(one.layer, one.matrix): one for one in target_matrices(self.session.lm.model, roles)}
+        return {one.id: one for one in target_matrices(self.session.lm.model, roles)}
 
     def calibration(self, seed: int, samples: int | None = None) -> CalibrationSet:
         """The calibration rows of a draw: so many, or as many as the question says. The last draw is kept."""

@@ -1,4 +1,4 @@
-"""Reading, the digest and writing of manifests. What the schema alone rules is in test_manifest_schema.py."""
+"""Reading, the digest and writing of manifests. What the schema alone rules is in test_json_schema.py."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,18 @@ import pytest
 import torch
 
 import cti_edits.models.architectures
+from cti_edits.artifact.rows import Rows
 from cti_edits.errors import EditError, FitError
 from cti_edits.models.apply import model_family, target_matrices, target_matrix
-from cti_edits.models.architectures import Family, families, family_of, read_family
+from cti_edits.models.architectures import (
+    Family,
+    MatrixPlace,
+    RowShares,
+    Stack,
+    families,
+    family_of,
+    read_family,
+)
 from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
 
 SHIPPED = sorted(Path(cti_edits.models.architectures.__file__).parent.glob("*.json"))
@@ -214,15 +224,88 @@ GOOD: dict[str, Any] = {
 }
 
 
+def written(folder: Path, name: str, content: object) -> Path:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
 def test_a_data_file_becomes_a_family(tmp_path: Path) -> None:
-    path = tmp_path / "newest.json"
-    path.write_text(json.dumps(GOOD))
-    assert read_family(path) == Family(
-        "newest", ("one", "two"), "causal", "model.blocks", {"U_in": "up", "U_out": "down"}, "outputs"
+    matrices = {"U_in": (MatrixPlace("up"),), "U_out": (MatrixPlace("down"),)}
+    assert read_family(written(tmp_path, "newest", GOOD)) == Family(
+        "newest", ("one", "two"), "causal", {None: Stack("model.blocks", matrices)}
     )
 
 
-KEYS = "expected an object with the keys model_types, kind, layers, matrices, weight_rows"
+def test_parts_experts_and_several_places_of_a_role(tmp_path: Path) -> None:
+    fused = {"module": "qkv", "rows": {"shares": ["heads", 1, 1], "part": 1, "groups": "text.groups"}}
+    expert = {"module": "experts", "parameter": "down", "experts": True, "weight_rows": "outputs"}
+    matrices = {"W_k": [{**fused, "when": {"old": False}}, "k"], "U_out": expert, "U_in": {"module": "in"}}
+    family = read_family(written(tmp_path, "parts", {**GOOD, "matrices": matrices, "weight_rows": "inputs"}))
+    shares = RowShares(("heads", 1, 1), 1, "text.groups")
+    assert family.places("W_k") == (
+        MatrixPlace("qkv", weight_rows="inputs", rows=shares, when=(("old", False),)),
+        MatrixPlace("k", weight_rows="inputs"),
+    )
+    assert family.places("U_out") == (MatrixPlace("experts", "down", "outputs", experts=True),)
+    assert family.module_names("W_k", 3) == ("model.blocks.3.qkv", "model.blocks.3.k")
+    assert family.matrices == {"W_k": "qkv", "U_out": "experts", "U_in": "in"}
+    assert [place.is_whole for role in matrices for place in family.places(role)] == [False, True, False, True]
+
+
+def test_a_file_of_two_stacks(tmp_path: Path) -> None:
+    stacks = {
+        "decoder": {"layers": "d.blocks", "matrices": {"U_in": "up", "W_cq": "cross.q"}},
+        "encoder": {"layers": "e.blocks", "matrices": {"U_in": "up"}},
+    }
+    family = read_family(
+        written(tmp_path, "two", {"model_types": ["x"], "kind": "seq2seq", "stacks": stacks, "weight_rows": "outputs"})
+    )
+    assert family.stack_names == ("encoder", "decoder")
+    assert (family.main_stack, family.layers) == ("decoder", "d.blocks")
+    assert family.module_name("U_in", 1, "encoder") == "e.blocks.1.up"
+    assert family.layer_count(["e.blocks.0", "e.blocks.1", "d.blocks.0"], "encoder") == 2
+    family.check_role("W_cq")
+    with pytest.raises(FitError, match=r"^matrix: the two family has no matrix 'W_cq' in its encoder \(it has U_in\)$"):
+        family.places("W_cq", "encoder")
+    with pytest.raises(FitError, match="^stack: the two family has the stacks encoder, decoder, expected one of them$"):
+        family.places("U_in")
+    with pytest.raises(FitError, match="^stack: the gpt2 family has one stack, which has no name, got 'encoder'$"):
+        family_of("gpt2").module_name("U_in", 0, "encoder")
+
+
+def test_a_file_that_is_like_another_takes_its_keys_but_those_that_it_gives(tmp_path: Path) -> None:
+    written(tmp_path, "base", GOOD)
+    like = read_family(written(tmp_path, "like", {"model_types": ["x"], "like": "base", "layers": "other"}))
+    assert like.model_types == ("x",)
+    assert like.layers == "other"
+    assert like.matrices == GOOD["matrices"]
+    shipped = read_family(written(tmp_path, "shipped", {"model_types": ["y"], "like": "llama"}))
+    assert shipped.stacks == family_of("llama").stacks
+    stacks = {"encoder": {"layers": "e", "matrices": {"U_in": "up"}}}
+    assert list(
+        read_family(written(tmp_path, "s", {"model_types": ["z"], "like": "base", "stacks": stacks})).stacks
+    ) == ["encoder"]
+
+
+def test_files_that_are_like_one_another(tmp_path: Path) -> None:
+    written(tmp_path, "a", GOOD)
+    for name, like in (("b", "a"), ("c", "b"), ("d", "c"), ("e", "d"), ("circle", "circle")):
+        written(tmp_path, name, {"model_types": ["x"], "like": like})
+    assert read_family(tmp_path / "d.json").layers == "model.blocks"
+    for name, last in (("e", "b"), ("circle", "circle")):
+        with pytest.raises(EditError) as caught:
+            read_family(tmp_path / f"{name}.json")
+        assert str(caught.value) == (
+            f"{tmp_path / last}.json: like: more than 3 files, one like the other, or a circle of them"
+        )
+    with pytest.raises(EditError) as caught:
+        read_family(written(tmp_path, "f", {"model_types": ["x"], "like": "lama"}))
+    assert str(caught.value) == f"{tmp_path / 'f'}.json: like: there is no architecture file 'lama', perhaps 'llama'"
+
+
+def rows_of(**rows: Any) -> dict[str, Any]:
+    return {"U_in": {"module": "up", "rows": {"shares": [1, "n"], "part": 0, **rows}}}
 
 
 @pytest.mark.parametrize(
@@ -230,29 +313,60 @@ KEYS = "expected an object with the keys model_types, kind, layers, matrices, we
     [
         ("{", "not an architecture file: "),
         ("\xff", "not an architecture file: "),
-        ("[]", KEYS),
-        ("null", KEYS),
-        (json.dumps({key: value for key, value in GOOD.items() if key != "kind"}), KEYS),
-        (json.dumps({**GOOD, "stack": "decoder"}), KEYS),
+        ("[]", "expected an object, got an array"),
+        ("null", "expected an object, got null"),
+        ("{}", 'the key "model_types" is missing'),
+        *(
+            (
+                json.dumps({key: value for key, value in GOOD.items() if key != left_out}),
+                f'the key "{left_out}" is missing',
+            )
+            for left_out in GOOD
+        ),
         *(
             (json.dumps({**GOOD, key: wrong}), message)
             for key, wrong, message in [
-                ("model_types", "gpt2", "model_types: expected a JSON list, got 'gpt2'"),
-                ("model_types", [], "model_types: expected one or more names, got []"),
-                ("model_types", ["one", 2], "model_types: expected one or more names, got ['one', 2]"),
-                ("model_types", [["one"]], "model_types: expected one or more names, got [['one']]"),
-                ("model_types", [""], "model_types: expected one or more names, got ['']"),
-                ("kind", 1, "kind: expected a JSON str, got 1"),
-                ("kind", "encoder", 'kind: expected "causal" or "masked", got \'encoder\''),
-                ("layers", None, "layers: expected a JSON str, got None"),
-                ("matrices", ["U_in"], "matrices: expected a JSON dict, got ['U_in']"),
-                ("matrices", {}, "matrices: expected one or more, each in a module of its own"),
-                ("matrices", {"U_in": "up", "U_out": "up"}, "matrices: expected one or more, each in a module of"),
-                ("matrices", {"U_in": 3}, "matrices: U_in: expected the name of a module, got 3"),
-                ("matrices", {"U_in": ""}, "matrices: U_in: expected the name of a module, got ''"),
-                ("matrices", {"mlp": "up"}, "matrices: expected roles such as U_in or W_q, got 'mlp'"),
-                ("weight_rows", True, "weight_rows: expected a JSON str, got True"),
-                ("weight_rows", "columns", 'weight_rows: expected "outputs" or "inputs", got \'columns\''),
+                ("stack", "decoder", 'unknown key "stack" (known: '),
+                ("model_types", "gpt2", 'model_types: expected an array, got a string "gpt2"'),
+                ("model_types", [], "model_types: expected at least 1 items, got 0"),
+                ("model_types", ["one", 2], "model_types[1]: expected a string, got an integer 2"),
+                ("model_types", [""], "model_types[0]: expected at least 1 characters, got 0"),
+                ("kind", 1, 'kind: expected "causal" or "masked" or "seq2seq", got 1'),
+                ("kind", "encoder", 'kind: expected "causal" or "masked" or "seq2seq", got "encoder"'),
+                ("layers", None, "layers: expected a string, got null"),
+                ("layers", "a b", "layers: expected text that matches "),
+                ("matrices", ["U_in"], "matrices: expected an object, got an array"),
+                ("matrices", {}, "matrices: expected at least 1 keys, got 0"),
+                ("matrices", {"U_in": "up", "U_out": "up"}, "matrices.U_out: up is the place of another matrix, too"),
+                ("matrices", {"U_in": 3}, "matrices.U_in: expected a string, got an integer 3"),
+                ("matrices", {"U_in": ""}, "matrices.U_in: expected at least 1 characters, got 0"),
+                ("matrices", {"U_in": []}, "matrices.U_in: expected at least 1 items, got 0"),
+                ("matrices", {"mlp": "up"}, 'matrices: expected text that matches ^[UW]_[a-z]{1,20}$, got "mlp"'),
+                ("matrices", {"U_in": {}}, 'matrices.U_in: the key "module" is missing'),
+                (
+                    "matrices",
+                    {"U_in": {"module": "up", "part": 0}},
+                    'matrices.U_in: unknown key "part" (known: module,',
+                ),
+                ("matrices", rows_of(part=2), "matrices.U_in.rows.part: expected at most 1 (shares), got 2"),
+                ("matrices", rows_of(shares=[1]), "matrices.U_in.rows.shares: expected at least 2 items, got 1"),
+                ("matrices", rows_of(shares=[1, 0]), "matrices.U_in.rows.shares[1]: expected at least 1, got 0"),
+                ("matrices", rows_of(groups="n-1"), "matrices.U_in.rows.groups: expected text that matches "),
+                ("matrices", {"U_in": {"module": "x", "experts": False}}, "matrices.U_in.experts: expected true, got"),
+                (
+                    "matrices",
+                    {"U_in": {"module": "x", "when": {"k": [1]}}},
+                    "matrices.U_in.when.k: expected a string or an integer or a boolean or null, got an array",
+                ),
+                ("weight_rows", True, 'weight_rows: expected "outputs" or "inputs", got true'),
+                ("weight_rows", "columns", 'weight_rows: expected "outputs" or "inputs", got "columns"'),
+                ("stacks", {}, "stacks: expected at least 1 keys, got 0"),
+                ("stacks", {"left": {}}, 'stacks: unknown key "left" (known: encoder, decoder)'),
+                (
+                    "stacks",
+                    {"encoder": {"layers": "a", "matrices": {"U_in": "b"}}},
+                    'stacks: expected it in the place of "layers", got both',
+                ),
             ]
         ),
     ],
@@ -264,6 +378,37 @@ def test_each_way_a_data_file_can_be_wrong(tmp_path: Path, content: str, message
         read_family(path)
     assert str(caught.value).startswith(f"{path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Inner:
+    heads: int = 4
+    flag: bool = True
+
+
+@dataclass(frozen=True)
+class Config:
+    groups: int = 2
+    inner: Inner = Inner()
+
+
+def test_shares_of_rows_are_counted_by_the_config() -> None:
+    config = Config()
+    assert RowShares((1, 1), 1).rows(config, 10) == Rows(5, 10)
+    # 4 query heads, 2 key and 2 value heads of 3 rows each, in 2 groups.
+    shares: tuple[str, ...] = ("inner.heads", "groups", "groups")
+    assert RowShares(shares, 0, "groups").rows(config, 24) == Rows(0, 6, 12, 2)
+    assert list(RowShares(shares, 2, "groups").rows(config, 24)) == [9, 10, 11, 21, 22, 23]
+    assert RowShares(shares, 2).rows(config, 24) == Rows(18, 24)
+    assert MatrixPlace("x", when=(("inner.flag", True),)).fits(config)
+    assert not MatrixPlace("x", when=(("inner.flag", True), ("absent", 1))).fits(config)
+    with pytest.raises(
+        FitError, match=r"^rows: 10 rows cannot be shared out as 4:2:2 in 2 groups, as the architecture"
+    ):
+        RowShares(shares, 0, "groups").rows(config, 10)
+    for count in ("absent", "inner.flag", "inner.heads.absent"):
+        with pytest.raises(FitError, match=f"^rows: the model's config has no count {count}, which the architecture"):
+            RowShares((count, 1), 0).rows(config, 10)
 
 
 def test_a_data_file_that_is_not_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checks a manifest against its JSON Schema, and says in words which field is wrong and how."""
+"""Checks a document against its JSON Schema, and says in words which field is wrong and how."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _RANGE = {"type", "minimum", "maximum"}
 
 
 @cache
-def _validator(version: int) -> Any:
-    """The validator of a version's schema, stricter than jsonschema's own where JSON Schema or Python is lax.
+def _validator(name: str) -> Any:
+    """The validator of the schema ``name``, stricter than jsonschema's own where JSON Schema or Python is lax.
 
     An integer is an integer (jsonschema takes 4.0, Python takes True), and a pattern's ``$`` is the end of the text (in
     Python it also stands before a last line feed).
@@ -41,16 +41,16 @@ def _validator(version: int) -> Any:
                 return
         yield from base.VALIDATORS["items"](validator, wanted, value, schema)
 
-    schema = json.loads((folder("schemas") / f"edit-{version}.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((folder("schemas") / f"{name}.schema.json").read_text(encoding="utf-8"))
     checker = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int).redefine(
         "number", lambda _, value: type(value) in (int, float)
     )
     return jsonschema.validators.extend(base, {"pattern": pattern, "items": items}, type_checker=checker)(schema)  # type: ignore[no-untyped-call]
 
 
-def first_error(document: dict[str, Any], version: int) -> str | None:
-    """The first field that the schema of a version does not allow, and what is wrong with it; None if all is well."""
-    error = next(_validator(version).iter_errors(document), None)
+def first_error(document: Any, schema: str) -> str | None:
+    """The first field that a schema ("edit-1") does not allow, and what is wrong with it; None if all is well."""
+    error = next(_validator(schema).iter_errors(document), None)
     if error is None:
         return None
     or_null = ""
@@ -72,7 +72,8 @@ def _explain(error: Any, or_null: str) -> str:
         missing = next(key for key in limit if key not in value)
         return f"the key {json.dumps(missing)} is missing"
     if error.validator == "type":
-        return f"expected {JSON_NAMES[limit]}{or_null}, got {json_type(value)} {shown_value(value)}".rstrip()
+        names = " or ".join(JSON_NAMES[kind] for kind in ([limit] if isinstance(limit, str) else limit))
+        return f"expected {names}{or_null}, got {json_type(value)} {shown_value(value)}".rstrip()
     if error.validator in ("const", "enum"):
         wanted = [limit] if error.validator == "const" else limit
         return f"expected {' or '.join(json.dumps(one) for one in wanted)}, got " + (
@@ -91,6 +92,7 @@ _SIZES = {
     "maxItems": ("at most", "items"),
     "minLength": ("at least", "characters"),
     "maxLength": ("at most", "characters"),
+    "minProperties": ("at least", "keys"),
     "maxProperties": ("at most", "keys"),
 }
 _BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above"}

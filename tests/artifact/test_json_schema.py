@@ -173,7 +173,7 @@ def test_only_metadata_versions_and_a_plugin_s_parameters_take_unknown_keys(vers
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_choice_is_null_or_one_other_kind(version: int) -> None:
-    """`manifest_schema.first_error` explains what the other kind finds wrong."""
+    """`json_schema.first_error` explains what the other kind finds wrong."""
     choices = [rule["anyOf"] for rule in rules(SCHEMAS[version]) if "anyOf" in rule]
     assert choices
     assert all(len(one) == 2 and one[0] == {"type": "null"} and one[1] != {"type": "null"} for one in choices)

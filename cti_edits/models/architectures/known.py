@@ -1,0 +1,67 @@
+"""Every architecture file that is known, from this folder and from plugins, by the model types that it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from cti_edits.errors import EditError, FitError, printable
+from cti_edits.models.architectures.data_file import read_family
+from cti_edits.models.architectures.family import Family
+from cti_edits.plugins import plugins
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Every known family by ``config.model_type``, from this folder and from plugins.
+
+    A plugin that claims a model type of another family is named on stderr and left out whole.
+    """
+    known: dict[str, Family] = {}
+    for plugin in plugins().loaded:
+        try:
+            known |= _families_in(plugin.folders["architecture_folders"], known)
+        except EditError as error:
+            if plugin.provider.is_built_in:
+                raise
+            plugins().leave_out(plugin.provider, "gives no architecture files that can be used", error)
+    return known
+
+
+def read_folder(folder: str) -> list[tuple[Path, Family]]:
+    """The families in a folder of data files, each with its file.
+
+    Raises:
+        EditError: there is no such folder, or a file in it is wrong.
+    """
+    if not Path(folder).is_dir():
+        raise EditError(f"{folder}: expected a folder of architecture files")
+    return [(path, read_family(path)) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def _families_in(folders: Iterable[str], known: Mapping[str, Family]) -> dict[str, Family]:
+    found: dict[str, Family] = {}
+    for folder in folders:
+        for path, family in read_folder(folder):
+            for model_type in family.model_types:
+                if claimed := known.get(model_type) or found.get(model_type):
+                    raise EditError(f"{path}: the model type {model_type!r} is claimed by {claimed.name} too")
+                found[model_type] = family
+    return found
+
+
+def family_of(model_type: str) -> Family:
+    """The family of models whose ``config.model_type`` is ``model_type``.
+
+    Raises:
+        FitError: it is unknown; the message lists the known ones and says how to add one.
+    """
+    known = families()
+    if model_type not in known:
+        raise FitError(
+            f"no architecture file covers the model type {printable(model_type)!r} "
+            f"(known: {', '.join(sorted(known))}); to add one, write a data file like those in "
+            "cti_edits/models/architectures/ (see docs/architecture.md, 'Where to add something')"
+        )
+    return known[model_type]
