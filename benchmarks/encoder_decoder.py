@@ -8,14 +8,18 @@ predictions have to be the same on every example.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.demo import geometric_mean, machine, quiet, timed
 from benchmarks.evaluation import best_batch_size
 
-BASE = {"d_model": 768, "d_ff": 2048, "d_kv": 64, "num_heads": 12, "num_layers": 12}
-SMALL = {"d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4, "num_layers": 2}
+if TYPE_CHECKING:
+    from cti_edits.artifact.matrix_id import StackName
+
+BASE: dict[str, Any] = {"d_model": 768, "d_ff": 2048, "d_kv": 64, "num_heads": 12, "num_layers": 12}
+SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "d_kv": 8, "num_heads": 4, "num_layers": 2}
 
 
 def main() -> None:
@@ -31,7 +35,7 @@ def main() -> None:
     print(f"ratio, geometric mean over both stacks: {geometric_mean(ratios(lm, options.task, options.samples)):.1f}")
 
 
-def random_t5(folder: str | None, size: dict[str, int]) -> Any:
+def random_t5(folder: str | None, size: dict[str, Any]) -> Any:
     """An lm-eval model of a gated T5 with random weights."""
     import torch
     import transformers
@@ -40,14 +44,8 @@ def random_t5(folder: str | None, size: dict[str, int]) -> Any:
     from cti_edits.models.demo_model import demo_model
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder or demo_model())
-    config = transformers.T5Config(
-        vocab_size=len(tokenizer),
-        feed_forward_proj="gated-gelu",
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        n_positions=512,
-        **size,
-    )
+    made: dict[str, Any] = {"feed_forward_proj": "gated-gelu", "pad_token_id": 0, "decoder_start_token_id": 0}
+    config = transformers.T5Config(vocab_size=len(tokenizer), **made, **size, **{"n_positions": 512})
     torch.manual_seed(0)
     model = transformers.T5ForConditionalGeneration(config).eval()
     return EditedSeq2SeqLM(pretrained=model, tokenizer=tokenizer, device="cpu", batch_size=16)
@@ -66,12 +64,13 @@ def ratios(lm: Any, task: str, samples: int) -> list[float]:
     reference, fast = ReferenceEvaluator(lm, calibration), EncoderDecoderEvaluator(lm, calibration)
     best_batch_size(lm, reference, [8, 16, 32])
     found = []
-    for stack, start in (("encoder", 0), ("decoder", encoder_depth(lm.model))):
+    stacks: dict[StackName, int] = {"encoder": 0, "decoder": encoder_depth(lm.model)}
+    for stack, start in stacks.items():
         target = target_matrix(lm.model, "U_in", 0, stack)
         fast.evaluate(start)
         with replaced_weight(target, target.weight * -1.5):
             slow, expected = timed(reference.evaluate)
-            seconds, ours = timed(lambda start=start: fast.evaluate(start))
+            seconds, ours = timed(functools.partial(fast.evaluate, start))
         if ours is None or (ours.correct, ours.predicted) != (expected.correct, expected.predicted):
             sys.exit(f"the two differ on an edit of the {stack}")
         if abs(ours.nll - expected.nll) > 1e-4:

@@ -11,6 +11,7 @@ import torch
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
+from cti_edits.artifact.matrix_id import StackName
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.harness.autoregressive_lm import EditedAutoregressiveLM, answer_loss
 from cti_edits.harness.base_config import model_kind, read_config
@@ -143,18 +144,26 @@ def read_base(model: str, model_args: str | Mapping[str, object]) -> Base:
     return Base(base_id, kind, model_type, arguments)
 
 
-def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
+def check_matrices(model_type: str, matrices: Sequence[str], stack: StackName | None = None) -> None:
     """Refuse matrices that models of this type do not have, before one is loaded.
 
+    Args:
+        model_type: of the config.
+        matrices: roles.
+        stack: the list of blocks that has to have them, where it is not all one which.
+
     Raises:
-        EditError: the model type is unknown, or has no such matrix.
+        EditError: the model type is unknown, or has no such matrix or stack.
     """
     family = family_of(model_type)
     for matrix in matrices:
         try:
-            family.check_role(matrix)
+            if stack is None:
+                family.check_role(matrix)
+            else:
+                family.places(matrix, stack)
         except FitError as error:
-            raise EditError(f"matrices: {error}") from None
+            raise EditError(str(error) if str(error).startswith("stack: ") else f"matrices: {error}") from None
 
 
 def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:

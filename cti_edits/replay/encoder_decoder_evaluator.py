@@ -6,7 +6,6 @@ Gives what `reference_evaluator.ReferenceEvaluator` gives, where every answer ha
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from transformers.modeling_outputs import BaseModelOutput
@@ -17,6 +16,8 @@ from cti_edits.harness.documents import Documents
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.harness.questions import UnsupportedError, questions
+from cti_edits.models.apply import model_family
+from cti_edits.models.wrappers import inner_model
 from cti_edits.replay.answer_batches import answer_batches
 from cti_edits.replay.answers import Answers
 from cti_edits.replay.example_order import ExampleOrder
@@ -166,7 +167,8 @@ class EncoderDecoderEvaluator:
         return logits[0, :-1]
 
 
-def encoder_depth(model: Any) -> int:
-    """How many blocks the encoder has, which come before the decoder's."""
-    encoder: Any = model.get_encoder()
-    return len(getattr(encoder, "block", None) or encoder.layers)
+def encoder_depth(model: torch.nn.Module) -> int:
+    """How many blocks the encoder has, which come before the decoder's; 0 without one."""
+    model = inner_model(model)
+    family = model_family(model)
+    return family.layer_count(dict(model.named_modules()), "encoder") if "encoder" in family.stacks else 0
