@@ -7,7 +7,12 @@ from typing import Annotated
 
 from typer import Option
 
-Task = Annotated[str | None, Option(help="lm-eval task; fever is short for cti_fever.", show_default=False)]
+from cti_edits.cli import completion
+
+Task = Annotated[
+    str | None,
+    Option(help="lm-eval task; fever is short for cti_fever.", show_default=False, autocompletion=completion.tasks),
+]
 Rows = Annotated[
     Path | None,
     Option("--data", help="Rows of your own in its place, JSON Lines: prompt and answer.", show_default=False),
@@ -20,7 +25,11 @@ Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base mode
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
 Preset = Annotated[
     str | None,
-    Option(help="One of cti-edits presets, such as the paper's.", show_default=False),
+    Option(
+        help="One of cti-edits presets, such as the paper's.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
 ]
 Samples = Annotated[
     int | None,

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.errors import printable
 
 
 def verify(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+        str,
+        completion.edit_argument("FILE"),
     ],
     model: Annotated[
         str | None,
