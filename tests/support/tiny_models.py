@@ -9,6 +9,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+from tests.support.tiny_encoder_decoders import SEQ2SEQ
+
 WIDTH, INNER, LAYERS, HEADS, VOCABULARY = 32, 48, 3, 4, 264
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
 
@@ -66,36 +68,6 @@ MASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "DistilBertForMaskedLM",
         {"dim": WIDTH, "hidden_dim": INNER, "n_layers": LAYERS, "n_heads": HEADS, "max_position_embeddings": 512},
     ),
-}
-_LIKE_T5: dict[str, Any] = {
-    "d_model": WIDTH,
-    "d_ff": INNER,
-    "d_kv": 8,
-    "num_layers": LAYERS,
-    "num_decoder_layers": 2,
-    "num_heads": HEADS,
-    "n_positions": 512,
-    "decoder_start_token_id": 0,
-}
-_LIKE_BART: dict[str, Any] = {
-    "d_model": WIDTH,
-    "encoder_ffn_dim": INNER,
-    "decoder_ffn_dim": 40,
-    "encoder_layers": 2,
-    "decoder_layers": LAYERS,
-    "encoder_attention_heads": HEADS,
-    "decoder_attention_heads": HEADS,
-    "max_position_embeddings": 512,
-    "init_std": 0.3,
-    "decoder_start_token_id": 2,
-    "forced_eos_token_id": None,
-    "tie_word_embeddings": True,
-}
-SEQ2SEQ: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "t5": ("T5Config", "T5ForConditionalGeneration", {**_LIKE_T5, "feed_forward_proj": "relu"}),
-    "bart": ("BartConfig", "BartForConditionalGeneration", _LIKE_BART),
-    "mbart": ("MBartConfig", "MBartForConditionalGeneration", _LIKE_BART),
-    "marian": ("MarianConfig", "MarianMTModel", {**_LIKE_BART, "decoder_start_token_id": 0}),
 }
 EVERY = {**CAUSAL, **MASKED}
 
