@@ -74,6 +74,16 @@ class Checkpoint:
         )
 
     @property
+    def config_folder(self) -> Path | None:
+        """Where config.json is on this machine; None if there is none.
+
+        Raises:
+            CheckpointError: it cannot be fetched.
+        """
+        file = self._fetch("config.json")
+        return None if file is None else file.parent
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Names of the safetensors files.
 

@@ -40,6 +40,32 @@ def gradients_stop_at(block: torch.nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def observe_weight_gradients(
+    parameters: Sequence[torch.nn.Parameter], take: Callable[[int, torch.Tensor], None]
+) -> Iterator[None]:
+    """Inside, ``take`` is given each parameter's number and its gradient, which is dropped then."""
+    former = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
+
+    def watch(index: int, parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is not None:
+            take(index, gradient)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            for index, parameter in enumerate(parameters):
+                parameter.requires_grad_(True)
+                parameter.grad = None
+                hook = functools.partial(watch, index)
+                stack.callback(parameter.register_post_accumulate_grad_hook(hook).remove)  # type: ignore[no-untyped-call]
+            yield
+        finally:
+            for parameter, required, gradient in former:
+                parameter.requires_grad_(required)
+                parameter.grad = gradient
+
+
+@contextlib.contextmanager
 def observe_gradients(
     modules: Sequence[torch.nn.Module], take: Callable[[int, torch.Tensor, torch.Tensor], None]
 ) -> Iterator[None]:

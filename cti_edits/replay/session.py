@@ -147,9 +147,7 @@ def replaced_weight(target: TargetMatrix, edited: torch.Tensor) -> Iterator[None
     """
     former = target.weight.clone()
     try:
-        with torch.no_grad():
-            target.weight.copy_(edited)
+        target.put(edited)
         yield
     finally:
-        with torch.no_grad():
-            target.weight.copy_(former)
+        target.put(former)

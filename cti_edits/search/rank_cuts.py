@@ -109,12 +109,10 @@ def matrix_edit(
     """
     shape = shape_of(target)
     ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
-    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    identity = identity_of(target, checkpoint)
     edited = truncate(target.weight, ranks, partition=partition)
     return BlockSvdEdit(
-        matrix=target.matrix,
-        layer=target.layer,
-        module=target.module,
+        **target.place(),
         shape=shape,
         rho=candidate.rho,
         clusters=candidate.clusters,

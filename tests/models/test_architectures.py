@@ -322,9 +322,11 @@ def test_a_file_of_two_stacks(tmp_path: Path) -> None:
     family.check_role("W_cq")
     with pytest.raises(FitError, match=r"^matrix: the two family has no matrix 'W_cq' in its encoder \(it has U_in\)$"):
         family.places("W_cq", "encoder")
-    with pytest.raises(FitError, match="^stack: the two family has the stacks encoder, decoder, expected one of them$"):
+    with pytest.raises(
+        FitError, match=r"^stack: the two family has the stacks encoder, decoder, expected one of them$"
+    ):
         family.places("U_in")
-    with pytest.raises(FitError, match="^stack: the gpt2 family has one stack, which has no name, got 'encoder'$"):
+    with pytest.raises(FitError, match=r"^stack: the gpt2 family has one stack, which has no name, got 'encoder'$"):
         family_of("gpt2").module_name("U_in", 0, "encoder")
 
 
