@@ -44,8 +44,8 @@ def random_t5(folder: str | None, size: dict[str, Any]) -> Any:
     from cti_edits.models.demo_model import demo_model
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder or demo_model())
-    made: dict[str, Any] = {"feed_forward_proj": "gated-gelu", "pad_token_id": 0, "decoder_start_token_id": 0}
-    config = transformers.T5Config(vocab_size=len(tokenizer), **made, **size, n_positions=512)
+    made = {"feed_forward_proj": "gated-gelu", "pad_token_id": 0, "decoder_start_token_id": 0, "n_positions": 512}
+    config = transformers.T5Config(**{"vocab_size": len(tokenizer), **made, **size})
     torch.manual_seed(0)
     model = transformers.T5ForConditionalGeneration(config).eval()
     return EditedSeq2SeqLM(pretrained=model, tokenizer=tokenizer, device="cpu", batch_size=16)

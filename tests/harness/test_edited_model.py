@@ -13,7 +13,8 @@ from cti_edits.harness.base_config import model_kind
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.harness.masked_lm import EditedMaskedLM
-from tests.support.tiny_models import CAUSAL, EVERY, MASKED, SEQ2SEQ, save_checkpoint, tiny_model
+from tests.support.tiny_encoder_decoders import SEQ2SEQ
+from tests.support.tiny_models import CAUSAL, EVERY, MASKED, save_checkpoint, tiny_model
 
 CPU: dict[str, Any] = {"device": "cpu"}
 
@@ -60,6 +61,32 @@ def test_the_class_goes_before_the_family(
     model_type: str, architectures: list[str] | None, kind: str, tmp_path: Path
 ) -> None:
     assert model_kind(config_only(tmp_path, model_type, architectures), None, {}) == kind
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "tied"),
+    [
+        ("bart", "BartForCausalLM", True),
+        ("bart", "BartForSequenceClassification", True),
+        ("t5", "T5EncoderModel", True),
+        ("bart", "BartModel", False),
+    ],
+)
+def test_an_encoder_decoder_without_its_head_is_refused(model_type: str, name: str, tied: bool, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(model_type, tie_word_embeddings=tied, architectures=[name])
+    config.save_pretrained(tmp_path)
+    with pytest.raises(EditError, match=f"is a {name}, which has no language model head"):
+        model_kind(str(tmp_path), None, {})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [*((name, SEQ2SEQ[name][1]) for name in SEQ2SEQ), ("bart", "BartModel"), ("t5", "T5WithLMHeadModel")],
+)
+def test_an_encoder_decoder_may_be_saved_without_a_head_that_is_tied(
+    model_type: str, name: str, tmp_path: Path
+) -> None:
+    assert model_kind(config_only(tmp_path, model_type, [name]), None, {}) == "seq2seq"
 
 
 @pytest.mark.parametrize("name", ["RobertaForSequenceClassification", "RobertaModel"])

@@ -24,7 +24,8 @@ from cti_edits.models.architectures import (
     family_of,
     read_family,
 )
-from tests.support.tiny_models import CAUSAL, EVERY, SEQ2SEQ, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
+from tests.support.tiny_encoder_decoders import SEQ2SEQ
+from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
 
 SHIPPED = sorted(Path(cti_edits.models.architectures.__file__).parent.glob("*.json"))
 DEPTH = ("n_layer", "num_hidden_layers", "n_layers")

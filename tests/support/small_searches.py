@@ -24,7 +24,8 @@ from cti_edits.search.outcome import Outcome
 from cti_edits.search.settings import SearchSettings
 from cti_edits.search.trials import SearchContext
 from tests.support.small_tasks import write_task
-from tests.support.tiny_models import MASKED, SEQ2SEQ, byte_tokenizer, tiny_model
+from tests.support.tiny_encoder_decoders import SEQ2SEQ
+from tests.support.tiny_models import MASKED, byte_tokenizer, tiny_model
 
 _CHOICE = """validation_split: validation
 doc_to_text: "{text}"
