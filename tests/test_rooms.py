@@ -19,7 +19,7 @@ OF_SEVERAL_MODULES = {
     "harness/remote_code": "code of a checkpoint or task, which nothing here runs unasked",
     "harness/task_files": "the task files in tasks/",
     "hub/signing": "what the documentation says of signatures, which are another program's",
-    "models/encoder_decoders": "edits of both stacks of every type: applied, reverted, verified, exported and loaded again",
+    "models/encoder_decoders": "edits of both stacks of every type, from apply to the exported checkpoint",
     "models/copies": "the memory that former weights take, in apply and the lm-eval model",
     "search/encoder_decoders": "whole searches of encoder-decoders, and their winners in lm-eval",
     "search/exact_stop": "candidates that are stopped, from the rule in space to the whole search",
