@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,16 @@ from cti_edits.harness.evaluation import Evaluation
 from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.own_rows import own_rows, rows_task
-from cti_edits.harness.questions import UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
+from cti_edits.harness.seq2seq_lm import EditedSeq2SeqLM
 from cti_edits.linalg.directions import Directions
 from cti_edits.models.apply import applied
-from cti_edits.models.architectures import family_of
+from cti_edits.models.architectures import Kind, family_of
 from cti_edits.models.identity import checkpoint_of
 from cti_edits.models.targets import TargetMatrix, target_matrices
 from cti_edits.models.verify import verify
+from cti_edits.progress import Silent
+from cti_edits.replay.encoder_decoder_evaluator import EncoderDecoderEvaluator
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import Session
@@ -44,6 +46,8 @@ from cti_edits.search.rank_cuts import matrix_edit as rank_cut_edit
 from studies.tiny.model import TinyModel
 from studies.tiny.tokenizer import byte_tokenizer, save_checkpoint
 
+FAST: Mapping[type[Evaluator], str] = {ReplayEvaluator: "replay", EncoderDecoderEvaluator: "encoder once"}
+"""The fast evaluators, and what tables call them."""
 CLUSTERS, RHO = 2, 0.3
 DIRECTIONS = ((0, 1.5), (2, 0.25))
 """Which singular values of each matrix get which factor."""
@@ -67,7 +71,7 @@ class Checked:
         stacks: the lists of blocks.
         roles: the matrices that were edited.
         experts: how many experts have matrices of their own in a block; 0 where none has.
-        evaluator: "replay", or "reference".
+        evaluator: a value of `FAST`, or "reference".
         reason: why it is the reference.
         seconds: that the checks took.
     """
@@ -102,7 +106,7 @@ def check(tiny: TinyModel, folder: Path) -> Checked:
     lm = language_model(tiny, model)
     rows = calibration(masked=tiny.kind == "masked")
     check_gradients(lm, targets, rows)
-    reason = check_evaluators(lm, targets, rows)
+    evaluator, reason = check_evaluators(lm, targets, rows)
     family = family_of(tiny.model_type)
     return Checked(
         tiny.model_type,
@@ -111,7 +115,7 @@ def check(tiny: TinyModel, folder: Path) -> Checked:
         tuple(name or "one" for name in family.stack_names),
         tuple(dict.fromkeys(target.matrix for target in targets)),
         max((target.experts for target in targets if target.expert is not None), default=0),
-        "reference" if reason else "replay",
+        evaluator,
         reason,
         time.perf_counter() - start,
     )
@@ -194,7 +198,7 @@ def _put_back(target: TargetMatrix, edited: torch.Tensor) -> None:
 
 def check_exported(tiny: TinyModel, model: Any, folder: Path) -> None:
     """Save, verify, export, and reload by plain transformers: the logits are those of the edit in memory."""
-    base = save_checkpoint(folder / "base", model, masked=tiny.kind == "masked")
+    base = save_checkpoint(folder / "base", model, tiny.kind == "masked", tiny.kind == "seq2seq")
     loader = getattr(transformers, tiny.model_class)
     loaded = loader.from_pretrained(base).eval()
     assert torch.equal(_logits(tiny, loaded), _logits(tiny, model)), "a reloaded checkpoint gives other logits"
@@ -224,8 +228,9 @@ def _logits(tiny: TinyModel, model: Any) -> torch.Tensor:
 
 def language_model(tiny: TinyModel, model: Any) -> EditedHFLM:
     """lm-eval's model of a tiny one."""
-    wrapped = EditedMaskedLM if tiny.kind == "masked" else EditedLM
-    tokenizer = byte_tokenizer(masked=tiny.kind == "masked")
+    classes: dict[Kind, type[EditedHFLM]] = {"causal": EditedLM, "masked": EditedMaskedLM, "seq2seq": EditedSeq2SeqLM}
+    wrapped = classes[tiny.kind]
+    tokenizer = byte_tokenizer(tiny.kind == "masked", tiny.kind == "seq2seq")
     lm: EditedHFLM = wrapped(pretrained=model, tokenizer=tokenizer, device="cpu", batch_size=4)
     return lm
 
@@ -263,23 +268,30 @@ def check_gradients(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: Calib
         assert error < 1e-3, f"{target.module}: σ-gradients of {target.matrix} are {error:.2g} from autograd's"
 
 
-def check_evaluators(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: CalibrationSet) -> str:
-    """The fast evaluator gives what the reference one gives, example by example; why it is not used, or nothing."""
-    reference = ReferenceEvaluator(lm, rows)
-    try:
-        fast: Evaluator = ReplayEvaluator(lm, rows)
-        fast_unedited = fast.evaluate()
-    except UnsupportedError as error:
-        return str(error)
-    _assert_same(fast_unedited, reference.evaluate(), "unedited")
-    with Session(lm) as session:
+class _Notes(Silent):
+    """Keeps why the reference evaluator takes over."""
+
+    reason = ""
+
+    def note(self, what: str) -> None:
+        """See `Progress.note`."""
+        self.reason = what.partition(": ")[2]
+
+
+def check_evaluators(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: CalibrationSet) -> tuple[str, str]:
+    """The fast evaluator gives what the reference one gives, example by example; its name, and why it is not used."""
+    reference, notes = ReferenceEvaluator(lm, rows), _Notes()
+    with Session(lm, progress=notes) as session:
+        fast = session.evaluator(rows)
+        if isinstance(fast, ReferenceEvaluator):
+            return "reference", notes.reason
+        _assert_same(fast.evaluate(), reference.evaluate(), "unedited")
         for target in targets:
             if target.matrix not in ("U_in", "U_out", "W_v", "W_o"):
                 continue
-            edited = target.weight * 0.5
-            with session.replaced_weight(target, edited):
+            with session.replaced_weight(target, target.weight * 0.5):
                 _assert_same(fast.evaluate(target.layer), reference.evaluate(), f"{target.module} halved")
-    return ""
+    return FAST[type(fast)], ""
 
 
 def _assert_same(ours: Evaluation | None, theirs: Evaluation | None, where: str) -> None:

@@ -30,6 +30,10 @@ CHOSEN = {
     "mixtral": "replay",  # experts
     "gpt_oss": "replay",  # experts, stored with rows = input features
     "deepseek_v3": "replay",  # dense and sparse layers
+    "nomic_bert": "replay",  # an encoder, whose checkpoint keeps several matrices in one tensor
+    "albert": "replay",  # one block that stands for all
+    "gemma3": "replay",  # a text model inside a multimodal one
+    "t5": "encoder once",  # an encoder and a decoder
 }
 """Of each, the evaluator that it is searched with."""
 

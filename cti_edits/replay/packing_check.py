@@ -95,13 +95,22 @@ def _check_sequence(lm: EditedHFLM, sequence: TokenSequence, found: torch.Tensor
     precision = lm.mixed_precision_dtype
     with torch.autocast(torch.device(lm.device).type, dtype=precision, enabled=precision is not None):
         alone = lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
-    expected = torch.log_softmax(alone[0, list(sequence.places)].float(), dim=-1)
+    check_alike(lm, found, alone[0, list(sequence.places)], "when sequences are packed")
+
+
+def check_alike(lm: EditedHFLM, found: torch.Tensor, alone: torch.Tensor, where: str) -> None:
+    """Compare logits at some places, (places, vocabulary), with those of a pass that has nothing else.
+
+    Raises:
+        UnsupportedError: they differ by more than rounding; ``where`` says when.
+    """
+    expected = torch.log_softmax(alone.float(), dim=-1)
     differences = (torch.log_softmax(found.float(), dim=-1) - expected).abs()
     # A token may have no probability at all. What is not finite else is said by who evaluates it.
     differences = differences[torch.isfinite(differences)]
     if not len(differences):
         return
-    half = {lm.model.dtype, precision} & {torch.float16, torch.bfloat16}
+    half = {lm.model.dtype, lm.mixed_precision_dtype} & {torch.float16, torch.bfloat16}
     off = float(differences.mean() if half else differences.max())
     if not off <= (CLOSE_IN_HALF if half else CLOSE):
-        raise UnsupportedError(f"{type(lm.model).__name__} gives other logits when sequences are packed (by {off:.2g})")
+        raise UnsupportedError(f"{type(lm.model).__name__} gives other logits {where} (by {off:.2g})")

@@ -135,7 +135,7 @@ def run_search(
     """
     progress = progress or Silent()
     cache = SpectrumCache()
-    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices)}
+    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)

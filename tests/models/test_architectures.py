@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from cti_edits.models.architectures import (
     family_of,
     read_family,
 )
+from studies.tiny import TINY
+from studies.tiny.encoder_decoders import SEQ2SEQ
 from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
 
 SHIPPED = sorted(Path(cti_edits.models.architectures.__file__).parent.glob("*.json"))
@@ -95,7 +98,60 @@ def input_of(
 
 def test_every_shipped_family_has_a_tiny_model_for_each_of_its_model_types() -> None:
     shipped = {model_type for path in SHIPPED for model_type in read_family(path).model_types}
-    assert shipped == set(EVERY)
+    assert shipped == set(TINY)
+
+
+# Plain MLPs of T5 have no U_up.
+WITHOUT_UP = ("t5",)
+BLOCKS = {True: (3, 2), False: (2, 3)}
+"""Of encoder and decoder, in the tiny T5s and in the others."""
+CROSS_ATTENTION = ("W_crossq", "W_crossk", "W_crossv", "W_crosso")
+
+
+@pytest.mark.parametrize("model_type", SEQ2SEQ)
+def test_every_role_of_both_stacks_of_an_encoder_decoder(model_type: str) -> None:
+    model = tiny_model(model_type)
+    family = model_family(model)
+    assert (family.kind, family.stack_names) == ("seq2seq", ("encoder", "decoder"))
+    both = {*family.stack("encoder").matrices} - ({"U_up"} if model_type in WITHOUT_UP else set())
+    assert both >= {"U_in", "U_out", "W_q", "W_k", "W_v", "W_o"}
+    encoder_blocks, decoder_blocks = BLOCKS["t5" in model_type]
+    targets = target_matrices(model, (*both, *CROSS_ATTENTION))
+    assert [one.stack for one in targets].count("encoder") == encoder_blocks * len(both)
+    assert [one.stack for one in targets].count("decoder") == decoder_blocks * (len(both) + 4)
+    # Each is a weight of its own, and none is shared with another stack or the embeddings.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert sorted(names[id(one.parameter)] for one in targets) == sorted({f"{one.module}.weight" for one in targets})
+    assert [one.id for one in targets] == sorted(
+        (one.id for one in targets), key=lambda one: (one.stack == "decoder", one.layer)
+    )
+    if model_type in WITHOUT_UP:
+        with pytest.raises(FitError, match=r"^matrix: no layer of the model has U_up \(it has U_in, U_out, W_q"):
+            target_matrices(model, ("U_up",))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model_type", SEQ2SEQ)
+def test_the_roles_of_an_encoder_decoder_do_what_they_are_named_for(model_type: str) -> None:
+    """By what reads what: an MLP's, and that cross-attention reads the encoder for keys and values alone."""
+    model = tiny_model(model_type)
+    seen: dict[tuple[str, str], torch.Tensor] = {}
+
+    def record(name: tuple[str, str], _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.setdefault(name, inputs[0])
+
+    for one in target_matrices(model, ("U_in", "U_out", "W_q", "W_v", *CROSS_ATTENTION)):
+        if one.layer == 1:
+            name = (str(one.stack), one.matrix)
+            model.get_submodule(one.module).register_forward_pre_hook(functools.partial(record, name))
+    model(input_ids=torch.arange(5, 25)[None], decoder_input_ids=torch.arange(5, 12)[None])
+    inner = {"encoder": INNER, "decoder": INNER if "t5" in model_type else 40}
+    for stack in ("encoder", "decoder"):
+        assert seen[stack, "U_in"].shape[-1] == WIDTH
+        assert seen[stack, "U_out"].shape[-1] == inner[stack]
+        assert torch.equal(seen[stack, "W_q"], seen[stack, "W_v"])
+    assert [seen["decoder", role].shape[-2] for role in CROSS_ATTENTION] == [7, 20, 20, 7]
+    assert torch.equal(seen["decoder", "W_crossk"], seen["decoder", "W_crossv"])
 
 
 @pytest.mark.parametrize("model_type", EVERY)
@@ -210,7 +266,7 @@ def test_an_unknown_family_lists_the_known_ones_and_says_how_to_add_one() -> Non
     message = str(caught.value)
     assert "\n" not in message
     assert "no architecture file covers the model type 'mamba\\\\n'" in message
-    assert f"(known: {', '.join(sorted(EVERY))})" in message
+    assert f"(known: {', '.join(sorted(TINY))})" in message
     assert "to add one, write a data file like those in cti_edits/models/architectures/" in message
     assert "docs/architecture.md" in message
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import transformers
 
+from studies.tiny.encoder_decoders import SEQ2SEQ
 from studies.tiny.model import HEADS, INNER, LAYERS, VOCABULARY, WIDTH
 from studies.tiny.tokenizer import byte_tokenizer
 from studies.tiny.tokenizer import save_checkpoint as save_model
@@ -19,6 +20,7 @@ __all__ = [
     "INNER",
     "LAYERS",
     "MASKED",
+    "SEQ2SEQ",
     "VOCABULARY",
     "WIDTH",
     "byte_tokenizer",
@@ -87,7 +89,7 @@ EVERY = {**CAUSAL, **MASKED}
 
 def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides: Any) -> Any:
     """A random model in eval mode, float32. ``spread`` widens the weights, so that answers differ."""
-    config_name, class_name, settings = EVERY[model_type]
+    config_name, class_name, settings = {**EVERY, **SEQ2SEQ}[model_type]
     arguments = {
         "vocab_size": VOCABULARY,
         "pad_token_id": 0,
@@ -107,4 +109,4 @@ def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides:
 def save_checkpoint(folder: Path, model_type: str, model: Any | None = None, **overrides: Any) -> Path:
     """A checkpoint folder (config, safetensors, tokenizer) of a tiny model, as lm-eval loads one."""
     chosen = model if model is not None else tiny_model(model_type, **overrides)
-    return save_model(folder, chosen, masked=model_type in MASKED)
+    return save_model(folder, chosen, model_type in MASKED, model_type in SEQ2SEQ)
