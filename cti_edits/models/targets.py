@@ -14,6 +14,7 @@ from cti_edits.errors import FitError
 from cti_edits.linalg.fused_rows import put_rows, rows_of
 from cti_edits.models.architectures import Family, MatrixPlace, family_of
 from cti_edits.models.architectures.family import count_of
+from cti_edits.models.quantization import is_plain, quantized_layer
 from cti_edits.models.wrappers import inner_layer, inner_model
 
 
@@ -222,7 +223,9 @@ class _Blocks:
         module = inner_layer(self._modules[name], name)
         parameter = getattr(module, place.parameter, None)
         axes = 3 if place.experts is True else 2
-        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not parameter.is_floating_point():
+        if why := quantized_layer(module, name, parameter, self._config):
+            raise FitError(f"module: {why}")
+        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not is_plain(parameter):
             what = "a floating-point matrix" if axes == 2 else "a floating-point tensor of three axes"
             where = name if place.parameter == "weight" else f"{name}.{place.parameter}"
             raise FitError(f"module: expected {where} to hold {what}, got {type(module).__name__}")

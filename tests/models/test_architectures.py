@@ -244,7 +244,7 @@ def test_an_unknown_matrix_names_the_nearest_and_all() -> None:
         "matrix: the gpt2 family has no matrix 'U_ou', perhaps 'U_out' (it has U_in, U_out, W_q, W_k, W_v, W_o)"
     )
     with pytest.raises(
-        FitError, match=r"^matrix: the gpt2 family has no matrix 'zz\\\\n' \(it has U_in, U_out, W_o\)$"
+        FitError, match=r"^matrix: the gpt2 family has no matrix 'zz\\\\n' \(it has U_in, U_out, W_q, W_k, W_v, W_o\)$"
     ):
         family_of("gpt2").module_name("zz\n", 0)
 
