@@ -28,7 +28,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         yield temporary
-        for path in [*(one for one in temporary.rglob("*") if one.is_file()), temporary]:
+        files = [path for path in temporary.rglob("*") if path.is_file()]
+        for path in files:
+            # Some libraries write files that nobody else can read.
+            path.chmod(temporary.stat().st_mode & 0o666)
+        for path in [*files, temporary]:
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)

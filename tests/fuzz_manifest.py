@@ -28,8 +28,8 @@ import atheris
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["cti_edits", "jsonschema", "rfc8785"]):
-    from cti_edits.artifact.manifest import MAX_BYTES, parse
     from cti_edits.artifact.json_schema import first_error
+    from cti_edits.artifact.manifest import MAX_BYTES, parse
     from cti_edits.errors import ManifestError
 
     # Imports jsonschema and reads the schema, which no input should pay for.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cti_edits.artifact.manifest import BaseModel, Edit, load
-from cti_edits.artifact.matrix_edits import DirectionsEdit, Factors, MatrixEdit
+from cti_edits.artifact.matrix_edits import PLACE, DirectionsEdit, Factors, MatrixEdit
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.records import Provenance
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.files import write_atomically
@@ -64,7 +65,7 @@ def compose(sources: Sequence[Source], name: str | None = None) -> Edit:
         name=name if name is not None else _name(parts),
         description=_description(parts),
         base_model=first.edit.base_model,
-        edits=tuple(sorted(edits, key=lambda one: (one.layer, one.matrix))),
+        edits=tuple(sorted(edits, key=lambda one: one.id)),
         task=tasks[0] if all(task == tasks[0] for task in tasks) else None,
         provenance=Provenance(created=None, tool=f"cti-edits {__version__}", source=None, versions={}),
         metadata={"composed_from": [{"name": part, "digest": digest} for part, digest in parts]},
@@ -119,26 +120,31 @@ def _shown(value: str | None) -> str:
 
 def _combined(sources: Sequence[Source]) -> list[MatrixEdit]:
     """All matrix edits, those of one matrix in one."""
-    found: dict[str, tuple[Source, MatrixEdit]] = {}
-    modules: dict[tuple[str, int], str] = {}
+    found: list[tuple[Source, MatrixEdit]] = []
+    places: dict[MatrixId | tuple[str, str | None], list[int]] = {}
     for source in sources:
         for one in source.edit.edits:
-            module = modules.setdefault((one.matrix, one.layer), one.module)
-            if module not in found and one.module not in found:
-                found[one.module] = source, one
+            # The same matrix by its role, or by its parameter.
+            keys = (one.id, (one.module, one.parameter))
+            near = [number for key in keys for number in places.setdefault(key, [])]
+            met = next((number for number in near if one.meets(found[number][1])), None)
+            if met is None:
+                for key in keys:
+                    places[key].append(len(found))
+                found.append((source, one))
                 continue
-            former_source, former = found.get(module) or found[one.module]
+            former_source, former = found[met]
             where = f"{former_source.shown} and {source.shown}"
-            found[former.module] = source, _merged(former, one, where)
-    return [one for _, one in found.values()]
+            found[met] = source, _merged(former, one, where)
+    return [one for _, one in found]
 
 
 def _merged(former: MatrixEdit, other: MatrixEdit, where: str) -> DirectionsEdit:
     """Two edits of different directions of one matrix as one."""
-    place = f"{other.matrix} of layer {other.layer} ({other.module})"
+    place = f"{other.id} ({other.module})"
     if not isinstance(former, DirectionsEdit) or not isinstance(other, DirectionsEdit):
         raise EditError(f"{where}: both edit {place}; a matrix can be edited once, but for different directions of it")
-    for name in ("matrix", "layer", "module", "shape", "clusters", "sha256", "dtype"):
+    for name in (*PLACE, "clusters", "sha256", "dtype"):
         if getattr(former, name) != getattr(other, name):
             raise EditError(
                 f"{where}: both edit {place}, with {name} {getattr(former, name)} and {getattr(other, name)}"

@@ -41,7 +41,7 @@ class Difference:
 def differences(left: Edit, right: Edit) -> list[Difference]:
     """Every field in which two edits differ; those that say what is applied come first.
 
-    The order of matrix edits changes nothing, so that they are paired by matrix and layer.
+    The order of matrix edits changes nothing, so that they are paired by the matrix that they are of.
 
     Raises:
         ManifestError: an edit holds a value that JSON has not.
@@ -67,7 +67,7 @@ def differences(left: Edit, right: Edit) -> list[Difference]:
 
 
 def _by_place(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {f"{entry['matrix']} {entry['layer']}": entry for entry in entries}
+    return {matrix_edit_of(entry).id.short: entry for entry in entries}
 
 
 def _summary(entry: Mapping[str, Any] | None) -> str:

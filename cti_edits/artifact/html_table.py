@@ -14,7 +14,9 @@ HEADINGS = ("matrix", "layer", "method", "what is done", "shape")
 
 def edit_table(edit: Edit) -> str:
     """The edit's name, base model and digest, a row for each matrix edit, and what was measured."""
-    rows = [(one.matrix, one.layer, one.method, one.summary, f"{one.shape[0]} × {one.shape[1]}") for one in edit.edits]
+    rows = [
+        (one.matrix, one.id.place, one.method, one.summary, f"{one.shape[0]} × {one.shape[1]}") for one in edit.edits
+    ]
     caption = f"<b>{_text(edit.name)}</b>, an edit of {_text(edit.base_model.id)}, digest {edit.digest()[:12]}"
     below = "".join(f"<p>{_text(line)}</p>" for line in _measured(edit))
     if not rows:

@@ -5,6 +5,7 @@ Reading takes any bytes and ends in an `Edit` or a `ManifestError`; nothing in a
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -16,8 +17,8 @@ from typing import Any, NoReturn
 
 from cti_edits.artifact import versions
 from cti_edits.artifact.json_schema import first_error, shown_value
-from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.matrix_edits import MEASURED, Factors, MatrixEdit, matrix_edit_of
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.records import NO_RESULTS, Provenance, Record, Results, SearchRecord, TaskRecord
 from cti_edits.artifact.strict_json import NotStrictError, json_type, plain, strict_json
 from cti_edits.errors import MAX_SHOWN_PATH, ManifestError, printable
@@ -174,7 +175,11 @@ def load(path: str | os.PathLike[str]) -> Edit:
         if not file.is_file():
             raise ManifestError(
                 f"{shown}: expected an edit manifest, a JSON file, "
-                + ("got something that is not a regular file" if file.exists() else "but there is no such file")
+                + (
+                    "got something that is not a regular file"
+                    if file.exists()
+                    else f"but there is no such file{_near(file)}"
+                )
             )
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -183,6 +188,13 @@ def load(path: str | os.PathLike[str]) -> Edit:
     except ValueError:
         raise ManifestError(f"{shown}: not a file name") from None
     return replace(parse(content, source=str(file)), path=file)
+
+
+def _near(file: Path) -> str:
+    """Names like that of a file that is not there, of those beside it: "; did you mean a.json?"."""
+    beside = sorted(one.name for one in file.parent.glob("*.json") if one.is_file())
+    near = difflib.get_close_matches(file.name, beside, 1, 0.8)
+    return f"; did you mean {printable(near[0])}?" if near else ""
 
 
 def parse(content: bytes, source: str = "manifest") -> Edit:

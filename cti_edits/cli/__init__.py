@@ -4,6 +4,8 @@ Each command has a file of its name; ``ls`` is list_edits.py, ``eval`` evaluate.
 Beside them:
 
 - options.py: from the text of an option to its value.
+- examples.py: what stands under the help of each command.
+- completion.py: names that a shell completes.
 - flags.py: names of flags, for typer, for lm-eval and in errors.
 - search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
   default_output.py: the file that its edit goes to.
@@ -26,6 +28,7 @@ from cti_edits.cli import (
     cost,
     demo_model,
     diff,
+    doctor,
     evaluate,
     export,
     list_edits,
@@ -41,6 +44,7 @@ from cti_edits.cli import (
     validate,
     verify,
 )
+from cti_edits.cli.examples import epilog
 from cti_edits.cli.flags import typer_arguments, with_flag
 from cti_edits.errors import EditError
 from cti_edits.terminal import accept_any_text, drop
@@ -49,33 +53,35 @@ app = typer.Typer(
     name="cti-edits",
     help="Adapt a language model to a task without training: search an edit, apply it with lm-eval, share it.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("search")(search.search)
-app.command("study")(study.study)
-app.command("show")(show.show)
-app.command("ls")(list_edits.list_edits)
-app.command("presets")(presets.presets)
-app.command("cost")(cost.cost)
-app.command("architectures")(architectures.architectures)
-app.command("plugins")(plugins.plugins)
-app.command("validate")(validate.validate)
-app.command("verify")(verify.verify)
-app.command("pack")(pack.pack)
-app.command("unpack")(pack.unpack)
+app.command("search", epilog=epilog("search"))(search.search)
+app.command("study", epilog=epilog("study"))(study.study)
+app.command("show", epilog=epilog("show"))(show.show)
+app.command("ls", epilog=epilog("ls"))(list_edits.list_edits)
+app.command("presets", epilog=epilog("presets"))(presets.presets)
+app.command("cost", epilog=epilog("cost"))(cost.cost)
+app.command("architectures", epilog=epilog("architectures"))(architectures.architectures)
+app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
+app.command("plugins", epilog=epilog("plugins"))(plugins.plugins)
+app.command("validate", epilog=epilog("validate"))(validate.validate)
+app.command("verify", epilog=epilog("verify"))(verify.verify)
+app.command("pack", epilog=epilog("pack"))(pack.pack)
+app.command("unpack", epilog=epilog("unpack"))(pack.unpack)
 app.command(
-    "eval", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    "eval",
+    epilog=epilog("eval"),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("compose")(compose.compose)
-app.command("diff")(diff.diff)
-app.command("export")(export.export)
-app.command("push")(push.push)
-app.command("pull")(pull.pull)
-app.command("tasks-path")(tasks_path.tasks_path)
-app.command("demo-model")(demo_model.demo_model)
+app.command("compare", epilog=epilog("compare"))(compare.compare)
+app.command("compose", epilog=epilog("compose"))(compose.compose)
+app.command("diff", epilog=epilog("diff"))(diff.diff)
+app.command("export", epilog=epilog("export"))(export.export)
+app.command("push", epilog=epilog("push"))(push.push)
+app.command("pull", epilog=epilog("pull"))(pull.pull)
+app.command("tasks-path", epilog=epilog("tasks-path"))(tasks_path.tasks_path)
+app.command("demo-model", epilog=epilog("demo-model"))(demo_model.demo_model)
 app.add_typer(cache.cache, name="cache")
 
 

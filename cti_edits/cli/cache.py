@@ -6,6 +6,7 @@ import datetime
 
 import typer
 
+from cti_edits.cli.examples import epilog
 from cti_edits.errors import printable
 from cti_edits.linalg.spectrum_files import clear, default_folder, default_limit, entries
 from cti_edits.report.listing import print_columns, size_text
@@ -15,7 +16,7 @@ HEADINGS = ("tensor", "K", "kind", "precision", "size", "last use")
 cache = typer.Typer(help="Decompositions that searches keep on disk.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@cache.command("ls")
+@cache.command("ls", epilog=epilog("cache ls"))
 def list_entries() -> None:
     """List the decompositions on disk, the one used last at the end, and what they take of the limit."""
     folder, limit = default_folder(), default_limit()
@@ -36,7 +37,7 @@ def list_entries() -> None:
     print(f"{_amount([entry.size for entry in found])} of {size_text(limit)} in {printable(folder, 4096)}")
 
 
-@cache.command("clear")
+@cache.command("clear", epilog=epilog("cache clear"))
 def clear_entries() -> None:
     """Delete the decompositions on disk, and nothing else that is in their folder."""
     folder = default_folder()

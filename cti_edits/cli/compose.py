@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.errors import printable
 
 
 def compose(
-    files: Annotated[list[str], typer.Argument(metavar="A B...", help="Edit manifests.", show_default=False)],
+    files: Annotated[
+        list[str],
+        completion.edit_argument("A B...", "Edit manifests."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the edit goes.", show_default=False)],
     name: Annotated[str | None, typer.Option(help="Its name.", show_default="made of theirs")] = None,
 ) -> None:

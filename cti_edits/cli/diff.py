@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.report.listing import print_columns
 
 
 def diff(
-    left: Annotated[str, typer.Argument(metavar="A", help="An edit: file, folder or owner/name.", show_default=False)],
-    right: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    left: Annotated[
+        str,
+        completion.edit_argument("A"),
+    ],
+    right: Annotated[str, completion.edit_argument("B", "Another one.")],
 ) -> None:
     """Show in which fields two edits differ. Exit code 1 if they apply something else, 0 if not."""
     from cti_edits.artifact.differences import differences

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import EditError, printable
 
@@ -20,7 +21,8 @@ Option = typer.Option
 
 def export(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+        str,
+        completion.edit_argument("FILE"),
     ],
     out: Annotated[Path, Option(help="A new folder, or an empty one.", show_default=False)],
     model: Annotated[

@@ -70,8 +70,8 @@ def _what(edit: Edit) -> tuple[str, str, str, str]:
         return f"{len(edit.edits)} matrices", "", "", ""
     one = edit.edits[0]
     if not isinstance(one, BlockSvdEdit):
-        return one.matrix, str(one.layer), "", ""
-    return one.matrix, str(one.layer), f"{one.rho:g}", str(one.clusters)
+        return one.matrix, one.id.place, "", ""
+    return one.matrix, one.id.place, f"{one.rho:g}", str(one.clusters)
 
 
 def _accuracy(edit: Edit) -> str:

@@ -8,9 +8,13 @@ from typing import Annotated
 import typer
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.cli import completion
 from cti_edits.errors import MAX_SHOWN_PATH, printable
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="An edit of yours: file or folder.", show_default=False)]
+File = Annotated[
+    str,
+    completion.edit_argument("FILE", "An edit of yours: file or folder."),
+]
 
 
 def pack(

@@ -8,13 +8,17 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.errors import printable
 
 Option = typer.Option
 
 
 def push(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An edit: file or folder.", show_default=False)],
+    file: Annotated[
+        str,
+        completion.edit_argument("FILE", "An edit: file or folder."),
+    ],
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the hub.", show_default=False)],
     base_model: Annotated[
         str | None, Option(help="Hub id of the base model, where the edit names a folder.", show_default=False)

@@ -26,6 +26,7 @@ def search(
     clusters: of.Clusters = None,
     rates: of.Rates = None,
     matrices: of.Matrices = None,
+    stack: of.Stack = None,
     scorer: of.Scorer = None,
     selector: of.Selector = None,
     partition: of.Partition = None,
@@ -65,7 +66,7 @@ def search(
     given = given_settings(
         {
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
-            "matrices": matrices, "scorer": scorer, "selector": selector, "partition": partition,
+            "matrices": matrices, "stack": stack, "scorer": scorer, "selector": selector, "partition": partition,
             "method": method, "directions": directions, "drops": drops, "epochs": epochs,
             "compose": compose,
         }
@@ -102,7 +103,7 @@ def search(
         use_architecture(architecture)
     base = read_base(model, arguments)
     settings = search_settings(preset, base.kind, given)
-    check_matrices(base.model_type, settings.matrices)
+    check_matrices(base.model_type, settings.matrices, settings.stack)
     # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
     of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
     loaded, settings = searched_task(

@@ -7,7 +7,12 @@ from typing import Annotated
 
 from typer import Option
 
-Task = Annotated[str | None, Option(help="lm-eval task; fever is short for cti_fever.", show_default=False)]
+from cti_edits.cli import completion
+
+Task = Annotated[
+    str | None,
+    Option(help="lm-eval task; fever is short for cti_fever.", show_default=False, autocompletion=completion.tasks),
+]
 Rows = Annotated[
     Path | None,
     Option("--data", help="Rows of your own in its place, JSON Lines: prompt and answer.", show_default=False),
@@ -24,7 +29,11 @@ Architecture = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    Option(help="One of cti-edits presets, such as the paper's.", show_default=False),
+    Option(
+        help="One of cti-edits presets, such as the paper's.",
+        show_default=False,
+        autocompletion=completion.presets,
+    ),
 ]
 Samples = Annotated[
     int | None,
@@ -43,6 +52,9 @@ Rates = Annotated[
     Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
 ]
 Matrices = Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")]
+Stack = Annotated[
+    str | None, Option(help="Of an encoder-decoder: matrices of the encoder or decoder alone.", show_default="both")
+]
 Scorer = Annotated[
     str | None,
     Option(help="What a matrix is scored by, see cti-edits plugins.", show_default="the preset's, else paper"),

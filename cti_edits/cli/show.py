@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.errors import printable
 from cti_edits.hub.references import load_edit
 from cti_edits.report.edit_lines import model_lines, wrapped
@@ -17,7 +18,8 @@ from cti_edits.report.sections import section_lines
 
 def show(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+        str,
+        completion.edit_argument("FILE"),
     ],
     model: Annotated[
         str | None,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cti_edits.cli import options
+from cti_edits.cli import completion, options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.search_settings import given_settings
 from cti_edits.studies.catalogue import NAMES, find_study
@@ -22,7 +22,9 @@ INTERRUPTED = 130
 
 def study(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
-    task: Annotated[str, typer.Option(help="lm-eval task; fever is short for cti_fever.")],
+    task: Annotated[
+        str, typer.Option(help="lm-eval task; fever is short for cti_fever.", autocompletion=completion.tasks)
+    ],
     model: of.Model = "EleutherAI/gpt-j-6b",
     model_args: of.ModelArgs = "",
     samples: Annotated[

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 from cti_edits.hub.references import load_edit
 
 
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Edit manifests.", show_default=False)],
+    files: Annotated[
+        list[str],
+        completion.edit_argument("FILE...", "Edit manifests."),
+    ],
 ) -> None:
     """Check edit manifests. One line a file; exit code 2 if any is not valid."""
     wrong = 0

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli import completion
 from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import printable
 
 
 def verify(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An edit: file, folder or owner/name.", show_default=False)
+        str,
+        completion.edit_argument("FILE"),
     ],
     model: Annotated[
         str | None,

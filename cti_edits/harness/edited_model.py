@@ -35,8 +35,9 @@ class ScoredTokens:
     """What goes into a model to score an answer.
 
     Attributes:
-        tokens: token ids that go into the model.
-        places: positions in ``tokens``, ascending, whose logits predict the answer's tokens.
+        tokens: token ids that go into the model; into its encoder, if it has one beside a decoder.
+        places: positions, ascending, whose logits predict the answer's tokens: in ``tokens``, or in what a decoder is
+            given beside them.
         answer: the answer's token ids, one for each position.
     """
 
@@ -46,7 +47,9 @@ class ScoredTokens:
 
 
 class EditedHFLM(HFLM):  # type: ignore[misc]
-    """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
+    """lm-eval's Hugging Face model with an edit.
+
+    `lm.EditedLM`, `masked_lm.EditedMaskedLM` and `seq2seq_lm.EditedSeq2SeqLM` are its three kinds.
 
     Arguments:
         edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; several that fit
@@ -121,7 +124,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         check_arguments(type(self), arguments, lambda name: hasattr(config_of(base, revision, reading, named_by), name))
         found = model_kind(base, revision, reading, named_by)
         if found != self.kind:
-            right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
+            right = {"causal": "EditedLM", "masked": "EditedMaskedLM", "seq2seq": "EditedSeq2SeqLM"}[found]
             raise EditError(
                 f"{name_of(base)} is a {found} language model, which {type(self).__name__} cannot run; "
                 f"use {right}, or `lm_eval --model cti`, which goes by the checkpoint"

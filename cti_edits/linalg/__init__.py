@@ -16,5 +16,6 @@
 - energy.py: how much of a weight's energy an edit keeps.
 - subspaces.py: K-subspaces, the paper's optimal clustering of rows.
 - k_means.py: rows put together by their directions.
+- devices.py: what torch can compute on.
 - finite.py: whether a tensor holds NaN or infinite values.
 """

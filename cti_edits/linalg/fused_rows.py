@@ -24,7 +24,7 @@ def put_rows(matrix: torch.Tensor, rows: Rows | None, values: torch.Tensor) -> N
     if rows is None:
         matrix.copy_(values)
     else:
-        _runs(matrix, rows).copy_(values.unflatten(0, (rows.count, rows.size)))
+        _runs(matrix, rows).copy_(values.view(rows.count, rows.size, -1))
 
 
 def columns_of(values: torch.Tensor, rows: Rows | None) -> torch.Tensor:
@@ -34,6 +34,14 @@ def columns_of(values: torch.Tensor, rows: Rows | None) -> torch.Tensor:
     if rows.count == 1:
         return values[..., rows.start : rows.stop]
     return values[..., torch.tensor(list(rows), device=values.device)]
+
+
+def in_columns(values: torch.Tensor, rows: Rows | None, like: torch.Tensor) -> torch.Tensor:
+    """``values`` (…, m) where `columns_of` takes them from, in a tensor as ``like`` that is 0 elsewhere."""
+    if rows is None:
+        return values
+    places = torch.tensor(list(rows), device=like.device)
+    return torch.zeros_like(like).index_copy(-1, places, values.to(like.dtype))
 
 
 def _runs(matrix: torch.Tensor, rows: Rows) -> torch.Tensor:

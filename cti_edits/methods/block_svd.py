@@ -42,7 +42,9 @@ def kept_parameters(matrix_edit: MatrixEdit) -> int:
 
 
 def runs_as_factors(matrix_edit: MatrixEdit) -> bool:
-    """Whether the factors have fewer numbers than the matrix."""
+    """Whether the factors have fewer numbers than the matrix, which is the whole weight of a layer."""
+    if matrix_edit.is_part:
+        return False
     rows, columns = matrix_edit.shape
     return kept_parameters(matrix_edit) < rows * columns
 

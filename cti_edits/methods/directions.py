@@ -63,7 +63,9 @@ def kept_parameters(matrix_edit: MatrixEdit) -> int:
 
 
 def runs_as_factors(matrix_edit: MatrixEdit) -> bool:
-    """Whether the factors of Ŵ − W have fewer numbers than a second dense matrix."""
+    """Whether the factors of Ŵ − W have fewer numbers than a second dense matrix, and W is of a layer's weight."""
+    if matrix_edit.expert is not None or matrix_edit.parameter is not None:
+        return False
     rows, columns = matrix_edit.shape
     return kept_parameters(matrix_edit) > rows * columns
 
@@ -100,7 +102,7 @@ def factored_layer(
     from cti_edits.methods.added_low_rank import AddedLowRank
 
     blocks = _low_ranks(factors(weight, matrix_edit) if packed is None else packed)
-    made = AddedLowRank(layer, blocks, row_block_sizes(matrix_edit.shape[0], len(blocks)))
+    made = AddedLowRank(layer, blocks, row_block_sizes(matrix_edit.shape[0], len(blocks)), matrix_edit.rows)
     for parameter in (made.right, *made.lefts):
         _check_finite(parameter)
     return made

@@ -6,6 +6,9 @@
 - empty_model.py: a model of a config, without weights.
 - detection/: a model that no data file covers: which one is proposed.
 - apply.py: binding an edit to a loaded model, applying it, and putting the former weights back.
+- targets.py: the matrices of a loaded model, whole or as parts; config_model.py: a model without its weights.
+- stored_names.py: under which name a checkpoint stores a matrix; stored_part.py: a matrix that is a part of a tensor.
+- quantization.py: quantized weights, and what to load in their place.
 - wrappers.py: the model inside PEFT's and torch.compile's wrappers; weights that cannot be edited in place.
 - stored_tensor.py: a tensor of a safetensors file: where its bytes are, its hash and norm.
 - checkpoint.py: the reader of a checkpoint, in a folder or on the hub.

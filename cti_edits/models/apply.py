@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.matrix_edits import MatrixEdit
+from cti_edits.artifact.matrix_edits import MatrixEdit, PluginEdit
 from cti_edits.errors import EditError, FitError, about
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods.method import methods_of
@@ -45,7 +45,7 @@ class AppliedEdit:
     verified: bool
     factorized: tuple[str, ...]
     _model: torch.nn.Module | None
-    _weights: list[tuple[torch.nn.Parameter, torch.Tensor]]
+    _weights: list[tuple[TargetMatrix, torch.Tensor]]
     _modules: list[tuple[str, torch.nn.Module]]
 
     def revert(self) -> None:
@@ -56,10 +56,9 @@ class AppliedEdit:
         """
         if self._model is None:
             raise EditError(f"{self.edit.name}: cannot be reverted, the former weights were dropped")
-        with torch.no_grad():
-            for parameter, former in self._weights:
-                parameter.copy_(former)
-        for name, module in self._modules:
+        for target, former in self._weights:
+            target.put(former)
+        for name, module in reversed(self._modules):
             self._model.set_submodule(name, module)
         self._weights, self._modules = [], []
 
@@ -76,13 +75,22 @@ def find_target(matrix_edit: MatrixEdit, model: torch.nn.Module, where: str) -> 
         FitError: module, layer or shape differ.
     """
     try:
-        target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer)
+        target = target_matrix(model, matrix_edit.matrix, matrix_edit.layer, matrix_edit.stack, matrix_edit.expert)
     except FitError as error:
         raise FitError(f"{where}.{error}") from None
     if target.module != matrix_edit.module:
         raise FitError(
-            f"{where}.module: {matrix_edit.matrix} of layer {matrix_edit.layer} is {target.module} in this model, "
-            f"the edit names {matrix_edit.module}"
+            f"{where}.module: {matrix_edit.id} is {target.module} in this model, the edit names {matrix_edit.module}"
+        )
+    parameter = matrix_edit.parameter or "weight"
+    if target.parameter_name != parameter:
+        raise FitError(
+            f"{where}.parameter: {matrix_edit.id} is {target.name} in this model, the edit names {parameter}"
+        )
+    if target.rows != matrix_edit.rows:
+        here, there = (rows or "all rows" for rows in (target.rows, matrix_edit.rows))
+        raise FitError(
+            f"{where}.rows: {matrix_edit.id} is {here} of {target.name} in this model, the edit is of {there}"
         )
     if tuple(target.weight.shape) != matrix_edit.shape:
         raise FitError(
@@ -133,7 +141,7 @@ def bind(
         if not all_finite(target.weight):
             raise FitError(f"{place}.module: the weight of {target.module} holds NaN or infinite values")
         if verify:
-            base.check(matrix_edit, target.parameter, place)
+            base.check(matrix_edit, target, place)
         targets.append(target)
     return targets
 
@@ -169,7 +177,7 @@ def apply(
     model = inner_model(model)
     targets = bind(edit, model, verify, **where)
     packed = read_factors(edit)
-    unverified = [m.module for m in edit.edits if m.sha256 is None]
+    unverified = [m.matrix_name for m in edit.edits if m.sha256 is None]
     if unverified:
         logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, ", ".join(unverified))
     elif not verify and edit.edits:
@@ -177,8 +185,12 @@ def apply(
     weights: list[tuple[TargetMatrix, torch.Tensor]] = []
     layers: list[tuple[str, torch.nn.Module, torch.nn.Module]] = []
     for index, (target, one, method) in enumerate(zip(targets, edit.edits, methods, strict=True)):
-        module, blocks = model.get_submodule(target.module), packed.get(one.module)
-        if not factorize or not method.runs_as_factors(one):
+        # Of two parts of one weight, the second one is added to the layer that adds the first.
+        module = next((layer for name, _, layer in reversed(layers) if name == target.module), None)
+        module, blocks = module or model.get_submodule(target.module), packed.get(one.matrix_name)
+        # A plugin's method may know nothing of parts of a weight.
+        as_factors = factorize and method.runs_as_factors(one) and not (one.is_part and isinstance(one, PluginEdit))
+        if not as_factors:
             with about(f"{edit.name}: edits[{index}]"):
                 weights.append((target, method.edited_weight(target.weight, one, blocks)))
             continue
@@ -189,17 +201,16 @@ def apply(
             )
         with about(f"{edit.name}: edits[{index}]"):
             layers.append((target.module, module, method.factored_layer(target.weight, one, module, blocks)))
-    former = [(target.parameter, target.parameter.detach().clone()) for target, _ in weights if revertible]
-    with torch.no_grad():
-        for target, weight in weights:
-            target.weight.copy_(weight)
+    former = [(target, target.weight.clone()) for target, _ in weights if revertible]
+    for target, weight in weights:
+        target.put(weight)
     for name, module, layer in layers:
         keep_hook(module, layer)
         model.set_submodule(name, layer)
     return AppliedEdit(
         edit,
         verified=verify and not unverified,
-        factorized=tuple(name for name, _, _ in layers),
+        factorized=tuple(dict.fromkeys(name for name, _, _ in layers)),
         _model=model if revertible else None,
         _weights=former,
         _modules=[(name, module) for name, module, _ in layers if revertible],

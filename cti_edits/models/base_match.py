@@ -20,7 +20,7 @@ import torch
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import FitError, printable
 from cti_edits.models.identity import DTYPE_NAMES, DTYPES, is_cast_of, tensor_sha256
-from cti_edits.models.stored_tensor import StoredTensor
+from cti_edits.models.stored_names import Stored
 
 Verdict = Literal["ok", "does not fit", "cannot tell"]
 
@@ -51,15 +51,15 @@ class Evidence:
     """A weight as far as it is known: in memory, in the checkpoint, or both.
 
     Attributes:
-        memory: the tensor of the loaded model, in its stored orientation.
-        stored: the tensor of the checkpoint.
+        memory: the tensor of the loaded model, or its part, as it is hashed (`TargetMatrix.hashed`).
+        stored: the tensor of the checkpoint, or its part.
         name: the weight's name, for messages.
         unread: why ``stored`` is missing, if that is known.
         converted: whether loading the model changed the values, as with a GGUF file.
     """
 
     memory: torch.Tensor | None
-    stored: StoredTensor | None
+    stored: Stored | None
     name: str
     unread: str = ""
     converted: bool = False
@@ -111,7 +111,7 @@ def _memory_match(
     one: MatrixEdit,
     hashed_as: torch.dtype | None,
     memory: torch.Tensor,
-    stored: StoredTensor | None,
+    stored: Stored | None,
     evidence: Evidence,
 ) -> BaseMatch:
     """The answer for a loaded model, by its weight in memory and by the checkpoint's tensor, if that can be read."""
@@ -144,7 +144,7 @@ def _memory_match(
 
 
 def _stored_match(
-    one: MatrixEdit, hashed_as: torch.dtype | None, stored: StoredTensor, loaded_as: torch.dtype | None
+    one: MatrixEdit, hashed_as: torch.dtype | None, stored: Stored, loaded_as: torch.dtype | None
 ) -> BaseMatch:
     """The answer for a checkpoint that is loaded as ``loaded_as``."""
     found = stored.sha256()
@@ -199,7 +199,7 @@ def _other_norm(
     one: MatrixEdit,
     hashed_as: torch.dtype | None,
     memory: torch.Tensor | None,
-    stored: StoredTensor | None,
+    stored: Stored | None,
     norm: float | None,
     name: str,
 ) -> BaseMatch | None:
@@ -234,7 +234,8 @@ def check_tensor_name(one: MatrixEdit, name: str, stored: str) -> None:
     Raises:
         FitError: it names another tensor.
     """
-    if one.tensor is None or one.tensor in (name, stored):
+    # Experts have one tensor together in one checkpoint and each its own in another; the hash is the same.
+    if one.tensor is None or one.tensor in (name, stored) or one.expert is not None:
         return
     if one.tensor.partition(".")[2] != name and name.partition(".")[2] != one.tensor:
         raise FitError(f"tensor: {name} is stored as {stored}, the edit names {printable(one.tensor)}")

@@ -13,10 +13,11 @@ from cti_edits.errors import BaseMismatchError, EditError, FitError, printable
 from cti_edits.linalg.finite import all_finite
 from cti_edits.methods.method import methods_of
 from cti_edits.models.apply import TargetMatrix, find_target
-from cti_edits.models.architectures import check_architecture
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
-from cti_edits.models.checkpoint import Checkpoint, Config
-from cti_edits.models.stored_tensor import StoredTensor
+from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.config_model import model_of_config
+from cti_edits.models.quantization import quantized_checkpoint
+from cti_edits.models.stored_names import Stored, find_stored
 
 logger = logging.getLogger("cti_edits")
 
@@ -35,7 +36,10 @@ def find_targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[Targe
         FitError: the edit does not fit the checkpoint, or a matrix is tied to another one.
     """
     methods_of(edit)
-    model = _empty_model(edit, checkpoint.config, folder)
+    try:
+        model = model_of_config(edit.base_model.architecture, checkpoint)
+    except EditError as error:
+        raise type(error)(f"{edit.name}: {error}") from None
     targets = []
     for index, one in enumerate(edit.edits):
         where = f"{edit.name}: edits[{index}]"
@@ -43,11 +47,11 @@ def find_targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[Targe
         tied = [
             name
             for name, parameter in model.named_parameters(remove_duplicate=False)
-            if parameter is target.parameter and name != f"{target.module}.weight"
+            if parameter is target.parameter and name != target.name
         ]
         if tied:
             raise FitError(
-                f"{where}.module: {target.module}.weight is tied to {tied[0]}, which would be edited with it; "
+                f"{where}.module: {target.name} is tied to {tied[0]}, which would be edited with it; "
                 "apply the edit with lm_eval --model cti instead"
             )
         stored_tensor(one, target, checkpoint, folder, where)
@@ -55,49 +59,30 @@ def find_targets(edit: Edit, checkpoint: Checkpoint, folder: Path) -> list[Targe
     return targets
 
 
-def _empty_model(edit: Edit, found: Config, folder: Path) -> torch.nn.Module:
-    """The model of the checkpoint's config on the meta device: its modules and shapes, without values."""
-    import transformers
-
-    wanted = edit.base_model.architecture
-    try:
-        check_architecture(wanted, found.architectures, printable(folder))
-    except FitError as error:
-        raise FitError(f"{edit.name}: {error}") from None
-    model_class = getattr(transformers, wanted, None)
-    try:
-        config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-        if model_class is None or not isinstance(config, model_class.config_class):
-            raise FitError(f"{edit.name}: base_model.architecture: transformers has no {wanted} for this checkpoint")
-        with torch.device("meta"):
-            model: torch.nn.Module = model_class(config)
-            return model
-    except EditError:
-        raise
-    except Exception as error:
-        raise EditError(f"{printable(folder)}: cannot make the model of its config.json: {_line(error)}") from None
-
-
-def stored_tensor(
-    one: MatrixEdit, target: TargetMatrix, checkpoint: Checkpoint, shown: Path, where: str
-) -> StoredTensor:
-    """The tensor of ``checkpoint`` that ``target`` is; messages name it as in the folder ``shown``.
+def stored_tensor(one: MatrixEdit, target: TargetMatrix, checkpoint: Checkpoint, shown: Path, where: str) -> Stored:
+    """The tensor of ``checkpoint`` that ``target`` is, or the part of one; messages name it as in the folder ``shown``.
 
     Raises:
         FitError: there is none, or it is not of the matrix's shape, or quantized.
     """
-    name = f"{target.module}.weight"
-    stored = checkpoint.find(name)
+    name = target.name
+    try:
+        stored = find_stored(checkpoint, target)
+    except FitError as error:
+        raise FitError(f"{where}.{error}") from None
     if stored is None:
         shorter = name.split(".", 1)[1]
-        raise FitError(f"{where}.module: {printable(shown)} stores neither {name} nor {shorter}; is it quantized?")
+        quantized = quantized_checkpoint(checkpoint.config.quant_method) or "is it quantized?"
+        raise FitError(f"{where}.module: {printable(shown)} stores neither {name} nor {shorter}; {quantized}")
     try:
         check_tensor_name(one, name, stored.name)
     except FitError as error:
         raise FitError(f"{where}.{error}") from None
-    if stored.shape != tuple(target.parameter.shape) or not stored.is_weight:
+    if not stored.is_weight and (why := quantized_checkpoint(checkpoint.config.quant_method)):
+        raise FitError(f"{where}.module: {printable(shown)} stores {stored.name} as {printable(stored.dtype)}; {why}")
+    if stored.shape != tuple(target.hashed.shape) or not stored.is_weight:
         raise FitError(
-            f"{where}.shape: expected {stored.name} as {list(target.parameter.shape)} floating-point numbers, "
+            f"{where}.shape: expected {stored.name} as {list(target.hashed.shape)} floating-point numbers, "
             f"{printable(shown)} stores {list(stored.shape)} of {printable(stored.dtype)}"
         )
     return stored
@@ -112,7 +97,7 @@ def verified_base(edit: Edit, verify: bool) -> bool:
 
 
 def base_weight(
-    edit: Edit, one: MatrixEdit, target: TargetMatrix, stored: StoredTensor, verify: bool, where: str
+    edit: Edit, one: MatrixEdit, target: TargetMatrix, stored: Stored, verify: bool, where: str
 ) -> torch.Tensor:
     """W (m, n), in the edit's dtype if the stored dtype holds all of its values, and else in the stored dtype.
 
@@ -131,7 +116,7 @@ def base_weight(
     tensor = stored.tensor()
     dtype = getattr(torch, edit.base_model.dtype) if edit.base_model.dtype else tensor.dtype
     holds_all = torch.promote_types(tensor.dtype, dtype) == tensor.dtype
-    weight = target.oriented(tensor.to(dtype) if holds_all else tensor)
+    weight = target.matrix_of(tensor.to(dtype) if holds_all else tensor)
     if not all_finite(weight):
         raise FitError(f"{where}.module: {stored.name} holds NaN or infinite values")
     found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name)) if verify else None
@@ -141,8 +126,3 @@ def base_weight(
             f"({found.why}); verify=false exports it all the same"
         )
     return weight
-
-
-def _line(error: Exception) -> str:
-    said = str(error).strip().splitlines()
-    return printable(said[0], 300) if said else type(error).__name__

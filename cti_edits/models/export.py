@@ -25,7 +25,8 @@ from cti_edits.models.base_matrices import base_weight, find_targets, stored_ten
 from cti_edits.models.checkpoint import INDEX, SINGLE, folder_checkpoint
 from cti_edits.models.export_readme import export_readme
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.stored_tensor import TORCH_NAMES, StoredTensor
+from cti_edits.models.stored_names import Stored
+from cti_edits.models.stored_tensor import TORCH_NAMES
 
 COMPANIONS = (
     "*.json",
@@ -99,7 +100,7 @@ def export(edit: Edit, source: Path, target: Path, verify: bool = True) -> Expor
         for index, (one, matrix) in enumerate(zip(edit.edits, targets, strict=True)):
             where = f"{edit.name}: edits[{index}]"
             stored = stored_tensor(one, matrix, copy, source, where)
-            rounded += _write_edited(edit, one, matrix, packed.get(one.module), stored, verify, where)
+            rounded += _write_edited(edit, one, matrix, packed.get(one.matrix_name), stored, verify, where)
             tensors.append(stored.name)
         (folder / "README.md").write_text(export_readme(edit, tensors, verified, bool(rounded)), encoding="utf-8")
     return Export(target, checkpoint.files, tuple(tensors), verified)
@@ -117,19 +118,15 @@ def _write_edited(
     one: MatrixEdit,
     target: TargetMatrix,
     packed: Sequence[Block | None] | None,
-    stored: StoredTensor,
+    stored: Stored,
     verify: bool,
     where: str,
 ) -> bool:
     """Overwrite ``stored`` with the edited matrix, and return whether that was rounded from the edit's dtype."""
     weight = base_weight(edit, one, target, stored, verify, where)
     with about(where):
-        edited = target.oriented(method_of(one).edited_weight(weight, one, packed))
+        edited = target.matrix_of(method_of(one).edited_weight(weight, one, packed))
     edited = edited.to(getattr(torch, TORCH_NAMES[stored.dtype]))
-    content = edited.contiguous().reshape(-1).view(torch.uint8).numpy()
-    assert content.nbytes == stored.size
-    with stored.file.open("r+b") as stream:
-        stream.seek(stored.start)
-        stream.write(content.data)
+    stored.write(edited)
     # `base_weight` is in another dtype than the edit's where the stored one does not hold all values of that.
     return edit.base_model.dtype not in (None, str(weight.dtype).removeprefix("torch."))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from cti_edits.artifact.manifest import Edit
+from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import printable
 from cti_edits.hub.references import is_hub_id
 from cti_edits.version import __version__
@@ -57,7 +58,9 @@ def adapter_readme(edit: Edit, ranks: Mapping[str, int], verified: bool, dtype: 
         verified: whether each of the base's matrices was the one that the edit was made for.
         dtype: of the base's matrices, for which it was made.
     """
-    edits = {one.module: one for one in edit.edits}
+    edits: dict[str, list[MatrixEdit]] = {}
+    for one in edit.edits:
+        edits.setdefault(one.module, []).append(one)
     lines = [
         *_head(edit, "peft"),
         f"The edit `{edit.name}` as a LoRA adapter of {_base(edit)}, made by cti-edits {__version__}. {_digest(edit)}",
@@ -68,8 +71,9 @@ def adapter_readme(edit: Edit, ranks: Mapping[str, int], verified: bool, dtype: 
         "| module | method | what was done | rank of the adapter |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `{module}` | {edits[module].method} | {edits[module].summary} | {rank} |"
+            f"| `{module}` | {one.method} | {one.summary} | {rank} |"
             for module, rank in ranks.items()
+            for one in edits[module]
         ),
         "",
         _verified(verified),

@@ -1,8 +1,8 @@
 """The safetensors file of factors beside a manifest: what is in it, and reading one that a stranger wrote.
 
-Block k of the matrix edit of module M has the tensors ``M.k.left`` (m_k, j_k) and ``M.k.right`` (j_k, n), or
-``M.k.dense`` (m_k, n) where factors would have no fewer numbers (`factors.is_smaller`), or none where it keeps all of
-its ranks, and with them the bits of the base.
+Block k of the matrix edit of module M (of a part: `MatrixEdit.matrix_name` M) has the tensors ``M.k.left`` (m_k, j_k)
+and ``M.k.right`` (j_k, n), or ``M.k.dense`` (m_k, n) where factors would have no fewer numbers (`factors.is_smaller`),
+or none where it keeps all of its ranks, and with them the bits of the base.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def factor_bytes(blocks: Mapping[str, Sequence[Block | None]]) -> bytes:
     """The content of a file of factors; the same blocks give the same bytes.
 
     Args:
-        blocks: from each module's name to its row blocks, None for one that keeps all of its ranks.
+        blocks: from each matrix's name to its row blocks, None for one that keeps all of its ranks.
     """
     from safetensors.torch import save
 
@@ -55,7 +55,9 @@ def factor_bytes(blocks: Mapping[str, Sequence[Block | None]]) -> bytes:
 
 
 def read_factors(edit: Edit) -> dict[str, tuple[Block | None, ...]]:
-    """The blocks of each module of ``edit`` that has a file of factors; None for a block that keeps all of its ranks.
+    """The blocks of each matrix of ``edit`` that has a file of factors, by `MatrixEdit.matrix_name`.
+
+    None stands for a block that keeps all of its ranks.
 
     Raises:
         FactorsError: the edit was not read from a file; or a file of factors is missing, is a link, has another size or
@@ -69,7 +71,7 @@ def read_factors(edit: Edit) -> dict[str, tuple[Block | None, ...]]:
         where = f"{edit.name}: edits[{index}].factors"
         if one.factors not in files:
             files[one.factors] = _tensors(one.factors, edit.factor_path(one.factors), where)
-        found[one.module] = _blocks(one, files[one.factors], where)
+        found[one.matrix_name] = _blocks(one, files[one.factors], where)
     return found
 
 
@@ -136,7 +138,7 @@ def _blocks(one: MatrixEdit, tensors: Mapping[str, torch.Tensor], where: str) ->
         return value
 
     for number, form in enumerate(method_of(one).block_forms(one)):
-        name = f"{one.module}.{number}"
+        name = f"{one.matrix_name}.{number}"
         if form.unchanged:
             blocks.append(None)
         elif form.rank is not None:
@@ -145,6 +147,6 @@ def _blocks(one: MatrixEdit, tensors: Mapping[str, torch.Tensor], where: str) ->
             blocks.append(LowRank(left, right))
         else:
             blocks.append(tensor(f"{name}.dense", "dense", (form.rows, columns)))
-    if unknown := {name for name in tensors if name.startswith(f"{one.module}.")} - expected:
+    if unknown := {name for name in tensors if name.startswith(f"{one.matrix_name}.")} - expected:
         raise FactorsError(f"{where}: the file has the tensor {printable(min(unknown))}, which the edit has no use for")
     return tuple(blocks)

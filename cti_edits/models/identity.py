@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cti_edits.errors import CheckpointError, printable
+from cti_edits.errors import CheckpointError, FitError, printable
 from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation
-from cti_edits.models.stored_tensor import TORCH_NAMES, StoredTensor
+from cti_edits.models.stored_names import Stored, find_stored
+from cti_edits.models.stored_tensor import TORCH_NAMES
+from cti_edits.models.targets import TargetMatrix
 from cti_edits.models.wrappers import inner_model
 
 if TYPE_CHECKING:
@@ -55,24 +57,23 @@ class Identity:
     frobenius_norm: float
 
 
-def identity_of(parameter: torch.Tensor, name: str, checkpoint: Checkpoint | None) -> Identity:
+def identity_of(target: TargetMatrix, checkpoint: Checkpoint | None) -> Identity:
     """The identity of a loaded weight.
 
     Args:
-        parameter: the weight in its stored orientation, of one of the dtypes `DTYPES`.
-        name: of the weight in the model, "transformer.h.6.mlp.fc_out.weight".
+        target: the weight, of one of the dtypes `DTYPES`.
         checkpoint: where the model was loaded from, see `checkpoint_of`. Its tensor is the one that is identified, if
-            ``parameter`` is that cast to another dtype or the same; otherwise ``parameter`` is.
+            ``target`` is that cast to another dtype or the same; otherwise ``target`` is.
 
     Raises:
         CheckpointError: the checkpoint's tensor was found but cannot be read.
     """
-    stored = _stored(checkpoint, name)
-    if stored is not None and stored.is_weight and is_cast_of(parameter, stored):
+    stored, loaded = _stored(checkpoint, target), target.hashed
+    if stored is not None and stored.is_weight and is_cast_of(loaded, stored):
         norm = stored.frobenius_norm()
         return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"))
-    norm = float(torch.linalg.vector_norm(parameter.detach().double()))
-    return Identity(tensor_sha256(parameter), DTYPE_NAMES[parameter.dtype], None, float(f"{norm:.12g}"))
+    norm = float(torch.linalg.vector_norm(loaded.detach().double()))
+    return Identity(tensor_sha256(loaded), DTYPE_NAMES[loaded.dtype], None, float(f"{norm:.12g}"))
 
 
 def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
@@ -118,15 +119,15 @@ def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation
     )
 
 
-def _stored(checkpoint: Checkpoint | None, name: str) -> StoredTensor | None:
+def _stored(checkpoint: Checkpoint | None, target: TargetMatrix) -> Stored | None:
     try:
-        return checkpoint.find(name) if checkpoint else None
-    except CheckpointError:
+        return find_stored(checkpoint, target) if checkpoint else None
+    except (CheckpointError, FitError):
         return None
 
 
-def is_cast_of(parameter: torch.Tensor, stored: StoredTensor) -> bool:
-    """Whether ``parameter`` has the bits of the stored tensor cast to its own dtype.
+def is_cast_of(parameter: torch.Tensor, stored: Stored) -> bool:
+    """Whether ``parameter`` has the bits of the stored tensor, or of the part of one, cast to its own dtype.
 
     Raises:
         CheckpointError: the stored tensor cannot be read.

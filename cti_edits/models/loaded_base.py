@@ -13,6 +13,8 @@ from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation, edit_subfolder
 from cti_edits.models.identity import source_checkpoint
+from cti_edits.models.stored_names import find_stored
+from cti_edits.models.targets import TargetMatrix
 
 
 class LoadedBase:
@@ -41,30 +43,30 @@ class LoadedBase:
         except CheckpointError as error:
             return None, str(error)
 
-    def check(self, one: MatrixEdit, parameter: torch.Tensor, place: str) -> None:
+    def check(self, one: MatrixEdit, target: TargetMatrix, place: str) -> None:
         """Refuse a weight that is not the one that ``one`` was made for.
 
         Args:
             one: a matrix edit of the edit.
-            parameter: the weight in its stored orientation; its values are finite.
+            target: the weight; its values are finite.
             place: the beginning of messages, "NAME: edits[0]".
 
         Raises:
             BaseMismatchError: a hash or norm differs, or cannot be compared.
             FitError: the edit names another tensor of the checkpoint.
         """
-        name = f"{one.module}.weight"
+        name = target.name
         checkpoint, unread = self._checkpoint
         stored = None
         try:
-            stored = checkpoint.find(name) if checkpoint else None
-        except CheckpointError as error:
+            stored = find_stored(checkpoint, target) if checkpoint else None
+        except (CheckpointError, FitError) as error:
             unread = str(error)
         try:
             check_tensor_name(one, name, stored.name if stored else name)
         except FitError as error:
             raise FitError(f"{place}.{error}") from None
-        evidence = Evidence(parameter, stored, name, unread, converted=bool(self._where.get("gguf_file")))
+        evidence = Evidence(target.hashed, stored, name, unread, converted=bool(self._where.get("gguf_file")))
         found = base_match(one, self._edit.base_model.dtype, evidence)
         if found.refuses:
             raise BaseMismatchError(

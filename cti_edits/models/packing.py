@@ -48,7 +48,7 @@ def pack(file: Path, model: str | None = None, revision: str | None = None) -> E
     if not edit.edits:
         raise FactorsError(f"{printable(file, 1000)}: has no matrix edits, so there are no factors")
     checkpoint = base_checkpoint(edit, model, revision)
-    content = factor_bytes({one.module: _file_blocks(edit, one, checkpoint) for one in edit.edits})
+    content = factor_bytes({one.matrix_name: _file_blocks(edit, one, checkpoint) for one in edit.edits})
     if len(content) > MAX_FILE_BYTES:
         raise FactorsError(f"{printable(file, 1000)}: the factors take {len(content):,} bytes; "
                            f"the most is {MAX_FILE_BYTES:,}")  # fmt: skip
@@ -98,16 +98,16 @@ def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Sequenc
 
     finding = check_tensor(edit, one, checkpoint)
     if finding.verdict == "does not fit":
-        raise FitError(f"{edit.name}: {one.module}: {finding.why}")
+        raise FitError(f"{edit.name}: {one.matrix_name}: {finding.why}")
     if one.sha256 is None:
-        logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, one.module)
+        logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, one.matrix_name)
     elif finding.verdict == "cannot tell":
-        raise EditError(f"{edit.name}: {one.module}: {finding.why}")
+        raise EditError(f"{edit.name}: {one.matrix_name}: {finding.why}")
     stored, transposed = stored_matrix(edit, one, checkpoint)
     tensor = stored.tensor()
     if edit.base_model.dtype is not None:
         tensor = tensor.to(getattr(torch, edit.base_model.dtype))
-    with about(f"{edit.name}: {one.module}"):
+    with about(f"{edit.name}: {one.matrix_name}"):
         return method_of(one).factors(tensor.T if transposed else tensor, one)
 
 

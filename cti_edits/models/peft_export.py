@@ -21,11 +21,12 @@ from cti_edits.errors import EditError, about
 from cti_edits.files import atomic_folder
 from cti_edits.linalg.directions import Directions, difference
 from cti_edits.linalg.factors import Block, LowRank, is_smaller
+from cti_edits.linalg.fused_rows import put_rows
 from cti_edits.linalg.gram import squares_error
 from cti_edits.linalg.lowrank import row_selector
 from cti_edits.methods.method import method_of
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.architectures import family_of
+from cti_edits.models.architectures import Kind, family_of
 from cti_edits.models.base_matrices import base_weight, find_targets, stored_tensor, verified_base
 from cti_edits.models.checkpoint import folder_checkpoint
 from cti_edits.models.export import Export
@@ -34,6 +35,9 @@ from cti_edits.models.factor_file import read_factors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The names that PEFT looks for."""
+
+TASK_TYPES: Mapping[Kind, str | None] = {"causal": "CAUSAL_LM", "masked": None, "seq2seq": "SEQ_2_SEQ_LM"}
+"""What PEFT calls each kind of model."""
 
 
 def export_adapter(
@@ -72,15 +76,20 @@ def export_adapter(
                 _check_rank(one, _removed_ranks(one))
     verified = verified_base(edit, verify)
     with atomic_folder(target) as folder:
-        factors, changed = {}, []
+        factors: dict[str, LowRank] = {}
+        changed: list[str] = []
         for index, (one, matrix) in enumerate(zip(edit.edits, targets, strict=True)):
             where = f"{edit.name}: edits[{index}]"
             stored = stored_tensor(one, matrix, checkpoint, source, where)
             weight = base_weight(edit, one, matrix, stored, verify, where)
             with about(where):
-                low = _difference(weight, one, packed.get(one.module))
+                if not matrix.is_weight:
+                    raise EditError(
+                        f"{matrix.name} is no layer's weight, as an adapter needs it; format=checkpoint exports it"
+                    )
+                low = _difference(weight, one, packed.get(one.matrix_name))
             if len(low.right):
-                factors[matrix.module] = low
+                factors[matrix.module] = _together(factors.get(matrix.module), _of_layer(low, matrix))
                 changed.append(stored.name)
         if not factors:
             raise EditError(f"{edit.name}: changes nothing, so that there is no adapter to write: use the base model")
@@ -102,10 +111,10 @@ def _config(
     without a module's name are the largest, for engines that read those alone.
     """
     ranks = {re.escape(module): len(low.right) for module, low in factors.items()}
-    causal = model_type is not None and family_of(model_type).kind == "causal"
+    kind = None if model_type is None else family_of(model_type).kind
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if causal else None,
+        "task_type": None if kind is None else TASK_TYPES[kind],
         "base_model_name_or_path": base,
         "revision": revision,
         "inference_mode": True,
@@ -119,6 +128,22 @@ def _config(
         "bias": "none",
         "fan_in_fan_out": target.transposed,
     }
+
+
+def _of_layer(low: LowRank, target: TargetMatrix) -> LowRank:
+    """The factors of a part of a layer's weight as those of all of it: 0 in the rows of other parts."""
+    if target.rows is None:
+        return low
+    left = low.left.new_zeros(target.outputs, low.left.shape[1])
+    put_rows(left, target.rows, low.left)
+    return LowRank(left, low.right)
+
+
+def _together(former: LowRank | None, other: LowRank) -> LowRank:
+    """The sum of two products as one, where two parts of a weight are edited."""
+    if former is None:
+        return other
+    return LowRank(torch.cat([former.left, other.left], dim=1), torch.cat([former.right, other.right]))
 
 
 def _tensors(factors: Mapping[str, LowRank]) -> dict[str, torch.Tensor]:

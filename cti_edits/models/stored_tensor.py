@@ -72,7 +72,21 @@ class StoredTensor:
         Raises:
             CheckpointError: the file cannot be read, or the dtype is none of `TORCH_NAMES`.
         """
-        return self._typed(self._read(0, self.size)).reshape(self.shape)
+        return self.values(0, self.size).reshape(self.shape)
+
+    def values(self, start: int, size: int) -> torch.Tensor:
+        """The numbers in ``size`` of its bytes, from byte ``start`` of it on; as `tensor`."""
+        return self._typed(self._read(start, size))
+
+    def write(self, values: torch.Tensor, start: int = 0) -> None:
+        """Overwrite its numbers in the file with ``values``, of its dtype, from byte ``start`` of it on."""
+        import torch
+
+        content = values.contiguous().reshape(-1).view(torch.uint8).numpy()
+        assert start + content.nbytes <= self.size
+        with self.file.open("r+b") as stream:
+            stream.seek(self.start + start)
+            stream.write(content.data)
 
     def sha256(self) -> str:
         """Hash of "F32 [2, 3]", a line feed, and the tensor's bytes; `identity.tensor_sha256` of a tensor in memory.

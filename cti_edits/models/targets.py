@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from cti_edits.errors import FitError
 from cti_edits.linalg.fused_rows import put_rows, rows_of
 from cti_edits.models.architectures import Family, MatrixPlace, family_of
 from cti_edits.models.architectures.family import count_of
+from cti_edits.models.quantization import is_plain, quantized_layer
 from cti_edits.models.wrappers import inner_layer, inner_model
 
 
@@ -51,6 +53,12 @@ class TargetMatrix:
         """Which matrix of the model it is."""
         return MatrixId(self.layer, self.matrix, self.stack, self.expert)
 
+    def place(self) -> dict[str, Any]:
+        """The fields of a `MatrixEdit` that say which matrix it is of, but for its shape."""
+        parameter = None if self.parameter_name == "weight" else self.parameter_name
+        of_part = {"stack": self.stack, "parameter": parameter, "expert": self.expert, "rows": self.rows}
+        return {"matrix": self.matrix, "layer": self.layer, "module": self.module, **of_part}
+
     @property
     def name(self) -> str:
         """Dotted name of the parameter."""
@@ -83,6 +91,11 @@ class TargetMatrix:
         """The matrix (m, n) in ``stored``, which has the axes of ``parameter`` (its gradient, say); as `weight`."""
         return rows_of(self._all_rows(stored), self.rows)
 
+    @property
+    def outputs(self) -> int:
+        """How many output features the parameter has, or the expert's part of it; m and those of the other parts."""
+        return self._all_rows(self.parameter.detach()).shape[0]
+
     def matrix_of(self, hashed: torch.Tensor) -> torch.Tensor:
         """(m, n) of a tensor that is laid out as `hashed`; and the other way round."""
         return hashed.mT if self.transposed and not self.is_part else hashed
@@ -95,7 +108,7 @@ class TargetMatrix:
     def _all_rows(self, stored: torch.Tensor) -> torch.Tensor:
         """All output features of the parameter, or of the expert's part of it, as a view with them as rows."""
         if self.expert is not None:
-            stored = (stored if stored.ndim == 3 else stored.unflatten(0, (self.experts, -1)))[self.expert]
+            stored = (stored if stored.ndim == 3 else stored.view(self.experts, -1, stored.shape[1]))[self.expert]
         return stored.mT if self.transposed else stored
 
 
@@ -229,7 +242,9 @@ class _Blocks:
         module = inner_layer(self._modules[name], name)
         parameter = getattr(module, place.parameter, None)
         axes = 3 if place.experts is True else 2
-        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not parameter.is_floating_point():
+        if why := quantized_layer(module, name, parameter, self._config):
+            raise FitError(f"module: {why}")
+        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not is_plain(parameter):
             what = "a floating-point matrix" if axes == 2 else "a floating-point tensor of three axes"
             where = name if place.parameter == "weight" else f"{name}.{place.parameter}"
             raise FitError(f"module: expected {where} to hold {what}, got {type(module).__name__}")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError, printable
+from cti_edits.models.apply import find_target
 from cti_edits.models.architectures import check_architecture, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
 from cti_edits.models.checkpoint_location import edit_subfolder
+from cti_edits.models.config_model import model_of_config
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.stored_tensor import StoredTensor
+from cti_edits.models.stored_names import Stored, find_stored
 
 
 def base_checkpoint(
@@ -83,8 +85,8 @@ def exit_code(findings: list[TensorCheck]) -> int:
     return 1 if "does not fit" in verdicts else 2 if "cannot tell" in verdicts else 0
 
 
-def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[StoredTensor, bool]:
-    """The tensor in the checkpoint that ``one`` changes, and whether it is stored with rows = input features.
+def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[Stored, bool]:
+    """The tensor in the checkpoint that ``one`` changes, or its part, and whether it has input features as rows.
 
     Raises:
         FitError: architecture, module or shape differ, or there is no such tensor.
@@ -98,16 +100,32 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
         family = family_of(config.model_type)
     except FitError as error:
         raise CheckpointError(str(error)) from None
-    expected = family.module_name(one.matrix, one.layer, one.stack)
-    if expected != one.module:
-        raise FitError(f"module: {one.matrix} of layer {one.layer} is {expected} here, the edit names {one.module}")
-    name = f"{one.module}.weight"
-    stored = checkpoint.find(name)
+    expected = dict(
+        zip(family.module_names(one.matrix, one.layer, one.stack), family.places(one.matrix, one.stack), strict=True)
+    )
+    if one.module not in expected:
+        names = " or ".join(dict.fromkeys(expected))
+        raise FitError(f"module: {one.id} is {names} here, the edit names {one.module}")
+    name = f"{one.module}.{one.parameter or 'weight'}"
+    transposed = expected[one.module].weight_rows == "inputs"
+    if one.is_part:
+        stored: Stored | None = _stored_part(edit, one, checkpoint)
+        transposed = False
+    else:
+        stored = checkpoint.find(name) or _stored_part(edit, one, checkpoint)
     if stored is None:
         raise FitError(f"tensor: {place} has no {one.tensor or name}")
     check_tensor_name(one, name, stored.name)
-    transposed = family.places(one.matrix, one.stack)[0].weight_rows == "inputs"
     shape = stored.shape[::-1] if transposed else stored.shape
     if shape != one.shape:
         raise FitError(f"shape: the edit is for {list(one.shape)} (rows, columns), {stored.name} has {list(shape)}")
     return stored, transposed
+
+
+def _stored_part(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Stored | None:
+    """The part of a tensor that ``one`` changes: of which rows and experts it is, the model of the config says."""
+    try:
+        target = find_target(one, model_of_config(edit.base_model.architecture, checkpoint), "")
+    except FitError as error:
+        raise FitError(str(error).removeprefix(".")) from None
+    return find_stored(checkpoint, target)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from cti_edits.models.apply import TargetMatrix
+from cti_edits.linalg.fused_rows import in_columns
+from cti_edits.models.targets import TargetMatrix
 from cti_edits.replay.sigma_gradients import SingularVectors
 
 
@@ -44,7 +45,7 @@ def added_directions(model: torch.nn.Module, added: Sequence[AddedDirections]) -
     def add(
         one: AddedDirections, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
     ) -> torch.Tensor:
-        return output + one.output(inputs[0])
+        return output + in_columns(one.output(inputs[0]), one.target.rows, output)
 
     with contextlib.ExitStack() as stack:
         for one in added:

@@ -25,9 +25,17 @@ def without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_stop_at(block: torch.nn.Module) -> Iterator[None]:
-    """Inside, gradients reach back to what enters this block, and no further."""
+    """Inside, gradients of one pass reach back to what first enters this block, and no further.
+
+    A block that stands for several, as ALBERT's does, is entered several times.
+    """
+    entered = False
 
     def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        nonlocal entered
+        if entered:
+            return None
+        entered = True
         if arguments:
             return (arguments[0].detach().requires_grad_(), *arguments[1:]), named
         return arguments, {**named, "hidden_states": named["hidden_states"].detach().requires_grad_()}
@@ -37,6 +45,32 @@ def gradients_stop_at(block: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def observe_weight_gradients(
+    parameters: Sequence[torch.nn.Parameter], take: Callable[[int, torch.Tensor], None]
+) -> Iterator[None]:
+    """Inside, ``take`` is given each parameter's number and its gradient, which is dropped then."""
+    former = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
+
+    def watch(index: int, parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is not None:
+            take(index, gradient)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            for index, parameter in enumerate(parameters):
+                parameter.requires_grad_(True)
+                parameter.grad = None
+                hook = functools.partial(watch, index)
+                stack.callback(parameter.register_post_accumulate_grad_hook(hook).remove)  # type: ignore[no-untyped-call]
+            yield
+        finally:
+            for parameter, required, gradient in former:
+                parameter.requires_grad_(required)
+                parameter.grad = gradient
 
 
 @contextlib.contextmanager

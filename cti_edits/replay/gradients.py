@@ -43,7 +43,9 @@ def loss_gradients(
     model = lm.model
     # Rows of like length share a batch, so that little is spent on padding.
     order = sorted(range(len(requests)), key=lambda index: len(requests[index].context))
-    parameters = [target.parameter for target in targets]
+    # Parts of one parameter have one gradient together.
+    parameters = list({id(target.parameter): target.parameter for target in targets}.values())
+    place = {id(parameter): number for number, parameter in enumerate(parameters)}
     former = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     sums: list[torch.Tensor] = []
     # Requests take the place of packed rows here.
@@ -73,7 +75,7 @@ def loss_gradients(
     finally:
         for parameter, required in former:
             parameter.requires_grad_(required)
-    return [target.oriented(total / len(requests)) for target, total in zip(targets, sums, strict=True)]
+    return [target.oriented(sums[place[id(target.parameter)]]) / len(requests) for target in targets]
 
 
 def _batch_gradients(
@@ -89,5 +91,5 @@ def _batch_gradients(
             )
         note_loss(request.doc_id, loss)
     # The mean's 1/n comes after the sum in a wide dtype: before it, small gradients underflow in float16.
-    gradients = torch.autograd.grad(losses.sum(), parameters)
+    gradients = torch.autograd.grad(losses.sum(), parameters, allow_unused=True, materialize_grads=True)
     return [g.to("cpu", torch.float64 if g.dtype == torch.float64 else torch.float32) for g in gradients]

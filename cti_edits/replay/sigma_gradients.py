@@ -4,7 +4,8 @@ With x_t the input of a linear layer at token t and δ_t the gradient at its out
 
     g_i = u_iᵀ G v_i = Σ_t (u_iᵀ δ_t)(v_iᵀ x_t).
 
-Neither G nor any weight's gradient is formed, and no weight requires one, unless the model cannot be given packed rows.
+Neither G nor any weight's gradient is formed, and no weight requires one, unless the model cannot be given packed rows,
+or the matrix is an expert's: those have one parameter together, whose gradient is formed, projected and dropped.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import NotFiniteError
 from cti_edits.harness.questions import Question, UnsupportedError
-from cti_edits.models.apply import TargetMatrix
-from cti_edits.replay.backward import gradients_stop_at, observe_gradients, without_weight_gradients
+from cti_edits.linalg.fused_rows import columns_of
+from cti_edits.models.targets import TargetMatrix
+from cti_edits.replay.backward import (
+    gradients_stop_at,
+    observe_gradients,
+    observe_weight_gradients,
+    without_weight_gradients,
+)
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.gradients import NoteLoss, loss_gradients
@@ -43,6 +50,9 @@ class SingularVectors(NamedTuple):
     U: torch.Tensor
     V: torch.Tensor
 
+
+EXAMPLES = 16
+"""How many examples are in one pass to begin with, where the model cannot be run block by block."""
 
 Gradients = list[list[tuple[torch.Tensor, ...]]]
 """For each target, for each way to cut it, for each block: a (directions,) float64 tensor on the CPU."""
@@ -77,10 +87,14 @@ def loss_sigma_gradients(
         EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
             the matrix and the example.
     """
+    try:
+        replay = replay or BlockReplay(lm)
+    except UnsupportedError:
+        found = loss_gradients(lm, targets, requests, EXAMPLES, advance, note_loss)
+        return _of_whole_gradients(found, targets, directions)
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
     projections = [_Projection(ways, precision, lm.device) for ways in directions]
     totals = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
-    replay = replay or BlockReplay(lm)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
     size = BatchSize(rows)
     causal = lm.kind == "causal"
@@ -169,6 +183,16 @@ class _Projection:
             sums += [((part @ U) * next(inputs)).sum(dim=0) for part, U in zip(rows, blocks, strict=True)]
         return torch.cat(sums).double().cpu()
 
+    def of_gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+        """u_iᵀ G v_i of every direction, of G (m, n) itself; float64, on the CPU."""
+        gradient = gradient.to(self._V.device, self._V.dtype)
+        rights = iter(torch.split(self._V, [width for widths in self._widths for width in widths]))
+        sums = []
+        for blocks in self._blocks:
+            rows = torch.split(gradient, [len(U) for U in blocks])
+            sums += [((U.mT @ part) * next(rights)).sum(dim=1) for part, U in zip(rows, blocks, strict=True)]
+        return torch.cat(sums).double().cpu()
+
     def split(self, total: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """A number for each direction, block by block, for each way."""
         ways = torch.split(total, [sum(widths) for widths in self._widths])
@@ -186,11 +210,28 @@ def _batch_gradients(
     note_loss: NoteLoss,
 ) -> list[torch.Tensor]:
     """Σ_t (u_iᵀ δ_t)(v_iᵀ x_t) over one batch, of every direction of every target, for the sum of the losses."""
-    found = [torch.zeros(0)] * len(targets)
+    found = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
+    layers = [index for index, target in enumerate(targets) if target.is_weight]
+    of_parameter: dict[torch.nn.Parameter, list[int]] = {}
+    for index, target in enumerate(targets):
+        if not target.is_weight:
+            of_parameter.setdefault(target.parameter, []).append(index)
 
-    def take(index: int, x: torch.Tensor, delta: torch.Tensor) -> None:
-        x, delta = x.flatten(0, -2), delta.flatten(0, -2)
-        found[index] = projections[index].contribution(x, delta)
+    def take_whole(number: int, gradient: torch.Tensor) -> None:
+        for index in list(of_parameter.values())[number]:
+            found[index] += projections[index].of_gradient(targets[index].oriented(gradient))
+            if not bool(torch.isfinite(found[index]).all()):
+                rows = " or ".join(str(questions[example].doc_id) for example in batch.examples)
+                raise NotFiniteError(
+                    f"{targets[index].name}: the gradient of the loss is not finite on row {rows}; "
+                    "a wider dtype (dtype=float32) may help"
+                )
+
+    def take(number: int, x: torch.Tensor, delta: torch.Tensor) -> None:
+        index = layers[number]
+        x, delta = x.flatten(0, -2), columns_of(delta.flatten(0, -2), targets[index].rows)
+        # A layer that several blocks share has a part in each.
+        found[index] += projections[index].contribution(x, delta)
         if not bool(torch.isfinite(found[index]).all()):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
             if not bool(wrong.any()):
@@ -210,7 +251,9 @@ def _batch_gradients(
             for block in replay.blocks:
                 again = functools.partial(checkpoint, block.forward, use_reentrant=False)
                 stack.enter_context(replaced_forward(block, again))
-        stack.enter_context(observe_gradients([lm.model.get_submodule(target.module) for target in targets], take))
+        modules = [lm.model.get_submodule(targets[index].module) for index in layers]
+        stack.enter_context(observe_gradients(modules, take))
+        stack.enter_context(observe_weight_gradients(list(of_parameter), take_whole))
         logits = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
         # The mean's 1/n comes at the end, in float64: here, small gradients would underflow in float16.
         _loss_sum(logits, batch, questions, note_loss).backward()  # type: ignore[no-untyped-call]

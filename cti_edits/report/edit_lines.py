@@ -111,8 +111,12 @@ def _bytes_of(size: Size, each: int) -> str:
 
 def _matrix_lines(one: MatrixEdit, dtype: str | None) -> Iterator[Line]:
     rows, columns = one.shape
-    yield f"edit of {one.matrix}, layer {one.layer}", ""
+    yield "edit of " + str(one.id).replace(" of ", ", ", 1), ""
     yield "  module", one.module
+    if one.parameter is not None:
+        yield "  parameter", one.parameter
+    if one.rows is not None:
+        yield "  part", str(one.rows)
     yield "  shape", f"{rows} rows x {columns} columns"
     if isinstance(one, BlockSvdEdit):
         yield from _rank_lines(one)

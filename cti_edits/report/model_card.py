@@ -116,7 +116,7 @@ def _matrices(edit: Edit) -> Iterator[str]:
         full = full_ranks(one.shape, one.clusters, one.partition)
         assigned = ", rows assigned by K-subspaces" if one.partition.startswith(K_SUBSPACES) else ""
         yield (
-            f"| `{one.module}` | {one.matrix} | {one.layer} | {rows} × {columns} | {one.clusters}{assigned} | "
+            f"| `{one.module}` | {one.matrix} | {one.id.place} | {rows} × {columns} | {one.clusters}{assigned} | "
             f"{one.rho:.12g} | {_range(one.block_ranks)} of {_range(full)} | {100 * kept:.1f} % |"
         )
     others = [one for one in edit.edits if not isinstance(one, BlockSvdEdit)]
@@ -128,7 +128,7 @@ def _matrices(edit: Edit) -> Iterator[str]:
     for other in others:
         rows, columns = other.shape
         yield (
-            f"| `{other.module}` | {other.matrix} | {other.layer} | {rows} × {columns} | {other.method} | "
+            f"| `{other.module}` | {other.matrix} | {other.id.place} | {rows} × {columns} | {other.method} | "
             f"{other.summary} |"
         )
 

@@ -11,7 +11,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.models.identity import checkpoint_of
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.evaluate import EvaluatedCandidates, completed, evaluate
 from cti_edits.search.trials import SearchContext, Trial, Trials
 

@@ -97,7 +97,7 @@ def direction_gradients(
     with progress.phase("decompositions", len(targets)) as advance:
         for place, target in targets.items():
             try:
-                spectra[place] = cache.spectra(target.weight, tensor_sha256(target.parameter), clusters)
+                spectra[place] = cache.spectra(target.weight, tensor_sha256(target.hashed), clusters)
             except EditError as error:
                 raise FitError(f"{target.module}: {error}") from None
             advance(1)

@@ -138,7 +138,7 @@ def matrix_edit(
         blocks: of each row block its directions, which have σ; None for a block that stays.
         checkpoint: that the model was loaded from, if it was.
     """
-    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    identity = identity_of(target, checkpoint)
     entries = [
         (number, *entry)
         for number, block in enumerate(blocks)
@@ -146,9 +146,7 @@ def matrix_edit(
         for entry in zip(block.index, block.scale, block.sigma, strict=True)
     ]
     return DirectionsEdit(
-        matrix=target.matrix,
-        layer=target.layer,
-        module=target.module,
+        **target.place(),
         shape=shape_of(target),
         clusters=len(blocks),
         block=tuple(block for block, _, _, _ in entries) if len(blocks) > 1 else None,

@@ -55,7 +55,7 @@ class EditedWeights:
                 partition = self._assigned(target, candidate)
                 yield candidate, partition, truncate(weight, self.ranks(candidate, partition), partition=partition)
             return
-        spectra = self.cache.spectra(weight, tensor_sha256(target.parameter), clusters)
+        spectra = self.cache.spectra(weight, tensor_sha256(target.hashed), clusters)
         for candidate in members:
             yield candidate, ROW_BLOCKS, truncate_with(weight, spectra, self.ranks(candidate, ROW_BLOCKS))
 

@@ -89,7 +89,7 @@ def last_triplets(
 
     def tails_of(target: TargetMatrix) -> list[tuple[list[SingularVectors], list[torch.Tensor]]]:
         try:
-            tails = cache.tails(target.weight, tensor_sha256(target.parameter), clusters)
+            tails = cache.tails(target.weight, tensor_sha256(target.hashed), clusters)
         except EditError as error:
             raise FitError(f"{target.module}: {error}") from None
         return [(_vectors(tails[number], target), [tail.S.cpu() for tail in tails[number]]) for number in clusters]

@@ -58,8 +58,8 @@ class RankCutTrials:
         self.candidates: Sequence[Candidate] = [one for group in groups for one in group]
 
     def trials(self, wanted: Collection[Candidate]) -> Iterator[Trial]:
-        """See `trials.Trials.trials`: in the order of the layers, so that what comes before them is run once."""
-        for group in sorted(self._groups, key=lambda group: group.target.layer):
+        """See `trials.Trials.trials`: in the order of the blocks, so that what comes before them is run once."""
+        for group in sorted(self._groups, key=lambda group: (group.target.stack == "decoder", group.target.layer)):
             those = [candidate for candidate in group if candidate in wanted]
             if those:
                 yield from self._of(Group(group.target, group.clusters, those))
@@ -109,12 +109,10 @@ def matrix_edit(
     """
     shape = shape_of(target)
     ranks = block_ranks(shape, candidate.clusters, candidate.rho, partition)
-    identity = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+    identity = identity_of(target, checkpoint)
     edited = truncate(target.weight, ranks, partition=partition)
     return BlockSvdEdit(
-        matrix=target.matrix,
-        layer=target.layer,
-        module=target.module,
+        **target.place(),
         shape=shape,
         rho=candidate.rho,
         clusters=candidate.clusters,

@@ -20,7 +20,7 @@ from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
@@ -135,7 +135,7 @@ def run_search(
     """
     progress = progress or Silent()
     cache = SpectrumCache()
-    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices)}
+    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)

@@ -27,7 +27,7 @@ SCHEMAS: dict[int, dict[str, Any]] = {
 }
 FULL: dict[int, dict[str, Any]] = {
     version: json.loads((DATA / f"edit-{version}" / name).read_text(encoding="utf-8"))
-    for version, name in ((1, "asked.json"), (2, "every_field.json"))
+    for version, name in ((1, "asked.json"), (2, "every_part.json"))
 }
 
 Place = tuple[str | int, ...]
@@ -215,7 +215,9 @@ def test_schema_and_dataclasses_name_the_same_fields_in_the_same_order() -> None
         assert list(edit.ORDER) == list(kinds[name]["properties"])
         fields = {field.name for field in dataclasses.fields(edit)}
         assert fields - {"name"} == set(edit.ORDER) - {"method"}
-    assert ["method", *SCHEMAS[1]["$defs"]["matrix_edit"]["properties"]] == list(kinds["block_svd"]["properties"])
+    assert ["method", *SCHEMAS[1]["$defs"]["matrix_edit"]["properties"]] == [
+        key for key in kinds["block_svd"]["properties"] if key not in matrix_edits.PARTS
+    ]
     # Where it was read from is no field of a manifest.
     assert {field.name for field in dataclasses.fields(manifest.Edit)} - {"path", "factor_paths"} == set(properties) - {
         "schema_version"
@@ -269,8 +271,9 @@ def test_a_missing_key_is_named(node: Node, key: str) -> None:
         (node, key)
         for node in OBJECTS
         for key in node.rule["properties"]
-        # A block has to be named where there are several; see test_matrix_edits.
-        if key not in node.rule.get("required", ()) and key in node.value and key != "block"
+        # A block has to be named where there are several, and runs of rows have both step and count; see
+        # test_matrix_edits and test_rows.
+        if key not in node.rule.get("required", ()) and key in node.value and key not in ("block", "step", "count")
     ],
     ids=lambda part: part.name if isinstance(part, Node) else part,
 )
@@ -432,7 +435,7 @@ def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str, v
 
 RULES = {
     1: "15c5f83b25cd8c528901b3876069f100b390a19b9a129dac129186013bb7445b",
-    2: "235d66d257d8b26951fa594cb8f86c4478781a4bb4a18e70e0d2b123f32ef804",
+    2: "a50669dd175315539e26115a923023d91ace5f3cbc9507d1a0d42aec841e5b86",
 }
 """For each version, the sha256 of the schema's rules, which are the schema without its texts."""
 

@@ -24,6 +24,7 @@ from cti_edits.artifact.manifest import MAX_BYTES, BaseModel, Edit, load, parse
 from cti_edits.artifact.matrix_edits import MEASURED, BlockSvdEdit, DirectionsEdit, Factors, MatrixEdit, PluginEdit
 from cti_edits.artifact.ranks import block_ranks, full_ranks
 from cti_edits.artifact.records import Measurement, Provenance, Results
+from cti_edits.artifact.rows import Rows
 from cti_edits.errors import ManifestError, WriteError
 from cti_edits.files import check_writable
 from cti_edits.paths import folder
@@ -41,6 +42,7 @@ DIGESTS = {
     "edit-1/every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
     "edit-1/asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
     "edit-2/every_field.json": "4319318ca59c9b0dcb0496b76d04217b7ce5529f1256caa3491f384e9beb8fcb",
+    "edit-2/every_part.json": "e24f4b0507426b0e525d3f996bf135d6c9bfc99c2d621e93a3ec140aa708ec26",
     "edit-2/directions.json": "cf04b642f1f2468ab543363a13576ddae22f57ef728d4ad95119e71394d1a79c",
     "edit-2/row_blocks.json": "e1d43d3e90df36bf6aab3ff901fcf8801f1b9e67200765495f9b806972c77444",
     "edit-2/mixed.json": "72b1267733707d076669f839764fe28ea2e2bc42a4e1748bcca690e51c8afb38",
@@ -593,13 +595,15 @@ def test_the_digest_does_not_depend_on_results_provenance_or_metadata(edit: Edit
 
 
 TWO = load(FIXTURES / "every_field.json")
-KINDS = load(DATA / "edit-2" / "every_field.json")
+KINDS = load(DATA / "edit-2" / "every_part.json")
 
 
 def changed(one: MatrixEdit, **changes: Any) -> MatrixEdit:
     """Of whatever kind it is: which fields it has is not known of a `MatrixEdit`."""
     return dataclasses.replace(one, **changes)
 
+
+PART = {"stack": "encoder", "expert": 1, "parameter": "another", "rows": Rows(0, 50)}
 
 CHANGED: dict[str, dict[str, Any]] = {
     "edit": {
@@ -624,6 +628,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "factors": None,
         "dtype": None,
         "tensor": None,
+        **PART,
     },
     "factors": {"file": "another.safetensors", "sha256": "0" * 64, "size": 4097},
     "directions": {
@@ -641,6 +646,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "factors": None,
         "dtype": None,
         "tensor": None,
+        **PART,
     },
     "plugin": {
         "name": "another",
@@ -655,6 +661,7 @@ CHANGED: dict[str, dict[str, Any]] = {
         "factors": None,
         "dtype": None,
         "tensor": None,
+        **PART,
     },
     "search": {
         "method": None,

@@ -32,7 +32,7 @@ class Own(torch.nn.Module):
         self.pile = torch.nn.ModuleList(blocks)
         self.head = torch.nn.Linear(WIDTH, 10)
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor) -> Any:
         hidden = self.embedding(input_ids)
         for block in self.pile:
             hidden = hidden + block(hidden)
@@ -50,7 +50,7 @@ class Misnamed(torch.nn.Module):
             self.add_module(name, torch.nn.Linear(WIDTH, INNER))
         self.up_proj = torch.nn.Linear(INNER, WIDTH)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         scores = self.k_proj(hidden) @ self.q_proj(hidden).transpose(-1, -2)
         hidden = hidden + self.v_proj(scores.softmax(-1) @ self.o_proj(hidden))
         return self.up_proj(torch.nn.functional.silu(self.down_proj(hidden)) * self.gate_proj(hidden))
@@ -67,7 +67,7 @@ class Fused(torch.nn.Module):
         self.three = torch.nn.Linear(WIDTH, 2 * INNER)
         self.four = torch.nn.Linear(INNER, WIDTH)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         shape = (*hidden.shape[:2], self.heads, -1)
         query, key, value = self.one(hidden).view(shape).transpose(1, 2).chunk(3, dim=-1)
         mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value)
@@ -85,7 +85,7 @@ class Router(torch.nn.Module):
         self.into = torch.nn.Parameter(torch.zeros(2, INNER, WIDTH))
         self.out = torch.nn.Parameter(torch.zeros(2, INNER, WIDTH))
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         weights, chosen = self.router(hidden).softmax(-1).max(-1)
         tokens = hidden.flatten(0, 1)[:, :, None]
         inner = torch.relu(self.into[chosen.flatten()] @ tokens).transpose(1, 2)
@@ -99,7 +99,7 @@ class Experts(torch.nn.Module):
         super().__init__()
         self.mlp = Router()
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         result: torch.Tensor = self.mlp(hidden)
         return result
 
@@ -113,7 +113,7 @@ class Mixer(torch.nn.Module):
         self.convolution = torch.nn.Conv1d(INNER, INNER, 3, padding=1)
         self.out = torch.nn.Linear(INNER, WIDTH)
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         mixed = self.convolution(self.into(hidden).transpose(1, 2)).transpose(1, 2)
         return self.out(torch.nn.functional.silu(mixed))
 
@@ -172,7 +172,7 @@ def test_blocks_of_several_kinds_have_several_places_and_the_most_frequent_comes
 
 
 def test_a_model_without_such_matrices_is_refused_with_what_it_has() -> None:
-    with pytest.raises(FitError, match="^own: no list of blocks has .*; pile has 2 of Mixer: Linear, Conv1d$"):
+    with pytest.raises(FitError, match=r"^own: no list of blocks has .*; pile has 2 of Mixer: Linear, Conv1d$"):
         proposed(Mixer, Mixer)
     with pytest.raises(FitError, match="it has no list of blocks"):
         proposed()
@@ -181,12 +181,12 @@ def test_a_model_without_such_matrices_is_refused_with_what_it_has() -> None:
 class Looking(Misnamed):
     """A block that cannot be run without values."""
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden: torch.Tensor) -> Any:
         return hidden[hidden > 0]
 
 
 def test_a_model_that_needs_values_is_refused() -> None:
-    with pytest.raises(FitError, match="own: what flows into what cannot be seen without weights .*by hand"):
+    with pytest.raises(FitError, match=r"own: what flows into what cannot be seen without weights .*by hand"):
         proposed(Looking)
 
 
@@ -281,7 +281,7 @@ def test_of_two_mlps_in_a_block_the_widest_is_taken_and_the_other_named() -> Non
             super().__init__()
             self.small_in, self.small_out = torch.nn.Linear(WIDTH, 2), torch.nn.Linear(2, WIDTH)
 
-        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        def forward(self, hidden: torch.Tensor) -> Any:
             return super().forward(hidden) + self.small_out(self.small_in(hidden).relu())
 
     flow = flow_of(own(Both))

@@ -41,13 +41,13 @@ def test_a_class_of_its_own_decides_where_a_type_has_several() -> None:
 
 
 def test_what_is_no_language_model_is_refused() -> None:
-    with pytest.raises(FitError, match="^expected a language model, got vit$"):
+    with pytest.raises(FitError, match=r"^expected a language model, got vit$"):
         kind_of(transformers.ViTConfig())
 
 
 def test_a_config_that_makes_no_model_is_refused_in_one_line() -> None:
     config = transformers.LlamaConfig(hidden_act="no_such_function")
-    with pytest.raises(EditError, match="^cannot make the model of its config: .*no_such_function"):
+    with pytest.raises(EditError, match=r"^cannot make the model of its config: .*no_such_function"):
         empty_model(config, "causal")
 
 

@@ -21,7 +21,9 @@ def test_a_row_for_each_architecture(capsys: pytest.CaptureFixture[str]) -> None
     print_families([families()["llama"], families()["bert"]])
     heading, llama, bert, last = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["architecture", "kind", "stack"]
-    assert llama.startswith("llama") and "U_in, U_up, U_out" in llama and "mistral" in llama
+    assert llama.startswith("llama")
+    assert "U_in, U_up, U_out" in llama
+    assert "mistral" in llama
     assert bert.split()[:2] == ["bert", "masked"]
     assert last.startswith("2 architectures, ")
 

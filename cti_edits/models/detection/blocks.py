@@ -94,7 +94,8 @@ def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Gro
         if len(activated) != 1 or len(plain) > 1:
             continue
         if all(_shape(one, flow) == (width, inner) for one in (*activated, *plain)):
-            roles = {"U_in": activated[0], **{"U_up": one for one in plain}, "U_out": Source(out)}
+            up = {"U_up": plain[0]} if plain else {}
+            roles = {"U_in": activated[0], **up, "U_out": Source(out)}
             groups.append(Group(roles, inner * flow.experts.get(out, 1)))
     return groups
 
@@ -112,8 +113,9 @@ def _attentions(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> li
         for role, kind in (("W_q", Way.QUERY), ("W_k", Way.KEY), ("W_v", Way.VALUE)):
             parts = _parts(own, lambda way, kind=kind: kind in way, flow)  # type: ignore[misc]
             others = _parts(own, lambda way, kind=kind: kind not in way, flow)  # type: ignore[misc]
-            if len(parts) == 1 and _without(parts, others, flow) == parts:
-                roles |= {role: one for one in parts if flow.features[one.matrix][0] == blocks.width}
+            alone = len(parts) == 1 and _without(parts, others, flow) == parts
+            if alone and flow.features[parts[0].matrix][0] == blocks.width:
+                roles[role] = parts[0]
         groups.append(Group(roles, flow.features[out][0]))
     return groups
 

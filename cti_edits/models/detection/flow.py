@@ -152,11 +152,11 @@ def _tensors(found: object) -> list[torch.Tensor]:
     return [one for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
 
 
-class _MadeOf(TorchDispatchMode):
+class _MadeOf(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is on, every storage knows what it is made of; operations that need values get some."""
 
     def __init__(self, flow: Flow) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._flow = flow
         self._ways: dict[int, Ways] = {}
         # Of storages whose rows are what one matrix gives: that matrix, and how many numbers a row has.
@@ -165,7 +165,7 @@ class _MadeOf(TorchDispatchMode):
         self._kept: list[torch.UntypedStorage] = []
 
     def ways(self, tensor: torch.Tensor) -> Ways:
-        """What a tensor is made of, which may be a view of a part of what a matrix gave. Indices choose, and are none."""
+        """What a tensor is made of, maybe a view of a part of what a matrix gave. Indices choose, and are none."""
         if not tensor.is_floating_point():
             return frozenset()
         number = tensor.untyped_storage()._cdata
@@ -191,7 +191,7 @@ class _MadeOf(TorchDispatchMode):
     def __torch_dispatch__(
         self,
         func: torch._ops.OpOverload[..., object],
-        types: Iterable[type],  # noqa: ARG002
+        types: Iterable[type],
         args: tuple[object, ...] = (),
         kwargs: dict[str, object] | None = None,
     ) -> object:

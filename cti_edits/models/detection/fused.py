@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Shares:
     groups: int
 
     def to_json(self, role: str, config: object) -> dict[str, object]:
-        """The rows of an architecture file; a key of the config stands for a number that it has, so that sizes differ."""
+        """The rows of an architecture file, in which a key of the config stands for a number that it has."""
         rows: dict[str, object] = {"shares": _shares(self.sizes, config), "part": self.part}
         if self.groups > 1:
             named = [key for key in KEYS[role[0]] if getattr(config, key, None) == self.groups]
@@ -59,7 +60,7 @@ def shares_of(parts: Mapping[str, Columns], width: int) -> dict[str, Shares]:
         return {}
     fitting = {role: columns[0] for role, columns in parts.items() if _repeated(columns, groups, step)}
     bounds = sorted({0, step, *(bound for one in fitting.values() for bound in one)})
-    sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+    sizes = [stop - start for start, stop in itertools.pairwise(bounds)]
     unit = math.gcd(*sizes)
     return {
         role: Shares(tuple(size // unit for size in sizes), bounds.index(start), groups)

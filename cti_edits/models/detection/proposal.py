@@ -87,7 +87,7 @@ def propose(model: torch.nn.Module, config: object, kind: Kind) -> Proposal:
         stacks[name] = {"layers": blocks.name, "matrices": matrices}
     names = {blocks.name for blocks, *_ in taken.values()}
     left_out += [blocks.name for blocks, *_ in found if blocks.name not in names]
-    where: Mapping[str, object] = stacks[""] if "" in stacks else {"stacks": stacks}
+    where: Mapping[str, object] = stacks.get("", {"stacks": stacks})
     content = {"model_types": [model_type], "kind": kind, **where, "weight_rows": _usual_rows(flow)}
     return Proposal(content, tuple(left_out))
 
