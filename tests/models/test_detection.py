@@ -44,10 +44,9 @@ class Misnamed(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("k_proj", "q_proj", "o_proj", "v_proj"):
-            self.add_module(name, torch.nn.Linear(WIDTH, WIDTH))
-        for name in ("down_proj", "gate_proj"):
-            self.add_module(name, torch.nn.Linear(WIDTH, INNER))
+        self.k_proj, self.q_proj = torch.nn.Linear(WIDTH, WIDTH), torch.nn.Linear(WIDTH, WIDTH)
+        self.o_proj, self.v_proj = torch.nn.Linear(WIDTH, WIDTH), torch.nn.Linear(WIDTH, WIDTH)
+        self.down_proj, self.gate_proj = torch.nn.Linear(WIDTH, INNER), torch.nn.Linear(WIDTH, INNER)
         self.up_proj = torch.nn.Linear(INNER, WIDTH)
 
     def forward(self, hidden: torch.Tensor) -> Any:

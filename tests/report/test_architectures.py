@@ -55,8 +55,13 @@ def test_the_same_for_programs(tree: ArchitectureTree) -> None:
             "name": None,
             "layers": "transformer.h",
             "matrices": {
-                role: [{"module": module, "parameter": "weight", "fused": False, "experts": False}]
-                for role, module in {"U_in": "mlp.c_fc", "U_out": "mlp.c_proj", "W_o": "attn.c_proj"}.items()
+                role: [{"module": module, "parameter": "weight", "fused": module == "attn.c_attn", "experts": False}]
+                for role, module in {
+                    "U_in": "mlp.c_fc",
+                    "U_out": "mlp.c_proj",
+                    **dict.fromkeys(("W_q", "W_k", "W_v"), "attn.c_attn"),
+                    "W_o": "attn.c_proj",
+                }.items()
             },
         }
     ]
