@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig
 
 from cti_edits.artifact.matrix_id import StackName
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
@@ -63,6 +64,15 @@ class EditedLM(EditedAutoregressiveLM):
         more = {key: value for key, value in (additional_config or {}).items() if value is not None}
         with one_line_in_command(), loading(arg_dict.get("pretrained")):
             return cls.for_checkpoint(**arg_dict, **more)
+
+    def _get_backend(
+        self, config: PretrainedConfig, backend: str = "default", trust_remote_code: bool | None = False
+    ) -> None:
+        """See HFLM. A text model inside a multimodal one is loaded with what it is inside of."""
+        super()._get_backend(config, backend, trust_remote_code)
+        of_text, of_images = AutoModelForCausalLM._model_mapping, AutoModelForImageTextToText._model_mapping
+        if type(config) not in of_text and type(config) in of_images:
+            self.AUTO_MODEL_CLASS = AutoModelForImageTextToText
 
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
         """See `EditedHFLM.scored_tokens`. A context that is too long is cut on the left."""

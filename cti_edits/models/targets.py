@@ -197,6 +197,17 @@ def every_target(model: torch.nn.Module, family: Family) -> list[TargetMatrix]:
     return found
 
 
+def shared_blocks(model: torch.nn.Module) -> str | None:
+    """That one block of ``model`` stands for several, as ALBERT's does, so that an edit of it edits all; else None."""
+    family = model_family(model)
+    inside = inner_model(model)
+    blocks = family.layer_count(dict(inside.named_modules()), family.main_stack)
+    layers = getattr(getattr(inside, "config", None), "num_hidden_layers", None)
+    if not isinstance(layers, int) or not 0 < blocks < layers or family.main_stack is not None:
+        return None
+    return f"{blocks} block{'s stand' if blocks > 1 else ' stands'} for all {layers} layers: an edit of it edits all"
+
+
 class _Blocks:
     """The blocks of one stack of a model."""
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from cti_edits.errors import FitError
-from cti_edits.models.targets import target_matrices, target_matrix
+from cti_edits.models.apply import apply
+from cti_edits.models.targets import shared_blocks, target_matrices, target_matrix
 from studies.tiny import TINY
+from tests.support.edits import edit_of
 
 
 def test_the_parts_of_a_fused_weight_are_all_of_it() -> None:
@@ -51,3 +53,12 @@ def test_layers_without_the_matrix_are_left_out_by_name() -> None:
     without = TINY["t5"].build()
     with pytest.raises(FitError, match=r"^matrix: no layer of the model has U_up \(it has "):
         target_matrices(without, ("U_up",))
+
+
+def test_one_block_that_stands_for_all_is_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    model = TINY["albert"].build()
+    assert shared_blocks(model) == "1 block stands for all 3 layers: an edit of it edits all"
+    for name in ("bert", "t5", "lfm2", "gemma3", "jamba"):
+        assert shared_blocks(TINY[name].build()) is None
+    apply(edit_of(model, ("U_in", 0, 2, 0.5)), model)
+    assert "1 block stands for all 3 layers" in caplog.text
