@@ -62,3 +62,10 @@ def test_one_block_that_stands_for_all_is_said_so(caplog: pytest.LogCaptureFixtu
         assert shared_blocks(TINY[name].build()) is None
     apply(edit_of(model, ("U_in", 0, 2, 0.5)), model)
     assert "1 block stands for all 3 layers" in caplog.text
+
+
+def test_a_matrix_that_two_layers_share_is_there_once() -> None:
+    model = TINY["llama"].build()
+    model.model.layers[2].mlp.up_proj = model.model.layers[0].mlp.up_proj
+    assert [one.layer for one in target_matrices(model, ("U_up",))] == [0, 1]
+    assert [one.layer for one in target_matrices(model, ("U_in",))] == [0, 1, 2]
