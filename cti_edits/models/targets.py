@@ -156,8 +156,8 @@ def target_matrix(
 def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[TargetMatrix]:
     """Those of the roles ``matrices`` ("U_in") that ``model`` has, stack by stack and layer by layer, of every expert.
 
-    A layer that has no such matrix, as the state-space layers of a hybrid, is left out; so is one whose matrix is that of
-    a layer before it.
+    A layer that has no such matrix, as the state-space layers of a hybrid, is left out; so is one whose matrix is that
+    of a layer before it.
 
     Raises:
         FitError: no layer has a matrix of one of the roles; or see `target_matrix`.
