@@ -45,7 +45,8 @@ MODELS = (
         "Zamba2ForCausalLM",
         group="hybrid",
         settings={
-            **dict.fromkeys(("layers_block_type", "layer_types"), ["mamba", "hybrid", "hybrid"]),
+            "layers_block_type": ["mamba", "hybrid", "hybrid"],
+            "layer_types": ["mamba", "hybrid", "hybrid"],
             "mamba_d_state": 8,
             "mamba_ngroups": 1,
             "n_mamba_heads": 4,
