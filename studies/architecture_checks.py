@@ -24,6 +24,7 @@ from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import Evaluation
 from cti_edits.harness.lm import EditedLM
+from cti_edits.harness.logit_rounding import CLOSE
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.own_rows import own_rows, rows_task
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
@@ -105,6 +106,7 @@ def check(tiny: TinyModel, folder: Path) -> Checked:
     check_exported(tiny, model, folder)
     lm = language_model(tiny, model)
     rows = calibration(masked=tiny.kind == "masked")
+    check_batches(lm, rows)
     check_gradients(lm, targets, rows)
     evaluator, reason = check_evaluators(lm, targets, rows)
     family = family_of(tiny.model_type)
@@ -240,6 +242,15 @@ def calibration(masked: bool) -> CalibrationSet:
     mask = " says <mask>" if masked else " says"
     rows = [{"prompt": text + mask, "choices": list(choices), "gold": gold} for text, choices, gold in ROWS]
     return draw(rows_task("tiny", own_rows(rows)), len(rows), 0)
+
+
+def check_batches(lm: EditedHFLM, rows: CalibrationSet) -> None:
+    """An answer is as likely beside longer ones, where its text is padded, as alone."""
+    with torch.no_grad():
+        together = lm.answer_losses(rows.gold)
+        alone = torch.cat([lm.answer_losses([request]) for request in rows.gold])
+    error = float((together - alone).abs().max())
+    assert error <= CLOSE, f"the loss of an answer depends on what else is in its batch (by {error:.2g})"
 
 
 def check_gradients(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: CalibrationSet) -> None:

@@ -25,6 +25,7 @@ The model:
 - lm.py: ``--model cti`` for causal language models, and the base model of a search.
 - seq2seq_lm.py: encoder-decoders; autoregressive_lm.py: what they share with causal models.
 - masked_lm.py, masked_prompt.py: masked language models; their prompts as tokens.
+- logit_rounding.py: whether two passes give the same logits, but for rounding.
 - edited_model.py: what all kinds share: loads the base, applies the edit, records both.
 - base_config.py: which base model is loaded, and of which kind it is.
 - edit_argument.py: the argument ``edit``: one edit, or several.

@@ -1,9 +1,10 @@
-"""Masked language models (RoBERTa, BERT, XLM-RoBERTa, DistilBERT) as lm-eval models, with an edit."""
+"""Masked language models (RoBERTa, BERT, ModernBERT and others) as lm-eval models, with an edit."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,9 +16,13 @@ from transformers import AutoModelForMaskedLM, PretrainedConfig
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
-from cti_edits.harness.masked_prompt import MaskedPrompt, PromptEncoder
+from cti_edits.harness.logit_rounding import beyond_rounding
+from cti_edits.harness.masked_prompt import MASK, MaskedPrompt, PromptEncoder
 from cti_edits.harness.task import Instance
 from cti_edits.models.projection import projected_at
+
+PADDING_TRIED = 16
+"""So many tokens after a text show whether the model hides them from it."""
 
 
 class EditedMaskedLM(EditedHFLM):
@@ -191,8 +196,30 @@ class EditedMaskedLM(EditedHFLM):
     def _logits(self, prompts: Sequence[MaskedPrompt]) -> list[torch.Tensor]:
         """The logits at each prompt's places, (places, vocabulary), from one forward pass.
 
-        Rows are padded on the right, where the attention mask hides any token and no position before it changes.
+        Rows are padded on the right, where the attention mask hides any token and no position before it changes. Where
+        it does not hide them, as from convolutions, there is a pass for each length.
         """
+        lengths = sorted({len(prompt.tokens) for prompt in prompts})
+        if len(lengths) == 1 or self._padding_is_hidden:
+            return self._logits_of_batch(prompts)
+        found: dict[int, torch.Tensor] = {}
+        for length in lengths:
+            rows = [row for row, prompt in enumerate(prompts) if len(prompt.tokens) == length]
+            found |= zip(rows, self._logits_of_batch([prompts[row] for row in rows]), strict=True)
+        return [found[row] for row in range(len(prompts))]
+
+    @cached_property
+    def _padding_is_hidden(self) -> bool:
+        """Whether a short text gets the same logits with padding after it as alone."""
+        alone = self._prompts.prompt(MASK)
+        more = min(PADDING_TRIED, self.max_length - len(alone.tokens))
+        longer = MaskedPrompt(alone.tokens + alone.tokens[-1:] * more, alone.places)
+        with torch.no_grad():
+            (expected,) = self._logits_of_batch([alone])
+            found, _ = self._logits_of_batch([alone, longer])
+        return beyond_rounding(self, found, expected) is None
+
+    def _logits_of_batch(self, prompts: Sequence[MaskedPrompt]) -> list[torch.Tensor]:
         longest = max(len(prompt.tokens) for prompt in prompts)
         inputs = torch.zeros((len(prompts), longest), dtype=torch.long)
         mask = torch.zeros_like(inputs)

@@ -9,6 +9,7 @@ from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[imp
 
 from cti_edits.errors import printable
 from cti_edits.harness.edited_model import EditedHFLM
+from cti_edits.harness.logit_rounding import beyond_rounding
 from cti_edits.harness.questions import Question, TokenSequence, UnsupportedError
 from cti_edits.replay.batches import ReadBatch
 from cti_edits.replay.block_replay import BlockReplay
@@ -16,12 +17,6 @@ from cti_edits.replay.onednn import linear_by_onednn
 
 HEEDING = ("eager", "sdpa")
 """Attention of transformers that takes any mask."""
-
-CLOSE = 1e-3
-"""Packed and by itself, a sequence's log-probabilities differ by rounding: at most so much, or the packing is wrong."""
-
-CLOSE_IN_HALF = 0.25
-"""In half precision: in the mean. Some of many logits about 20 are further off, and with wrong masks most are."""
 
 
 def check_packing(
@@ -80,7 +75,7 @@ def _check_batch(
         try:
             with linear_by_onednn(lm.model):
                 found = replay.logits(batch.packed, 0, None, batch.rows, batch.columns)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
             if should_reduce_batch_size(error):
                 raise
             said = printable(error, 200)
@@ -104,13 +99,5 @@ def check_alike(lm: EditedHFLM, found: torch.Tensor, alone: torch.Tensor, where:
     Raises:
         UnsupportedError: they differ by more than rounding; ``where`` says when.
     """
-    expected = torch.log_softmax(alone.float(), dim=-1)
-    differences = (torch.log_softmax(found.float(), dim=-1) - expected).abs()
-    # A token may have no probability at all. What is not finite else is said by who evaluates it.
-    differences = differences[torch.isfinite(differences)]
-    if not len(differences):
-        return
-    half = {lm.model.dtype, lm.mixed_precision_dtype} & {torch.float16, torch.bfloat16}
-    off = float(differences.mean() if half else differences.max())
-    if not off <= (CLOSE_IN_HALF if half else CLOSE):
+    if (off := beyond_rounding(lm, found, alone)) is not None:
         raise UnsupportedError(f"{type(lm.model).__name__} gives other logits {where} (by {off:.2g})")

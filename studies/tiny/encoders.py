@@ -12,6 +12,7 @@ def _masked(model_type: str, model_class: str, **settings: Any) -> TinyModel:
 
 
 _OFFSET = {"max_position_embeddings": 514}
+_BOTTLENECK = dict.fromkeys(("embedding_size", "intra_bottleneck_size", "true_hidden_size"), 16)
 
 MODELS = (
     _masked("bert", "BertForMaskedLM"),
@@ -24,6 +25,14 @@ MODELS = (
     _masked("xmod", "XmodForMaskedLM", default_language="en_XX", **_OFFSET),
     _masked("roberta-prelayernorm", "RobertaPreLayerNormForMaskedLM", **_OFFSET),
     _masked("data2vec-text", "Data2VecTextForMaskedLM", **_OFFSET),
+    _masked("mobilebert", "MobileBertForMaskedLM", initializer_range=0.1, **_BOTTLENECK),
+    _masked("convbert", "ConvBertForMaskedLM"),
+    _masked("fnet", "FNetForMaskedLM"),
+    _masked("ibert", "IBertForMaskedLM", **_OFFSET),
+    _masked("layoutlm", "LayoutLMForMaskedLM"),
+    _masked("longformer", "LongformerForMaskedLM", attention_window=64, **_OFFSET),
+    _masked("luke", "LukeForMaskedLM", entity_vocab_size=8, entity_emb_size=8),
+    _masked("yoso", "YosoForMaskedLM"),
     _masked("distilbert", "DistilBertForMaskedLM", hidden_dim=INNER, n_layers=LAYERS),
     _masked("albert", "AlbertForMaskedLM"),
     _masked("electra", "ElectraForMaskedLM"),
@@ -39,4 +48,6 @@ MODELS = (
     _masked("nomic_bert", "NomicBertForMaskedLM"),
     _masked("eurobert", "EuroBertForMaskedLM"),
     _masked("gte", "GteForMaskedLM"),
+    _masked("jina_embeddings_v3", "JinaEmbeddingsV3ForMaskedLM", **_OFFSET),
+    _masked("ultrabert", "UltrabertForMaskedLM"),
 )

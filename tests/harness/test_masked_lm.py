@@ -26,6 +26,7 @@ from cti_edits.models.apply import target_matrices, target_matrix
 from cti_edits.replay.gradients import loss_gradients
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
+from studies.tiny import TINY
 from tests.support.edits import cuts
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 from tests.support.tiny_tokenizers import save_masked_checkpoint
@@ -202,6 +203,29 @@ def test_prompts_that_mask_alike_share_a_pass(checkpoints: Callable[[str], str])
     assert seen == [1]
 
 
+@pytest.mark.parametrize(("model_type", "batches"), [("fnet", 4), ("mobilebert", 4), ("luke", 1)])
+@torch.no_grad()
+def test_texts_that_padding_would_change_are_read_by_length(model_type: str, batches: int) -> None:
+    """Fourier transforms and neighbours' embeddings reach over what an attention mask hides."""
+    model = TINY[model_type].build()
+    model.get_input_embeddings().weight.normal_(std=0.5)  # padding's too, which is zero in a new model
+    requests = instances("loglikelihood", [(f"{'cow ' * (number % 4)}says <mask>", " moo") for number in range(8)])
+    alone = EditedMaskedLM(pretrained=model, tokenizer=byte_tokenizer(masked=True), device="cpu", batch_size=1)
+    lm = EditedMaskedLM(pretrained=model, tokenizer=byte_tokenizer(masked=True), device="cpu", batch_size=4)
+    expected = [likelihood for likelihood, _ in alone.loglikelihood(requests, True)]
+    seen = []
+    lm.loglikelihood(requests, True)
+    model.register_forward_pre_hook(
+        lambda _module, _args, given: seen.append(given["input_ids"].shape), with_kwargs=True
+    )
+    found = [likelihood for likelihood, _ in lm.loglikelihood(requests, True)]
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert len(seen) == batches
+    gold = [GoldRequest(row, *request.args) for row, request in enumerate(requests)]
+    one_by_one = torch.cat([lm.answer_losses([request]) for request in gold])
+    assert lm.answer_losses(gold).tolist() == pytest.approx(one_by_one.tolist(), abs=1e-4)
+
+
 def test_auto_halves_the_batch_when_memory_runs_out(checkpoints: Callable[[str], str]) -> None:
     lm = edited(checkpoints("roberta"), batch_size="auto", max_batch_size=8)
     sizes = []
@@ -215,7 +239,8 @@ def test_auto_halves_the_batch_when_memory_runs_out(checkpoints: Callable[[str],
     requests = instances("loglikelihood", list(REQUESTS))
     found = lm.loglikelihood(requests, True)
     hook.remove()
-    assert sizes == [8, 4, 2, 2, 2, 2, 1]
+    # A short text alone and beside a longer one shows that padding is hidden; then come the prompts.
+    assert sizes == [1, 2, 8, 4, 2, 2, 2, 2, 1]
     assert lm.batch_sizes == {0: 2}
     assert [f[0] for f in found] == pytest.approx([f[0] for f in lm.loglikelihood(requests, True)], abs=1e-9)
 
@@ -266,6 +291,7 @@ def test_half_precision_is_widened_before_the_softmax(checkpoint: str) -> None:
 def test_answers_are_cached_as_they_come(checkpoints: Callable[[str], str], tmp_path: Path) -> None:
     """A run that breaks off keeps what it had: lm-eval's own wrapper stores results only when all are there."""
     lm = edited(checkpoints("roberta"), batch_size=4)
+    lm.loglikelihood(instances("loglikelihood", list(REQUESTS)), True)  # it knows then that padding is hidden
     cached = CachingLM(lm, str(tmp_path / "cache.db"))
     passes: list[None] = []
 
