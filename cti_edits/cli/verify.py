@@ -18,7 +18,7 @@ def verify(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Checkpoint folder or hub id.", show_default="the edit's base model"),
+        typer.Option(help="Checkpoint folder, GGUF file or hub id.", show_default="the edit's base model"),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Of the model on the hub.", show_default=False)] = None,
     subfolder: Annotated[

@@ -12,6 +12,7 @@
 - wrappers.py: the model inside PEFT's and torch.compile's wrappers; weights that cannot be edited in place.
 - stored_tensor.py: a tensor of a safetensors file: where its bytes are, its hash and norm.
 - checkpoint.py: the reader of a checkpoint, in a folder or on the hub.
+- gguf_checkpoint.py: a GGUF file as a checkpoint: the values of its tensors.
 - checkpoint_location.py: the arguments of ``from_pretrained`` that say where a model's weights are.
 - identity.py: the hash and norm that an edit records of a weight, and the checkpoint that a loaded model is from.
 - weights_hash.py: one hash for all weights of a model.

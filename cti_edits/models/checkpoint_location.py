@@ -29,3 +29,9 @@ def edit_subfolder(edit: Edit) -> str | None:
     """The subfolder from which the search that made ``edit`` loaded the base; None if the edit does not say."""
     asked = None if edit.search is None else edit.search.asked
     return None if asked is None else asked.model.subfolder
+
+
+def edit_gguf_file(edit: Edit) -> str | None:
+    """The GGUF file from which the search that made ``edit`` loaded the base; None if the edit names none."""
+    asked = None if edit.search is None else edit.search.asked
+    return None if asked is None else asked.model.gguf_file

@@ -8,11 +8,12 @@ import torch
 
 from cti_edits.errors import EditError, FitError, printable
 from cti_edits.models.architectures import check_architecture
-from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.gguf_checkpoint import GgufCheckpoint
+from cti_edits.models.stored_names import AnyCheckpoint
 
 
 @lru_cache(maxsize=2)
-def model_of_config(architecture: str, checkpoint: Checkpoint) -> torch.nn.Module:
+def model_of_config(architecture: str, checkpoint: AnyCheckpoint) -> torch.nn.Module:
     """The model of class ``architecture`` that the checkpoint's config gives, whose parameters hold no values.
 
     Raises:
@@ -25,7 +26,10 @@ def model_of_config(architecture: str, checkpoint: Checkpoint) -> torch.nn.Modul
     check_architecture(architecture, checkpoint.config.architectures, place)
     model_class = getattr(transformers, architecture, None)
     try:
-        config = transformers.AutoConfig.from_pretrained(str(checkpoint.config_folder), trust_remote_code=False)
+        where = {"gguf_file": checkpoint.file.name} if isinstance(checkpoint, GgufCheckpoint) else {}
+        config = transformers.AutoConfig.from_pretrained(
+            str(checkpoint.config_folder), trust_remote_code=False, **where
+        )
         if model_class is None or not isinstance(config, model_class.config_class):
             raise FitError(f"base_model.architecture: transformers has no {architecture} for this checkpoint")
         with torch.device("meta"):

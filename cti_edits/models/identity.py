@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from cti_edits.errors import CheckpointError, FitError, printable
-from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
+from cti_edits.errors import CheckpointError, FitError
+from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation
-from cti_edits.models.stored_names import Stored, find_stored
+from cti_edits.models.gguf_checkpoint import GgufCheckpoint, open_gguf
+from cti_edits.models.stored_names import AnyCheckpoint, Stored, find_stored
 from cti_edits.models.stored_tensor import TORCH_NAMES
 from cti_edits.models.targets import TargetMatrix
 from cti_edits.models.wrappers import inner_model
@@ -57,7 +59,7 @@ class Identity:
     frobenius_norm: float
 
 
-def identity_of(target: TargetMatrix, checkpoint: Checkpoint | None) -> Identity:
+def identity_of(target: TargetMatrix, checkpoint: AnyCheckpoint | None) -> Identity:
     """The identity of a loaded weight.
 
     Args:
@@ -76,7 +78,7 @@ def identity_of(target: TargetMatrix, checkpoint: Checkpoint | None) -> Identity
     return Identity(tensor_sha256(loaded), DTYPE_NAMES[loaded.dtype], None, float(f"{norm:.12g}"))
 
 
-def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
+def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> AnyCheckpoint | None:
     """The checkpoint that a model was loaded from, if it is known and on this machine; else None.
 
     Arguments are those of `source_checkpoint`.
@@ -87,7 +89,7 @@ def checkpoint_of(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -
         return None
 
 
-def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> Checkpoint | None:
+def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation]) -> AnyCheckpoint | None:
     """The checkpoint that a model was loaded from; None if its config does not say.
 
     Args:
@@ -96,19 +98,27 @@ def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation
         where: the other arguments of ``from_pretrained`` that it was loaded with.
 
     Raises:
-        CheckpointError: there is no such checkpoint on this machine, or the model was not loaded from safetensors
-        files.
+        CheckpointError: there is no such checkpoint on this machine, or the model was loaded from neither safetensors
+        files nor a GGUF file.
     """
     config = getattr(inner_model(model), "config", None)
     place = getattr(config, "_name_or_path", None)
-    if where.get("gguf_file"):
-        raise CheckpointError(
-            f"{printable(where['gguf_file'])} is a GGUF file, whose weights were converted when they were loaded"
-        )
     if where.get("use_safetensors") is False:
         raise CheckpointError("it was loaded with use_safetensors=false, from files that are not read here")
     if not isinstance(place, str) or not place:
         return None
+    if gguf_file := where.get("gguf_file"):
+        # As transformers looks for it.
+        if Path(gguf_file).is_file():
+            return GgufCheckpoint(Path(gguf_file))
+        return open_gguf(
+            place,
+            gguf_file,
+            getattr(config, "_commit_hash", None) or where.get("revision"),
+            local=True,
+            subfolder=where.get("subfolder") or "",
+            cache_dir=where.get("cache_dir"),
+        )
     return open_checkpoint(
         place,
         getattr(config, "_commit_hash", None) or where.get("revision"),
@@ -119,7 +129,7 @@ def source_checkpoint(model: torch.nn.Module, **where: Unpack[CheckpointLocation
     )
 
 
-def _stored(checkpoint: Checkpoint | None, target: TargetMatrix) -> Stored | None:
+def _stored(checkpoint: AnyCheckpoint | None, target: TargetMatrix) -> Stored | None:
     try:
         return find_stored(checkpoint, target) if checkpoint else None
     except (CheckpointError, FitError):

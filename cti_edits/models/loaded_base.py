@@ -10,10 +10,9 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import BaseMismatchError, CheckpointError, FitError
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
-from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation, edit_subfolder
 from cti_edits.models.identity import source_checkpoint
-from cti_edits.models.stored_names import find_stored
+from cti_edits.models.stored_names import AnyCheckpoint, find_stored
 from cti_edits.models.targets import TargetMatrix
 
 
@@ -36,7 +35,7 @@ class LoadedBase:
             self._where["subfolder"] = edit_subfolder(edit)
 
     @cached_property
-    def _checkpoint(self) -> tuple[Checkpoint | None, str]:
+    def _checkpoint(self) -> tuple[AnyCheckpoint | None, str]:
         """The checkpoint that the model was loaded from, and why it cannot be read if it cannot."""
         try:
             return source_checkpoint(self._model, **self._where), ""

@@ -14,8 +14,8 @@ from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.matrix_edits import Factors, MatrixEdit
 from cti_edits.errors import EditError, FactorsError, FitError, ManifestError, about, printable
 from cti_edits.files import write_atomically
-from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.factor_file import factor_bytes
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.models.verify import base_checkpoint, check_tensor, stored_matrix
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def unpack(file: Path) -> tuple[Path, ...]:
     return tuple(deleted)
 
 
-def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Sequence[Block | None]:
+def _file_blocks(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> Sequence[Block | None]:
     """The blocks of a matrix edit, for the file: made of the base in the dtype that the edit was made in."""
     import torch
 

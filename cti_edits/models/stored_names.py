@@ -16,6 +16,7 @@ import torch
 from cti_edits.artifact.rows import Rows
 from cti_edits.errors import FitError
 from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.gguf_checkpoint import GgufCheckpoint, GgufTensor
 from cti_edits.models.stored_part import StoredPart
 from cti_edits.models.stored_tensor import StoredTensor
 from cti_edits.models.targets import TargetMatrix
@@ -23,10 +24,11 @@ from cti_edits.models.targets import TargetMatrix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Stored = StoredTensor | StoredPart
+Stored = StoredTensor | StoredPart | GgufTensor
+AnyCheckpoint = Checkpoint | GgufCheckpoint
 
 
-def find_stored(checkpoint: Checkpoint, target: TargetMatrix) -> Stored | None:
+def find_stored(checkpoint: AnyCheckpoint, target: TargetMatrix) -> Stored | None:
     """The tensor of ``checkpoint`` that ``target`` is, or the part of one; None if there is none.
 
     Args:
@@ -51,7 +53,7 @@ def find_stored(checkpoint: Checkpoint, target: TargetMatrix) -> Stored | None:
     return part
 
 
-def _converted(checkpoint: Checkpoint, target: TargetMatrix) -> Stored | None:
+def _converted(checkpoint: AnyCheckpoint, target: TargetMatrix) -> Stored | None:
     """The tensor, or part of one, that transformers would save the matrix to."""
     for name, numbers in _saved(target).items():
         place = _place(numbers, _numbers_of(target))

@@ -1,8 +1,7 @@
-"""A matrix that is a part of a tensor of a safetensors file: read, hashed and written alone."""
+"""A matrix that is a part of a tensor of a file: read, hashed and written alone."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -10,7 +9,8 @@ import torch
 
 from cti_edits.artifact.rows import Rows
 from cti_edits.linalg.fused_rows import put_rows, rows_of
-from cti_edits.models.stored_tensor import StoredTensor
+from cti_edits.models.gguf_checkpoint import GgufTensor
+from cti_edits.models.stored_tensor import StoredTensor, matrix_sha256
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class StoredPart:
         rows: which output features of the piece; None for all.
     """
 
-    whole: StoredTensor
+    whole: StoredTensor | GgufTensor
     piece: int = 0
     pieces: int = 1
     transposed: bool = False
@@ -81,9 +81,7 @@ class StoredPart:
         Raises:
             CheckpointError: see `tensor`.
         """
-        digest = hashlib.sha256(f"{self.dtype} {list(self.shape)}\n".encode())
-        digest.update(self.tensor().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return matrix_sha256(self.dtype, self.tensor())
 
     def frobenius_norm(self) -> float:
         """‖W‖_F, summed in float64; NaN or infinite where a value is.

@@ -130,6 +130,15 @@ class StoredTensor:
         return torch.from_numpy(content).view(dtype)
 
 
+def matrix_sha256(dtype: str, values: torch.Tensor) -> str:
+    """The hash that `StoredTensor.sha256` has of values of this dtype, were they stored."""
+    import torch
+
+    digest = hashlib.sha256(f"{dtype} {list(values.shape)}\n".encode())
+    digest.update(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def tensors_in(file: Path) -> dict[str, StoredTensor]:
     """The tensors of a safetensors file by their names. Reads the header alone.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import MatrixEdit
@@ -11,33 +12,40 @@ from cti_edits.errors import CheckpointError, EditError, FactorsError, FitError,
 from cti_edits.models.apply import find_target
 from cti_edits.models.architectures import check_architecture, family_of
 from cti_edits.models.base_match import Evidence, Verdict, base_match, check_tensor_name
-from cti_edits.models.checkpoint import Checkpoint, open_checkpoint
-from cti_edits.models.checkpoint_location import edit_subfolder
+from cti_edits.models.checkpoint import open_checkpoint
+from cti_edits.models.checkpoint_location import edit_gguf_file, edit_subfolder
 from cti_edits.models.config_model import model_of_config
 from cti_edits.models.factor_file import read_factors
-from cti_edits.models.stored_names import Stored, find_stored
+from cti_edits.models.gguf_checkpoint import ENDING, GgufCheckpoint, open_gguf
+from cti_edits.models.stored_names import AnyCheckpoint, Stored, find_stored
 
 
 def base_checkpoint(
     edit: Edit, model: str | None, revision: str | None, local: bool = False, subfolder: str | None = None
-) -> Checkpoint:
+) -> AnyCheckpoint:
     """The checkpoint of ``model``, or of the edit's base if that is None.
 
     Args:
-        edit: the edit. Its revision and subfolder are the defaults if the checkpoint is that of its own base.
-        model: folder or hub id.
+        edit: the edit. Its revision, subfolder and GGUF file are the defaults if the checkpoint is its own base's.
+        model: folder, GGUF file or hub id.
         revision: of the model on the hub.
         local: use the hub's cache on this machine and no network.
         subfolder: of the model, where config and weights are.
 
     Raises:
-        CheckpointError: see `checkpoint.open_checkpoint`.
+        CheckpointError: see `checkpoint.open_checkpoint` and `gguf_checkpoint.open_gguf`.
     """
     base = edit.base_model
     place = base.id if model is None else model
+    gguf_file = None
     if place == base.id:
         revision = revision or base.revision
         subfolder = edit_subfolder(edit) if subfolder is None else subfolder
+        gguf_file = edit_gguf_file(edit)
+    if gguf_file is not None:
+        return open_gguf(place, gguf_file, revision, local, subfolder or "")
+    if place.endswith(ENDING) and Path(place).is_file():
+        return GgufCheckpoint(Path(place))
     return open_checkpoint(place, revision, local, subfolder or "")
 
 
@@ -50,7 +58,7 @@ class TensorCheck:
     why: str
 
 
-def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[TensorCheck]:
+def verify(edit: Edit, checkpoint: AnyCheckpoint) -> Iterator[TensorCheck]:
     """A finding for each matrix edit, in order. One tensor is in memory at a time."""
     broken = None
     try:
@@ -64,7 +72,7 @@ def verify(edit: Edit, checkpoint: Checkpoint) -> Iterator[TensorCheck]:
             yield check_tensor(edit, one, checkpoint)
 
 
-def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> TensorCheck:
+def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> TensorCheck:
     """The finding for one matrix edit, from name, shape, dtype, norm and hash of the stored tensor."""
     try:
         stored, _ = stored_matrix(edit, one, checkpoint)
@@ -85,7 +93,7 @@ def exit_code(findings: list[TensorCheck]) -> int:
     return 1 if "does not fit" in verdicts else 2 if "cannot tell" in verdicts else 0
 
 
-def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[Stored, bool]:
+def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> tuple[Stored, bool]:
     """The tensor in the checkpoint that ``one`` changes, or its part, and whether it has input features as rows.
 
     Raises:
@@ -122,7 +130,7 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> tuple[
     return stored, transposed
 
 
-def _stored_part(edit: Edit, one: MatrixEdit, checkpoint: Checkpoint) -> Stored | None:
+def _stored_part(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> Stored | None:
     """The part of a tensor that ``one`` changes: of which rows and experts it is, the model of the config says."""
     try:
         target = find_target(one, model_of_config(edit.base_model.architecture, checkpoint), "")

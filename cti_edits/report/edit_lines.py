@@ -10,6 +10,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, whole_rank
 from cti_edits.artifact.records import Measurement
+from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, printable
 from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
@@ -67,9 +68,14 @@ def manifest_lines(edit: Edit) -> Iterator[Line]:
 def model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[Line]:
     """What is asked for on top of what the manifest says: of the whole model, and measured here."""
     if model is not None:
+        from cti_edits.models.checkpoint import Checkpoint
         from cti_edits.models.verify import base_checkpoint
 
         checkpoint = base_checkpoint(edit, model, None, local=True)
+        if not isinstance(checkpoint, Checkpoint):
+            raise CheckpointError(
+                f"{printable(checkpoint.place, MAX_SHOWN_PATH)}: sizes are shown of safetensors files, not of GGUF"
+            )
         numbers, stored = model_size(edit, checkpoint)
         yield "", ""
         yield f"model {model}", ""

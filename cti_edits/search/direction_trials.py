@@ -16,8 +16,8 @@ from cti_edits.errors import EditError
 from cti_edits.linalg.directions import Directions, difference, with_difference
 from cti_edits.linalg.lowrank import row_blocks
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.identity import identity_of
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.search.candidates import Candidate, MatrixId
 from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients, direction_gradients
 from cti_edits.search.directions import MAX_SCALE, Direction, by_matrix, chosen_directions, step_scales
@@ -104,7 +104,7 @@ class DirectionTrials:
         pairs = zip(tried.weights, applied.weights, strict=True)
         return None if all(torch.equal(one, other) for (_, one), (_, other) in pairs) else applied
 
-    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[DirectionsEdit, ...]:
+    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[DirectionsEdit, ...]:
         """See `trials.Trials.matrix_edits`."""
         found = by_matrix(self._gradients, self._scales[candidate])
         return tuple(matrix_edit(self._targets[place], blocks, checkpoint) for place, blocks in found.items())
@@ -129,7 +129,7 @@ def _edited(block: torch.Tensor, chosen: Directions, known: BlockGradients | Non
 
 
 def matrix_edit(
-    target: TargetMatrix, blocks: Sequence[Directions | None], checkpoint: Checkpoint | None
+    target: TargetMatrix, blocks: Sequence[Directions | None], checkpoint: AnyCheckpoint | None
 ) -> DirectionsEdit:
     """The manifest's entry for the directions of one matrix.
 

@@ -15,8 +15,8 @@ from cti_edits.linalg.block_spectra import tied_blocks
 from cti_edits.linalg.energy import retained_energy
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.identity import identity_of
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.search.candidates import Candidate, Group, MatrixId, RankCut, candidates
 from cti_edits.search.edited_weights import EditedWeights, shape_of
 from cti_edits.search.gradients import sigma_gradients
@@ -74,7 +74,7 @@ class RankCutTrials:
         edited = truncate(target.weight, self._weights.ranks(one, ROW_BLOCKS))
         return None if torch.equal(edited, weight) else self._trial(one, target, edited, ROW_BLOCKS)
 
-    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[BlockSvdEdit, ...]:
+    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[BlockSvdEdit, ...]:
         """See `trials.Trials.matrix_edits`."""
         one = _rank_cut(candidate)
         return (matrix_edit(self._weights.targets[one.target], one, self._partitions[one], checkpoint),)
@@ -97,7 +97,7 @@ def _rank_cut(candidate: Candidate) -> RankCut:
 
 
 def matrix_edit(
-    target: TargetMatrix, candidate: RankCut, partition: str, checkpoint: Checkpoint | None
+    target: TargetMatrix, candidate: RankCut, partition: str, checkpoint: AnyCheckpoint | None
 ) -> BlockSvdEdit:
     """The manifest's entry for a candidate.
 

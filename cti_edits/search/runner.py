@@ -16,7 +16,7 @@ from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
-from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.models.targets import shared_blocks
 from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
@@ -79,7 +79,7 @@ class _NamedTrials:
         with self._named():
             return self.made.as_applied(candidate)
 
-    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[MatrixEdit, ...]:
+    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
         with self._named():
             return self.made.matrix_edits(candidate, checkpoint)
 

@@ -13,7 +13,7 @@ from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate, MatrixId
@@ -77,7 +77,7 @@ class Trials(Protocol):
     def as_applied(self, candidate: Candidate) -> Trial | None:
         """A candidate with the very bits that `apply.apply` gives its manifest; None where `trials` gave these."""
 
-    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[MatrixEdit, ...]:
+    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
         """What the manifest says of a candidate.
 
         Args:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from cti_edits.artifact.matrix_edits import MatrixEdit
-from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.plugins import provided
 from cti_edits.search.candidates import Candidate, MatrixId, RankCut
 from cti_edits.search.gradients import sigma_gradients
@@ -81,7 +81,7 @@ class EnergyOfTrials:
         """See `trials.Trials.as_applied`."""
         return self.inner.as_applied(candidate)
 
-    def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[MatrixEdit, ...]:
+    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
         """See `trials.Trials.matrix_edits`."""
         return self.inner.matrix_edits(candidate, checkpoint)
 

@@ -1,4 +1,4 @@
-"""A base is found where transformers was told to load it from: a subfolder, a variant, another cache, a GGUF file."""
+"""A base is found where transformers was told to load it from: a subfolder, a variant, another cache."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gguf
 import huggingface_hub
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -30,7 +28,7 @@ from cti_edits.models.checkpoint_location import CheckpointLocation, checkpoint_
 from cti_edits.models.export import HUB_FILES
 from cti_edits.models.identity import checkpoint_of, identity_of
 from tests.support.edits import SEARCH, matrix_edit
-from tests.support.tiny_models import INNER, LAYERS, VOCABULARY, WIDTH, save_checkpoint, tiny_model
+from tests.support.tiny_models import save_checkpoint, tiny_model
 
 NAME = "model.layers.1.mlp.gate_proj.weight"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -208,51 +206,6 @@ def test_pickled_weights_beside_safetensors_are_not_taken_for_them(tmp_path: Pat
     torch.save(nudged().state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(BaseMismatchError, match="use_safetensors=false, from files that are not read here"):
         apply(edit, loaded(tmp_path, use_safetensors=False), use_safetensors=False)
-
-
-def write_gguf(model: Any, file: Path) -> None:
-    """The tiny Llama as llama.cpp has it, its MLPs in 8 bits."""
-    writer, config = gguf.GGUFWriter(str(file), "llama"), model.config
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(VOCABULARY)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, LAYERS)
-    for name, tensor in model.state_dict().items():
-        values = tensor.float().numpy()
-        target = names.get_name(name, try_suffixes=(".weight",)) or name
-        if "gate_proj" in name:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(target, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(target, np.ascontiguousarray(values))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def test_a_model_of_a_gguf_file_cannot_be_told(tmp_path: Path) -> None:
-    model = tiny_model("llama")
-    model.save_pretrained(tmp_path)
-    edit = recorded(tmp_path)
-    write_gguf(model, tmp_path / "model.gguf")
-    for dtype in (torch.bfloat16, torch.float32):
-        found = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=dtype)
-        with pytest.raises(BaseMismatchError, match=r"edits\[0\]\.sha256: .*model\.gguf is a GGUF file, whose weights"):
-            apply(edit, found, gguf_file="model.gguf")
-        assert not apply(edit, found, verify=False).verified
-    path = edit.write(tmp_path / "edit.json")
-    with pytest.raises(BaseMismatchError, match=r"model\.gguf is a GGUF file"):
-        EditedLM.create_from_arg_obj(
-            {"edit": str(path), "gguf_file": "model.gguf", "tokenizer": str(save_checkpoint(tmp_path / "t", "llama"))},
-            {"device": "cpu"},
-        )
 
 
 def test_which_arguments_say_where_weights_are() -> None:
