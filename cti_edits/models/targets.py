@@ -160,7 +160,8 @@ def target_matrix(
 def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[TargetMatrix]:
     """Those of the roles ``matrices`` ("U_in") that ``model`` has, stack by stack and layer by layer, of every expert.
 
-    A layer that has no such matrix, as the state-space layers of a hybrid, is left out.
+    A layer that has no such matrix, as the state-space layers of a hybrid, is left out; so is one whose matrix is that
+    of a layer before it.
 
     Raises:
         FitError: no layer has a matrix of one of the roles; or see `target_matrix`.
@@ -175,6 +176,7 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
         for layer in range(blocks.count):
             for matrix in roles:
                 found.extend(blocks.targets(matrix, layer))
+    found = list({(id(one.parameter), one.expert, one.rows): one for one in reversed(found)}.values())[::-1]
     there = {target.matrix for target in found}
     for matrix in matrices:
         if matrix not in there and any(blocks.count for blocks in stacks):

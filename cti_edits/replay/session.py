@@ -21,7 +21,7 @@ from cti_edits.replay.encoder_decoder_evaluator import EncoderDecoderEvaluator, 
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.gradients import NoteLoss
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, loss_sigma_gradients
+from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, heeds_packed_rows, loss_sigma_gradients
 
 EvaluatorName = Literal["replay", "reference"]
 
@@ -95,6 +95,10 @@ class Session:
             except UnsupportedError as error:
                 self._progress.note(f"the reference evaluator takes over, which is slower: {error}")
         return ReferenceEvaluator(self.lm, calibration)
+
+    def heeds_packed_rows(self, requests: Sequence[GoldRequest]) -> bool:
+        """See `sigma_gradients.heeds_packed_rows`."""
+        return heeds_packed_rows(self.lm, requests, self.replay)
 
     def sigma_gradients(
         self,

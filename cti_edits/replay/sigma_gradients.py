@@ -144,6 +144,21 @@ def loss_sigma_gradients(
     return [projection.split(total / len(requests)) for projection, total in zip(projections, totals, strict=True)]
 
 
+def heeds_packed_rows(lm: EditedHFLM, requests: Sequence[GoldRequest], replay: BlockReplay | None = None) -> bool:
+    """Whether the model gives packed rows of these answers the logits of each by itself; see `packing_check`.
+
+    Raises:
+        EditError: a single example does not fit the memory.
+    """
+    try:
+        replay = replay or BlockReplay(lm)
+        asked = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
+        check_packing(lm, replay, asked, read_batches(asked, lm.kind == "causal", BatchSize(1)))
+    except UnsupportedError:
+        return False
+    return True
+
+
 def _of_whole_gradients(
     gradients: Sequence[torch.Tensor],
     targets: Sequence[TargetMatrix],

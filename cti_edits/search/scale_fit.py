@@ -93,6 +93,8 @@ class ScaleFit:
         self._session, self._requests, self._settings = session, list(requests), settings
         self._directions = list(directions)
         self._order = random.Random(seed)
+        # Known once for all steps; a model that does not heed the masks of packed rows is asked another way.
+        self._packs = session.heeds_packed_rows(self._requests)
         self.epoch = 0
         places = sorted(matrices_of(directions))
         chosen = {
@@ -149,7 +151,7 @@ class ScaleFit:
         vectors: list[list[Sequence[SingularVectors]]] = [[one.blocks] for one in self.added]
         targets = [one.target for one in self.added]
         with added_directions(self._session.lm.model, self.added):
-            found = self._session.sigma_gradients(targets, vectors, requests, packing_checked=True)
+            found = self._session.sigma_gradients(targets, vectors, requests, packing_checked=self._packs)
         g = torch.cat([block for (blocks,) in found for block in blocks])
         return self.sigma * g
 

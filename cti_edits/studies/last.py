@@ -111,7 +111,7 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
         shares = [len(set(counted.kept) & usual[seed]) / len(counted.kept) for counted in those]
         left.plot(at, shares, "o-", color=colour(number), label=f"seed {seed}")
         right.plot(at, [100 * counted.edited for counted in those], "o-", color=colour(number))
-    right.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
+    right.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="dashed", label="unedited")
     for axes in (left, right):
         axes.set(xticks=range(len(COUNTS)), xticklabels=COUNTS, xlabel="last singular values that are scored")
     left.set(ylim=(-0.05, 1.05), ylabel=f"share that {TAIL} keep, too")

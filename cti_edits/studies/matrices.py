@@ -70,7 +70,7 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
         those = [found for found in every if found.seed == seed]
         at = [roles.index(found.role) + (number + 0.5) / len(seeds) * 0.8 - 0.4 for found in those]
         axes.bar(at, [100 * one.edited for one in those], 0.8 / len(seeds), color=colour(number), label=f"seed {seed}")
-    axes.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
+    axes.axhline(100 * every[0].baseline, color=GREY, linewidth=0.8, linestyle="dashed", label="unedited")
     axes.set(xticks=range(len(roles)), xticklabels=roles, ylabel=ACCURACY)
     axes.legend(loc="best")
 

@@ -98,7 +98,7 @@ def draw(figure: Figure, records: Sequence[Record]) -> None:
     means = [statistics.fmean(100 * drawn.edited for drawn in those) for those in by_size.values()]
     axes.plot(list(by_size), means, "-", color=colour(1), label="mean of the draws")
     base = next(iter(by_size.values()))[0].baseline
-    axes.axhline(100 * base, color=GREY, linewidth=0.8, linestyle="--", label="unedited")
+    axes.axhline(100 * base, color=GREY, linewidth=0.8, linestyle="dashed", label="unedited")
     axes.set(xscale="log", xlabel="calibration rows", ylabel=ACCURACY)
     axes.set_xticks(list(by_size), labels=list(map(str, by_size)))
     axes.set_xticks([], minor=True)

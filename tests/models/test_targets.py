@@ -118,3 +118,10 @@ def test_gates_of_gpt_oss_lie_between_the_others() -> None:
     stored = model.model.layers[2].mlp.experts.gate_up_proj.detach()
     assert torch.equal(target_matrix(model, "U_in", 2, expert=3).weight, stored[3, :, ::2].T)
     assert torch.equal(target_matrix(model, "U_up", 2, expert=3).weight, stored[3, :, 1::2].T)
+
+
+def test_a_matrix_that_two_layers_share_is_there_once() -> None:
+    model = TINY["llama"].build()
+    model.model.layers[2].mlp.up_proj = model.model.layers[0].mlp.up_proj
+    assert [one.layer for one in target_matrices(model, ("U_up",))] == [0, 1]
+    assert [one.layer for one in target_matrices(model, ("U_in",))] == [0, 1, 2]
