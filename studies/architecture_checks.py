@@ -122,7 +122,7 @@ def check(tiny: TinyModel, folder: Path) -> Checked:
 
 
 def one_of_each(model: Any) -> list[TargetMatrix]:
-    """For each role of each stack the last layer's matrix, and of the last layer with experts that of the last expert."""
+    """For each role of each stack the last layer's matrix, and the last expert's of the last layer that has some."""
     family = family_of(model.config.model_type)
     roles = tuple(dict.fromkeys(role for stack in family.stacks.values() for role in stack.matrices))
     there = [role for role in roles if _has(model, role)]
