@@ -35,6 +35,8 @@ CLASSES: Mapping[str, str] = {
     "FP8Linear": "FP8",
     "FbgemmFp8Linear": "FP8",
     "Mxfp4GptOssExperts": "MXFP4",
+    "GgufLinear": "GGUF",
+    "GgufExperts": "GGUF",
 }
 """Layers that hold quantized weights, and whose they are."""
 
@@ -45,6 +47,7 @@ WITHOUT = "without quantization_config, load_in_4bit or load_in_8bit"
 INSTEAD: Mapping[str, str] = {
     "bitsandbytes": f"load the model {WITHOUT}",
     "MXFP4": "load it dequantized (Mxfp4Config(dequantize=True))",
+    "GGUF": "load it unpacked (GgufConfig(dequantize=True))",
     "FP8": "load a bfloat16 checkpoint of it, or one dequantized",
 }
 OTHERWISE = "load the checkpoint that it was quantized from"
@@ -56,7 +59,16 @@ PLAIN = {getattr(torch, name) for name in TORCH_NAMES.values()}
 
 def is_plain(parameter: object) -> bool:
     """Whether a parameter holds numbers that are the weight itself, of a dtype that an edit can have."""
-    return isinstance(parameter, torch.nn.Parameter) and parameter.dtype in PLAIN
+    return isinstance(parameter, torch.nn.Parameter) and parameter.dtype in PLAIN and not _stands_for_others(parameter)
+
+
+def _stands_for_others(parameter: torch.Tensor) -> bool:
+    """Whether a tensor is computed from others that it keeps packed, as those of torchao and quanto are.
+
+    One that is spread over devices is computed so, too, and is none of these.
+    """
+    own = type(parameter).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    return own and type(parameter).__name__ != "DTensor"
 
 
 def quantized_layer(module: torch.nn.Module, name: str, parameter: object, config: object) -> str | None:
@@ -72,10 +84,11 @@ def quantized_layer(module: torch.nn.Module, name: str, parameter: object, confi
         return None
     kind = CLASSES.get(type(module).__name__)
     packed = any(hasattr(module, one) for one in PACKED)
-    narrow = isinstance(parameter, torch.Tensor) and parameter.dtype not in PLAIN
-    if kind is None and not packed and not narrow:
+    odd = isinstance(parameter, torch.Tensor) and (parameter.dtype not in PLAIN or _stands_for_others(parameter))
+    method = method_of_config(config)
+    if kind is None and method is None and not packed and not odd:
         return None
-    kind = method_of_config(config) or kind or "an unknown method"
+    kind = method or kind or "an unknown method"
     return f"{name} is quantized by {kind} ({type(module).__name__}): {INSTEAD.get(kind, OTHERWISE)}"
 
 

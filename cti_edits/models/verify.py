@@ -17,6 +17,7 @@ from cti_edits.models.checkpoint_location import edit_gguf_file, edit_subfolder
 from cti_edits.models.config_model import model_of_config
 from cti_edits.models.factor_file import read_factors
 from cti_edits.models.gguf_checkpoint import ENDING, GgufCheckpoint, open_gguf
+from cti_edits.models.quantization import quantized_checkpoint
 from cti_edits.models.stored_names import AnyCheckpoint, Stored, find_stored
 
 
@@ -76,6 +77,8 @@ def check_tensor(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> Tens
     """The finding for one matrix edit, from name, shape, dtype, norm and hash of the stored tensor."""
     try:
         stored, _ = stored_matrix(edit, one, checkpoint)
+        if not stored.is_weight and (quantized := _quantized(checkpoint)):
+            return TensorCheck(one, "cannot tell", f"tensor: {stored.name} is stored as {stored.dtype}{quantized}")
         found = base_match(one, edit.base_model.dtype, Evidence(None, stored, stored.name))
     except FitError as error:
         return TensorCheck(one, "does not fit", str(error))
@@ -122,12 +125,20 @@ def stored_matrix(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> tup
     else:
         stored = checkpoint.find(name) or _stored_part(edit, one, checkpoint)
     if stored is None:
-        raise FitError(f"tensor: {place} has no {one.tensor or name}")
+        raise FitError(f"tensor: {place} has no {one.tensor or name}{_quantized(checkpoint)}")
     check_tensor_name(one, name, stored.name)
     shape = stored.shape[::-1] if transposed else stored.shape
     if shape != one.shape:
-        raise FitError(f"shape: the edit is for {list(one.shape)} (rows, columns), {stored.name} has {list(shape)}")
+        quantized = "" if stored.is_weight else _quantized(checkpoint)
+        said = f"the edit is for {list(one.shape)} (rows, columns), {stored.name} has {list(shape)}"
+        raise FitError(f"shape: {said}{quantized}")
     return stored, transposed
+
+
+def _quantized(checkpoint: AnyCheckpoint) -> str:
+    """The end of a message on a tensor that is not as it should be."""
+    found = quantized_checkpoint(checkpoint.config.quant_method)
+    return f"; {found}" if found else ""
 
 
 def _stored_part(edit: Edit, one: MatrixEdit, checkpoint: AnyCheckpoint) -> Stored | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.testing._internal.two_tensor import TwoTensor
 
 from cti_edits.errors import FitError
 from cti_edits.models.apply import apply, target_matrices, target_matrix
@@ -48,6 +50,18 @@ LAYERS = {
         layer("FP8Linear", weight=torch.zeros((48, 32)).to(torch.float8_e4m3fn)),
         {"quant_method": "fp8"},
         "load a bfloat16 checkpoint of it, or one dequantized",
+    ),
+    "compressed-tensors": (
+        layer("CompressedLinear", weight_packed=packed()),
+        {"quant_method": "compressed-tensors"},
+        "load the checkpoint that it was quantized from",
+    ),
+    "GGUF": (layer("GgufLinear", weight=packed()), {}, "load it unpacked (GgufConfig(dequantize=True))"),
+    # As torchao's and quanto's: numbers of a wide dtype, which are computed from others that are kept.
+    "torchao": (
+        layer("Linear", weight=TwoTensor(torch.ones((48, 32)), torch.ones((48, 32)))),  # type: ignore[no-untyped-call]
+        {"quant_method": "torchao"},
+        "load the checkpoint that it was quantized from",
     ),
     "hqq": (layer("HQQLinear", weight=packed()), {"quant_method": "hqq"}, "load the checkpoint that it was"),
 }
@@ -113,6 +127,11 @@ def quantized_checkpoint(folder: Path, tensors: dict[str, torch.Tensor | None], 
             "gptq",
             "it is quantized by GPTQ: load the checkpoint that it was quantized from",
         ),
+        (
+            {f"{NAME}.weight": torch.zeros((768, 1), dtype=torch.uint8)},
+            "bitsandbytes",
+            f"stores {NAME}.weight as U8; it is quantized by bitsandbytes: load the checkpoint that it was quantized",
+        ),
         ({f"{NAME}.weight": None}, None, "is it quantized?"),
     ],
 )
@@ -122,6 +141,9 @@ def test_a_quantized_checkpoint_is_named(
     edit = quantized_checkpoint(tmp_path / "base", tensors, method)
     (found,) = verify(edit, open_checkpoint(str(tmp_path / "base")))
     assert found.verdict != "ok"
+    # Whatever is wrong with it, the line says what to load.
+    if method is not None:
+        assert re.search(r"; it is quantized by (FP8|GPTQ|bitsandbytes): load the checkpoint that", found.why)
     from cti_edits import export
 
     with pytest.raises(FitError) as caught:
