@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import textwrap
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, whole_rank
 from cti_edits.artifact.records import Measurement
-from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, EditError, printable
 from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 
@@ -69,6 +70,8 @@ def model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[L
     """What is asked for on top of what the manifest says: of the whole model, and measured here."""
     if model is not None:
         from cti_edits.models.checkpoint import Checkpoint
+        from cti_edits.models.config_model import model_of_config
+        from cti_edits.models.targets import shared_blocks
         from cti_edits.models.verify import base_checkpoint
 
         checkpoint = base_checkpoint(edit, model, None, local=True)
@@ -81,6 +84,9 @@ def model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[L
         yield f"model {model}", ""
         yield "  parameters", _parameters(numbers)
         yield "  memory", f"{_bytes_of(stored, 1)} as stored"
+        with contextlib.suppress(EditError):
+            if shared := shared_blocks(model_of_config(edit.base_model.architecture, checkpoint)):
+                yield "  layers", shared
     if measure_time and edit.edits:
         import torch
 

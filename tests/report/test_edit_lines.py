@@ -7,6 +7,8 @@ from pathlib import Path
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.records import Measurement
 from cti_edits.report.edit_lines import manifest_lines, measurement_lines, model_lines, wrapped
+from studies.tiny import TINY
+from studies.tiny.tokenizer import save_checkpoint as save_model
 from tests.support.edits import EDIT_1, EDIT_2, directions, edit, edit_of, entry, full, full_2
 from tests.support.tiny_models import save_checkpoint, tiny_model
 
@@ -158,6 +160,13 @@ def test_a_difference_without_interval_is_shown_without() -> None:
                            "  difference"]  # fmt: skip
 
 
+def test_a_block_that_stands_for_all_is_shown_with_the_model(tmp_path: Path) -> None:
+    model = TINY["albert"].build()
+    save_model(tmp_path, model, masked=True)
+    lines = dict(model_lines(edit_of(model, ("U_in", 0, 2, 0.1), base_id=str(tmp_path)), str(tmp_path), False))
+    assert lines["  layers"] == "1 block stands for all 3 layers: an edit of it edits all"
+
+
 def test_the_model_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     model = tiny_model("gpt2")
     save_checkpoint(tmp_path, "gpt2", model)
@@ -166,6 +175,7 @@ def test_the_model_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
     lines = dict(model_lines(found, str(tmp_path), False))
     numbers = sum(parameter.numel() for parameter in model.parameters())
     kept = numbers - (48 * 32 - 2 * 2 * (24 + 32))
+    assert "  layers" not in lines
     assert f"model {tmp_path}" in lines
     assert lines["  memory"] == f"{4 * kept:,} of {4 * numbers:,} bytes as stored"
     assert str(lines["  parameters"]).endswith(f"{kept:,} of {numbers:,}")
