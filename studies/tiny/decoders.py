@@ -6,7 +6,11 @@ from typing import Any
 
 from studies.tiny.model import HEADS, TinyModel
 
-_SLIDING: dict[str, Any] = {"sliding_window": 64}
+_SLIDING: dict[str, Any] = {
+    "sliding_window": 12,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
+"""Windows shorter than the texts that are asked about, in some blocks."""
 
 MODELS = (
     # Named as Llama's.
@@ -18,7 +22,7 @@ MODELS = (
     TinyModel("qwen3", "Qwen3ForCausalLM"),
     TinyModel("gemma", "GemmaForCausalLM"),
     TinyModel("gemma2", "Gemma2ForCausalLM", settings={**_SLIDING, "query_pre_attn_scalar": 8}),
-    TinyModel("gemma3_text", "Gemma3ForCausalLM", settings={**_SLIDING, "_sliding_window_pattern": 2}),
+    TinyModel("gemma3_text", "Gemma3ForCausalLM", settings=_SLIDING),
     TinyModel("vaultgemma", "VaultGemmaForCausalLM", settings=_SLIDING),
     TinyModel("granite", "GraniteForCausalLM"),
     TinyModel("olmo", "OlmoForCausalLM"),
@@ -65,7 +69,6 @@ MODELS = (
     ),
     TinyModel("gemma4_unified_text", "Gemma4UnifiedForCausalLM", settings={**_SLIDING, "global_head_dim": 8}),
     TinyModel("beam", "BeamForCausalLM"),
-    TinyModel("dory", "DoryForCausalLM"),
     TinyModel("exaone", "LlamaForCausalLM"),
     TinyModel("internlm3", "LlamaForCausalLM"),
     TinyModel("iquestcoder", "LlamaForCausalLM"),

@@ -61,7 +61,7 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt_oss": (
         "GptOssConfig",
         "GptOssForCausalLM",
-        {**_GROUPED, "head_dim": 8, "num_local_experts": EXPERTS, "num_experts_per_tok": 2, "sliding_window": 64},
+        {**_GROUPED, "head_dim": 8, "num_local_experts": EXPERTS, "num_experts_per_tok": 2, "sliding_window": 12},
     ),
     "jamba": (
         "JambaConfig",
@@ -89,7 +89,7 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
             "num_local_experts": EXPERTS,
             "num_experts_per_tok": 1,
             "interleave_moe_layer_step": 2,
-            "attention_chunk_size": 64,
+            "attention_chunk_size": 8,
         },
     ),
     "dbrx": (

@@ -36,7 +36,7 @@ FUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "modernbert-decoder": (
         "ModernBertDecoderConfig",
         "ModernBertDecoderForCausalLM",
-        {**_LIKE_LLAMA, "local_attention": 64},
+        {**_LIKE_LLAMA, "local_attention": 12},
     ),
     "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", _LIKE_LLAMA),
     "bloom": ("BloomConfig", "BloomForCausalLM", {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS}),

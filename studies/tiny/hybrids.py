@@ -25,7 +25,7 @@ MODELS = (
         "recurrent_gemma",
         "RecurrentGemmaForCausalLM",
         group="hybrid",
-        settings={"lru_width": 32, "attention_window_size": 64, "block_types": ["recurrent", "recurrent", "attention"]},
+        settings={"lru_width": 32, "attention_window_size": 12, "block_types": ["recurrent", "recurrent", "attention"]},
     ),
     TinyModel(
         "qwen3_5_text",

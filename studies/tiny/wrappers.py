@@ -47,7 +47,11 @@ MODELS = (
         "Gemma3ForConditionalGeneration",
         "gemma3_text",
         "siglip_vision_model",
-        text={"head_dim": 8, "sliding_window": 64, "_sliding_window_pattern": 2},
+        text={
+            "head_dim": 8,
+            "sliding_window": 12,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
         mm_tokens_per_image=4,
     ),
     _wrapper("llava", "LlavaForConditionalGeneration", "llama", "clip_vision_model"),
