@@ -39,6 +39,33 @@ MODELS = (
             "layer_types": ["linear_attention", "full_attention", "linear_attention"],
         },
     ),
+    TinyModel("lfm3", "Lfm3ForCausalLM", group="hybrid"),
+    TinyModel(
+        "bamba",
+        "BambaForCausalLM",
+        group="hybrid",
+        settings={
+            "attn_layer_indices": [1],
+            "mamba_n_heads": 8,
+            "mamba_d_head": 8,
+            "mamba_d_state": 8,
+            "mamba_chunk_size": 16,
+        },
+    ),
+    TinyModel(
+        "zamba",
+        "ZambaForCausalLM",
+        group="hybrid",
+        settings={
+            "layer_types": ["mamba", "hybrid", "hybrid"],
+            "layers_block_type": ["mamba", "hybrid", "hybrid"],
+            "mamba_d_state": 8,
+            "mamba_dt_rank": 4,
+            "attention_head_dim": 16,
+            "num_key_value_heads": 4,
+            "use_mamba_kernels": False,
+        },
+    ),
     TinyModel("olmo_hybrid", "OlmoHybridForCausalLM", group="hybrid"),
     TinyModel(
         "zamba2",
