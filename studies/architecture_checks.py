@@ -134,8 +134,10 @@ def one_of_each(model: Any) -> list[TargetMatrix]:
 def _has(model: Any, role: str) -> bool:
     try:
         return bool(target_matrices(model, (role,)))
-    except EditError:
-        return False
+    except EditError as error:
+        if f"no layer of the model has {role} " in str(error):
+            return False
+        raise
 
 
 def edits_of(target: TargetMatrix, checkpoint: Any = None) -> Iterator[MatrixEdit]:

@@ -11,6 +11,15 @@ _SLIDING: dict[str, Any] = {
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
 }
 """Windows shorter than the texts that are asked about, in some blocks."""
+GEMMA_4: dict[str, Any] = {
+    **_SLIDING,
+    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+    "num_kv_shared_layers": 1,
+    "head_dim": 8,
+    "global_head_dim": 8,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 264,
+}
 
 MODELS = (
     # Named as Llama's.
@@ -55,18 +64,7 @@ MODELS = (
             "activation_sparsity_pattern": [0.0, 0.0, 0.0],
         },
     ),
-    TinyModel(
-        "gemma4_text",
-        "Gemma4ForCausalLM",
-        settings={
-            **_SLIDING,
-            "layer_types": ["sliding_attention", "full_attention", "full_attention"],
-            "num_kv_shared_layers": 1,
-            "global_head_dim": 8,
-            "hidden_size_per_layer_input": 8,
-            "vocab_size_per_layer_input": 264,
-        },
-    ),
+    TinyModel("gemma4_text", "Gemma4ForCausalLM", settings=GEMMA_4),
     TinyModel("gemma4_unified_text", "Gemma4UnifiedForCausalLM", settings={**_SLIDING, "global_head_dim": 8}),
     TinyModel("beam", "BeamForCausalLM"),
     TinyModel("exaone", "LlamaForCausalLM"),

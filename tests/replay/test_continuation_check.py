@@ -38,9 +38,7 @@ def test_a_cache_that_cannot_be_gathered(tmp_path: Path) -> None:
         raise AttributeError("'State' object has no attribute 'keys'")
 
     replay.gathered_cache = broken  # type: ignore[method-assign]
-    with pytest.raises(
-        UnsupportedError, match=r"^LlamaForCausalLM goes on with no text from its cache: 'State'"
-    ):
+    with pytest.raises(UnsupportedError, match=r"^LlamaForCausalLM goes on with no text from its cache: 'State'"):
         ReplayEvaluator(lm, written(tmp_path, "{max_gen_toks: 3}"), replay=replay)
     ReplayEvaluator(lm, choices(tmp_path), replay=replay)
 
