@@ -39,7 +39,7 @@ from cti_edits.progress import Silent
 from cti_edits.replay.encoder_decoder_evaluator import EncoderDecoderEvaluator
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
-from cti_edits.replay.session import Session
+from cti_edits.replay.session import Session, replaced_weight
 from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import RankCut
 from cti_edits.search.direction_trials import matrix_edit as directions_edit
@@ -52,6 +52,8 @@ FAST: Mapping[type[Evaluator], str] = {ReplayEvaluator: "replay", EncoderDecoder
 CLUSTERS, RHO = 2, 0.3
 DIRECTIONS = ((0, 1.5), (2, 0.25))
 """Which singular values of each matrix get which factor."""
+STEP = 1e-2
+"""How far a singular value is changed for the slope of the loss."""
 ROWS = (
     ("The cow", ("moo", "woof", "baa"), 0),
     ("The dog on the farm", ("moo", "woof", "baa"), 1),
@@ -136,8 +138,10 @@ def one_of_each(model: Any) -> list[TargetMatrix]:
 def _has(model: Any, role: str) -> bool:
     try:
         return bool(target_matrices(model, (role,)))
-    except EditError:
-        return False
+    except EditError as error:
+        if f"no layer of the model has {role} " in str(error):
+            return False
+        raise
 
 
 def edits_of(target: TargetMatrix, checkpoint: Any = None) -> Iterator[MatrixEdit]:
@@ -254,7 +258,7 @@ def check_batches(lm: EditedHFLM, rows: CalibrationSet) -> None:
 
 
 def check_gradients(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: CalibrationSet) -> None:
-    """σ-gradients are uᵀ G v with autograd's G."""
+    """σ-gradients are uᵀ G v with autograd's G; the largest of U_out is the slope of the loss, too."""
     vectors, expected = [], []
     for target in targets:
         u, _, v = torch.linalg.svd(target.weight.double(), full_matrices=False)
@@ -277,6 +281,25 @@ def check_gradients(lm: EditedHFLM, targets: Sequence[TargetMatrix], rows: Calib
         assert scale > 0, f"{target.module}: the loss does not depend on {target.matrix}"
         error = float((ours - theirs).abs().max()) / scale
         assert error < 1e-3, f"{target.module}: σ-gradients of {target.matrix} are {error:.2g} from autograd's"
+    last = max(index for index, target in enumerate(targets) if target.matrix == "U_out")
+    check_slope(lm, targets[last], vectors[last][0][0], found[last][0][0], rows)
+
+
+def check_slope(
+    lm: EditedHFLM, target: TargetMatrix, vectors: SingularVectors, found: torch.Tensor, rows: CalibrationSet
+) -> None:
+    """Along the singular direction with the largest gradient, the loss goes up and down as the gradient says."""
+    index = int(found.abs().argmax())
+    direction = torch.outer(vectors.U[:, index], vectors.V[:, index]).to(target.weight.dtype)
+    losses = []
+    for step in (STEP, -STEP):
+        with torch.no_grad(), replaced_weight(target, target.weight + step * direction):
+            losses.append(float(lm.answer_losses(rows.gold).mean()))
+    slope = (losses[0] - losses[1]) / (2 * STEP)
+    expected = float(found[index])
+    assert abs(slope - expected) < 0.02 * abs(expected) + 1e-4, (
+        f"{target.module}: the loss changes by {slope:.4g} a unit of a singular value, its gradient is {expected:.4g}"
+    )
 
 
 class _Notes(Silent):

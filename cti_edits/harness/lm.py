@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from cti_edits.artifact.matrix_id import StackName
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
@@ -22,7 +22,8 @@ from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
 from cti_edits.harness.seq2seq_lm import EditedSeq2SeqLM
-from cti_edits.models.architectures import Kind, family_of, use_architecture
+from cti_edits.models.architectures import Kind, family_of, known_family, use_architecture
+from cti_edits.models.empty_model import auto_class_of
 
 
 @register_model("cti")
@@ -70,9 +71,10 @@ class EditedLM(EditedAutoregressiveLM):
     ) -> None:
         """See HFLM. A text model inside a multimodal one is loaded with what it is inside of."""
         super()._get_backend(config, backend, trust_remote_code)
-        of_text, of_images = AutoModelForCausalLM._model_mapping, AutoModelForImageTextToText._model_mapping
-        if type(config) not in of_text and type(config) in of_images:
-            self.AUTO_MODEL_CLASS = AutoModelForImageTextToText
+        of_text = AutoModelForCausalLM._model_mapping
+        known = known_family(str(config.model_type)) is not None
+        if self.AUTO_MODEL_CLASS is AutoModelForCausalLM and (known or type(config) not in of_text):
+            self.AUTO_MODEL_CLASS = auto_class_of(config, "causal")
 
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
         """See `EditedHFLM.scored_tokens`. A context that is too long is cut on the left."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +11,9 @@ from cti_edits.errors import EditError, FitError, printable
 from cti_edits.models.architectures import check_architecture
 from cti_edits.models.gguf_checkpoint import GgufCheckpoint
 from cti_edits.models.stored_names import AnyCheckpoint
+
+if TYPE_CHECKING:
+    import transformers
 
 
 @lru_cache(maxsize=2)
@@ -30,7 +34,7 @@ def model_of_config(architecture: str, checkpoint: AnyCheckpoint) -> torch.nn.Mo
         config = transformers.AutoConfig.from_pretrained(
             str(checkpoint.config_folder), trust_remote_code=False, **where
         )
-        if model_class is None or not isinstance(config, model_class.config_class):
+        if model_class is None or not (isinstance(config, model_class.config_class) or _borrows(config, architecture)):
             raise FitError(f"base_model.architecture: transformers has no {architecture} for this checkpoint")
         with torch.device("meta"):
             model: torch.nn.Module = model_class(config)
@@ -39,6 +43,13 @@ def model_of_config(architecture: str, checkpoint: AnyCheckpoint) -> torch.nn.Mo
         raise
     except Exception as error:
         raise EditError(f"{place}: cannot make the model of its config.json: {_line(error)}") from None
+
+
+def _borrows(config: transformers.PretrainedConfig, architecture: str) -> bool:
+    """Whether transformers has for a config a class that was made for another one: EXAONE's model is Llama's."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type) == architecture
 
 
 def _line(error: Exception) -> str:

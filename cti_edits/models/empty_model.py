@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import transformers
 
 from cti_edits.errors import EditError, FitError, printable
 from cti_edits.models.architectures import Kind
 
-AUTO_CLASSES: dict[Kind, str] = {
-    "masked": "AutoModelForMaskedLM",
-    "seq2seq": "AutoModelForSeq2SeqLM",
-    "causal": "AutoModelForCausalLM",
+AUTO_CLASSES: dict[Kind, tuple[str, ...]] = {
+    "masked": ("AutoModelForMaskedLM",),
+    "seq2seq": ("AutoModelForSeq2SeqLM",),
+    "causal": ("AutoModelForCausalLM", "AutoModelForImageTextToText"),
 }
-"""What makes a language model of each kind of a config; of several that can, the first one that fits is taken."""
+"""What makes a language model of each kind of a config; the text model inside a multimodal one is made with it."""
 
 
 def kind_of(config: transformers.PretrainedConfig) -> Kind:
@@ -26,18 +28,31 @@ def kind_of(config: transformers.PretrainedConfig) -> Kind:
     own_code = set(getattr(config, "auto_map", None) or {})
     if getattr(config, "is_encoder_decoder", False):
         return "seq2seq"
-    if any(name.endswith("LMHeadModel") for name in classes):
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
         return "causal"
-    for kind, auto_class in AUTO_CLASSES.items():
-        if any(name.endswith(auto_class.removeprefix("AutoModel")) for name in classes):
-            return kind
+    if any(name.endswith("ForMaskedLM") for name in classes):
+        return "masked"
     # BERT and its likes are decoders only where they are told so.
-    for kind in ("causal", "masked") if getattr(config, "is_decoder", False) else ("masked", "causal"):
-        auto_class = AUTO_CLASSES[kind]
-        if auto_class in own_code or type(config) in getattr(transformers, auto_class)._model_mapping:
+    kinds: tuple[Kind, ...] = ("masked", "causal")
+    for kind in reversed(kinds) if getattr(config, "is_decoder", False) else kinds:
+        if own_code & set(AUTO_CLASSES[kind]) or _that_have(config, kind):
             return kind
     shown = printable(", ".join(classes) or str(config.model_type))
     raise FitError(f"expected a language model, got {shown}")
+
+
+def auto_class_of(config: transformers.PretrainedConfig, kind: Kind) -> Any:
+    """What makes the language model of a config: of several that can, the one whose class the checkpoint is of."""
+    having = _that_have(config, kind)
+    classes = getattr(config, "architectures", None) or ()
+    named = [one for one in having if one._model_mapping[type(config)].__name__ in classes]
+    return (*named, *having, getattr(transformers, AUTO_CLASSES[kind][0]))[0]
+
+
+def _that_have(config: transformers.PretrainedConfig, kind: Kind) -> list[Any]:
+    """The automatic classes of a kind that have a class for a config."""
+    every = [getattr(transformers, name) for name in AUTO_CLASSES[kind]]
+    return [one for one in every if type(config) in one._model_mapping]
 
 
 def empty_model(config: transformers.PretrainedConfig, kind: Kind, trust_remote_code: bool = False) -> torch.nn.Module:
@@ -51,11 +66,11 @@ def empty_model(config: transformers.PretrainedConfig, kind: Kind, trust_remote_
     Raises:
         EditError: it cannot be made.
     """
-    auto_class = getattr(transformers, AUTO_CLASSES[kind])
     options: dict[str, object] = {"trust_remote_code": trust_remote_code}
     # Both are made of plain operations, which can be followed.
     plain = {"attn_implementation": "eager", "experts_implementation": "batched_mm"}
     try:
+        auto_class = auto_class_of(config, kind)
         with torch.device("meta"):
             try:
                 model: torch.nn.Module = auto_class.from_config(config, **options, **plain)

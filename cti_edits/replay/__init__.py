@@ -8,7 +8,9 @@
 - gradients.py: whole gradients, for models that take no packed rows, and encoder-decoders.
 - block_replay.py: a model whose blocks can be run in parts.
 - packed_rows.py, batches.py: token sequences packed into rows, and where in them what is read.
-- packing_check.py: whether a model heeds the masks of such rows.
+- attention_windows.py: how far back each block looks.
+- packing_check.py: whether a model heeds the masks of such rows; continuation_check.py: whether it goes on with a text
+  from keys and values as with the text itself.
 - layout.py: the batches of a set of questions, and the hidden states that each has reached.
 - decoding.py: greedy decoding of several sequences together.
 - answers.py: from logits to lm-eval's verdict on each example.

@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.masked_lm import unused_positions
 from cti_edits.harness.questions import UnsupportedError
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
+from cti_edits.replay.attention_windows import Window, attention_windows
 from cti_edits.replay.packed_rows import PackedBatch
 from cti_edits.replay.replaced_forward import replaced_forward
 
@@ -63,7 +66,31 @@ class BlockReplay:
         self.depth = len(self.blocks)
         self._head = self._model.get_output_embeddings()
         self._first_position = 0 if self._causal else unused_positions(self._model)
+        self._windows = attention_windows(self._model.config, self.depth)
         self._returned = self._block_output()
+
+    @cached_property
+    def in_parts(self) -> bool:
+        """Whether blocks need nothing of those before them but the hidden states, so that they can be run without them.
+
+        Not so where blocks share keys and values, or run several times in a circle.
+        """
+        length = 8
+        positions = torch.arange(length)[None]
+        batch = PackedBatch(positions + 1, positions, torch.ones(1, length, length, dtype=torch.bool).tril(), {})
+        rows = torch.zeros(length, dtype=torch.long)
+        entering = None
+        with torch.no_grad():
+            together = self.logits(batch, 0, None, rows, positions[0])
+            try:
+                for block in range(1, self.depth):
+                    entering = self.hidden(batch, block - 1, entering, block)
+                apart = self.logits(batch, self.depth - 1, entering, rows, positions[0])
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                if should_reduce_batch_size(error):
+                    raise
+                return False
+        return torch.allclose(together, apart, rtol=1e-3, atol=1e-3, equal_nan=True)
 
     def hidden(
         self, batch: PackedBatch, start: int, entering: torch.Tensor | None, stop: int, cache: Any = None
@@ -114,7 +141,9 @@ class BlockReplay:
                 columns[index, : len(path)] = torch.tensor(path)
             places.append((torch.tensor(part.rows)[:, None].to(self._lm.device), columns.to(self._lm.device)))
         for block in range(self.depth):
-            layers = [(part.before if block < start else part.after).layers[block] for part in parts]
+            layers = [_cached(part.before if block < start else part.after, block) for part in parts]
+            if layers[0] is None:
+                continue
             keys, values = (
                 torch.cat([tensor[rows, :, columns] for tensor, (rows, columns) in zip(tensors, places, strict=True)])
                 for tensors in ([layer.keys for layer in layers], [layer.values for layer in layers])
@@ -145,7 +174,12 @@ class BlockReplay:
             return self._call(batch.tokens, batch.positions, batch.visible, rows, columns, cache)
 
     def next_logits(
-        self, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor, cache: Any
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        visible: torch.Tensor,
+        seen_positions: torch.Tensor,
+        cache: Any,
     ) -> torch.Tensor:
         """The logits at one further token of each row, (rows, vocabulary), running all blocks.
 
@@ -153,10 +187,11 @@ class BlockReplay:
             tokens: (rows, 1).
             positions: (rows, 1).
             visible: (rows, 1, columns): which of the columns of ``cache``, and of these tokens, each may see.
+            seen_positions: (rows, columns): of what is in them.
             cache: a transformers cache with every block's keys and values; these tokens' are added.
         """
         rows = torch.arange(len(tokens))
-        return self._call(tokens, positions, visible, rows, torch.zeros_like(rows), cache)
+        return self._call(tokens, positions, visible, rows, torch.zeros_like(rows), cache, seen_positions)
 
     def _call(
         self,
@@ -166,14 +201,12 @@ class BlockReplay:
         rows: torch.Tensor,
         columns: torch.Tensor,
         cache: Any = None,
+        seen_positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        device, dtype = self._lm.device, self._model.dtype
-        # Every attention of transformers adds what is of the model's dtype; not all of them take booleans.
-        added = torch.zeros(visible.shape, dtype=dtype, device=device)
-        added.masked_fill_(~visible.to(device), torch.finfo(dtype).min)
+        device = self._lm.device
         arguments: dict[str, Any] = {
             "input_ids": tokens.to(device),
-            "attention_mask": added[:, None],
+            "attention_mask": self._added(visible),
             "position_ids": positions.to(device) + self._first_position,
         }
         if self._causal:
@@ -182,9 +215,36 @@ class BlockReplay:
         with (
             torch.autocast(torch.device(device).type, dtype=precision, enabled=precision is not None),
             projected_at(self._head, rows, columns),
+            self._windowed(positions, positions if seen_positions is None else seen_positions, visible),
         ):
             logits: torch.Tensor = self._model(**arguments).logits
         return logits[rows.to(logits.device), columns.to(logits.device)] if logits.ndim == 3 else logits
+
+    def _added(self, visible: torch.Tensor) -> torch.Tensor:
+        """What is added to the attention: every attention of transformers takes the model's dtype, not all booleans."""
+        dtype = self._model.dtype
+        added = torch.zeros(visible.shape, dtype=dtype, device=self._lm.device)
+        return added.masked_fill_(~visible.to(self._lm.device), torch.finfo(dtype).min)[:, None]
+
+    @contextlib.contextmanager
+    def _windowed(self, positions: torch.Tensor, seen: torch.Tensor, visible: torch.Tensor) -> Iterator[None]:
+        """Inside, blocks that look at a window see no more of what is ``visible``.
+
+        Args:
+            positions: (rows, width) of the tokens.
+            seen: (rows, columns) of what they look at.
+            visible: (rows, width, columns).
+        """
+        masks: dict[Window, torch.Tensor] = {}
+        with contextlib.ExitStack() as stack:
+            for block, window in zip(self.blocks, self._windows, strict=True):
+                if window is None or int(positions.max()) < window.size:
+                    continue
+                if window not in masks:
+                    near = window.holds(positions[:, :, None], seen[:, None, :], self._causal)
+                    masks[window] = self._added(visible & near)
+                stack.enter_context(_given(block, masks[window]))
+            yield
 
     def _block_output(self) -> Callable[[torch.Tensor], Any]:
         """How a block gives back its hidden states: alone, or first in a tuple."""
@@ -236,3 +296,25 @@ class BlockReplay:
 def _hidden_argument(arguments: tuple[Any, ...], named: dict[str, Any]) -> torch.Tensor:
     hidden: torch.Tensor = arguments[0] if arguments else named["hidden_states"]
     return hidden
+
+
+@contextlib.contextmanager
+def _given(block: torch.nn.Module, mask: torch.Tensor) -> Iterator[None]:
+    """Inside, a block that takes a mask by its name is given this one."""
+
+    def replace_mask(
+        _: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return arguments, {**named, "attention_mask": mask} if "attention_mask" in named else named
+
+    handle = block.register_forward_pre_hook(replace_mask, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _cached(cache: Any, block: int) -> Any:
+    """What a transformers cache has of a block; None of one that takes its keys and values from another."""
+    layer = cache.layers[block] if block < len(cache.layers) else None
+    return None if layer is None or layer.keys is None else layer

@@ -45,8 +45,9 @@ def decode(replay: BlockReplay, cache: Any, unfinished: Sequence[UnfinishedText]
     while active:
         columns = torch.arange(width + steps + 1)
         visible = (columns < seen[:, None]) | (columns >= width)
+        seen_positions = torch.where(columns < width, columns, columns - width + seen[:, None])
         tokens = torch.tensor([[sequence.written[-1]] for sequence in active])
-        logits = replay.next_logits(tokens, (seen + steps)[:, None], visible[:, None], cache)
+        logits = replay.next_logits(tokens, (seen + steps)[:, None], visible[:, None], seen_positions, cache)
         for sequence, token in zip(active, logits.argmax(dim=-1).tolist(), strict=True):
             sequence.written.append(token)
         steps += 1

@@ -13,6 +13,7 @@ from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
 from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.continuation_check import check_continuation
 from cti_edits.replay.memory import BatchSize, default_rows, within_memory
 from cti_edits.replay.packing_check import check_packing
 
@@ -50,7 +51,7 @@ class Layout:
             rows: packed rows in one pass; `default_rows` of the model's device if None. Halved until they fit.
 
         Raises:
-            UnsupportedError: the model does not heed the masks of packed rows.
+            UnsupportedError: the model does not heed the masks of packed rows, or cannot go on with a text.
             EditError: a single example does not fit the memory.
         """
         self._lm = lm
@@ -59,6 +60,7 @@ class Layout:
         self.kept_bytes = KEPT_BYTES
         self.set_questions(questions)
         within_memory(lambda: check_packing(lm, replay, self.questions, self.batches), self.halve)
+        within_memory(lambda: check_continuation(lm, replay, self.questions), self.halve)
 
     @property
     def batch_tokens(self) -> int:

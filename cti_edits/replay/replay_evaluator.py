@@ -109,7 +109,7 @@ class ReplayEvaluator:
 
     def _evaluate(self, start: int, stop: StopRule | None) -> Evaluation | None:
         with torch.no_grad(), linear_by_onednn(self._lm.model):
-            return self._run_batches(start, stop)
+            return self._run_batches(0 if start and not self._replay.in_parts else start, stop)
 
     def _run_batches(self, start: int, stop: StopRule | None) -> Evaluation | None:
         layout = self._layout
@@ -214,7 +214,7 @@ class ReplayEvaluator:
         """So many of the first texts, one or more, as are within `Layout.kept_bytes` each with a row of its own."""
         before, after = self._caches(texts[0][0])
         layers = [*before.layers[:start], *after.layers[start:]]
-        column = sum(2 * layer.keys[0, :, 0].nbytes for layer in layers)
+        column = sum(2 * layer.keys[0, :, 0].nbytes for layer in layers if layer.keys is not None)
         count = 1
         while count < len(texts) and (count + 1) * len(texts[count][1].path) * column <= self._layout.kept_bytes:
             count += 1

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studies.tiny import decoders, encoders, hybrids, wrappers
+from studies.tiny import decoders, encoders, experts, hybrids, wrappers
 from studies.tiny.encoder_decoders import SEQ2SEQ
-from studies.tiny.experts import EXPERT_TYPES
 from studies.tiny.fused import FUSED
 from studies.tiny.model import TinyModel
 
@@ -23,7 +22,7 @@ TINY: Mapping[str, TinyModel] = {
     for group in (
         decoders.MODELS,
         (TinyModel(name, of, settings=settings, group="fused") for name, (_, of, settings) in FUSED.items()),
-        (TinyModel(name, of, settings=settings, group="experts") for name, (_, of, settings) in EXPERT_TYPES.items()),
+        experts.MODELS,
         hybrids.MODELS,
         encoders.MODELS,
         (TinyModel(name, of, "seq2seq", settings, "encoder-decoder") for name, (_, of, settings) in SEQ2SEQ.items()),

@@ -6,7 +6,20 @@ from typing import Any
 
 from studies.tiny.model import HEADS, TinyModel
 
-_SLIDING: dict[str, Any] = {"sliding_window": 64}
+_SLIDING: dict[str, Any] = {
+    "sliding_window": 12,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
+"""Windows shorter than the texts that are asked about, in some blocks."""
+GEMMA_4: dict[str, Any] = {
+    **_SLIDING,
+    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+    "num_kv_shared_layers": 1,
+    "head_dim": 8,
+    "global_head_dim": 8,
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 264,
+}
 
 MODELS = (
     # Named as Llama's.
@@ -18,7 +31,7 @@ MODELS = (
     TinyModel("qwen3", "Qwen3ForCausalLM"),
     TinyModel("gemma", "GemmaForCausalLM"),
     TinyModel("gemma2", "Gemma2ForCausalLM", settings={**_SLIDING, "query_pre_attn_scalar": 8}),
-    TinyModel("gemma3_text", "Gemma3ForCausalLM", settings={**_SLIDING, "_sliding_window_pattern": 2}),
+    TinyModel("gemma3_text", "Gemma3ForCausalLM", settings=_SLIDING),
     TinyModel("vaultgemma", "VaultGemmaForCausalLM", settings=_SLIDING),
     TinyModel("granite", "GraniteForCausalLM"),
     TinyModel("olmo", "OlmoForCausalLM"),
@@ -36,10 +49,42 @@ MODELS = (
     TinyModel("diffllama", "DiffLlamaForCausalLM"),
     TinyModel("bitnet", "BitNetForCausalLM"),
     TinyModel("cwm", "CwmForCausalLM", settings=_SLIDING),
+    TinyModel("doge", "DogeForCausalLM"),
+    TinyModel("granite_swa", "GraniteSWAForCausalLM", settings=_SLIDING),
+    TinyModel(
+        "gemma3n_text",
+        "Gemma3nForCausalLM",
+        settings={
+            **_SLIDING,
+            "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+            "num_kv_shared_layers": 1,
+            "hidden_size_per_layer_input": 8,
+            "vocab_size_per_layer_input": 264,
+            "laurel_rank": 4,
+            "activation_sparsity_pattern": [0.0, 0.0, 0.0],
+        },
+    ),
+    TinyModel("gemma4_text", "Gemma4ForCausalLM", settings=GEMMA_4),
+    TinyModel("gemma4_unified_text", "Gemma4UnifiedForCausalLM", settings={**_SLIDING, "global_head_dim": 8}),
+    TinyModel("beam", "BeamForCausalLM"),
+    TinyModel("exaone", "LlamaForCausalLM"),
+    TinyModel("internlm3", "LlamaForCausalLM"),
+    TinyModel("iquestcoder", "LlamaForCausalLM"),
+    TinyModel(
+        "cohere_compass_text",
+        "CohereCompassForCausalLM",
+        settings={
+            "layer_types": ["full_attention"] * 3,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+            },
+        },
+    ),
     # Without a gate.
     TinyModel("nemotron", "NemotronForCausalLM"),
     TinyModel("arcee", "ArceeForCausalLM"),
     TinyModel("apertus", "ApertusForCausalLM"),
+    TinyModel("apertus1p5_text", "Apertus1p5TextForCausalLM"),
     TinyModel("starcoder2", "Starcoder2ForCausalLM"),
     TinyModel("phi", "PhiForCausalLM"),
     TinyModel("nanochat", "NanoChatForCausalLM"),
@@ -60,6 +105,7 @@ MODELS = (
     TinyModel("ctrl", "CTRLLMHeadModel"),
     TinyModel("mpt", "MptForCausalLM"),
     TinyModel("persimmon", "PersimmonForCausalLM"),
+    TinyModel("bert-generation", "BertGenerationDecoder", settings={"is_decoder": True}),
     TinyModel(
         "minicpm3",
         "MiniCPM3ForCausalLM",

@@ -43,7 +43,7 @@ MODELS = (
     _masked("rembert", "RemBertForMaskedLM", input_embedding_size=16, output_embedding_size=16),
     _masked("roformer", "RoFormerForMaskedLM"),
     _masked("roc_bert", "RoCBertForMaskedLM", enable_pronunciation=False, enable_shape=False),
-    _masked("modernbert", "ModernBertForMaskedLM", local_attention=64, global_attn_every_n_layers=2),
+    _masked("modernbert", "ModernBertForMaskedLM", local_attention=16, global_attn_every_n_layers=2),
     _masked("nomic_bert", "NomicBertForMaskedLM"),
     _masked("eurobert", "EuroBertForMaskedLM"),
     _masked("gte", "GteForMaskedLM"),

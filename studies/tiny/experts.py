@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studies.tiny.fused import HEADS, INNER, LAYERS, WIDTH
+from studies.tiny.model import TinyModel
 
 EXPERTS = 4
 
@@ -61,7 +62,7 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt_oss": (
         "GptOssConfig",
         "GptOssForCausalLM",
-        {**_GROUPED, "head_dim": 8, "num_local_experts": EXPERTS, "num_experts_per_tok": 2, "sliding_window": 64},
+        {**_GROUPED, "head_dim": 8, "num_local_experts": EXPERTS, "num_experts_per_tok": 2, "sliding_window": 12},
     ),
     "jamba": (
         "JambaConfig",
@@ -89,7 +90,7 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
             "num_local_experts": EXPERTS,
             "num_experts_per_tok": 1,
             "interleave_moe_layer_step": 2,
-            "attention_chunk_size": 64,
+            "attention_chunk_size": 8,
         },
     ),
     "dbrx": (
@@ -106,3 +107,79 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 """From each model type to its config's class, its model's class, and the settings of the config."""
+
+_ALL_HEADS: dict[str, Any] = {"num_key_value_heads": HEADS}
+_CONVOLUTIONS: dict[str, Any] = {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}
+_WINDOWS: dict[str, Any] = {
+    "sliding_window": 12,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
+
+
+def _experts(model_type: str, model_class: str, **settings: Any) -> TinyModel:
+    return TinyModel(model_type, model_class, settings=settings, group="experts")
+
+
+MODELS = (
+    *(TinyModel(name, of, settings=settings, group="experts") for name, (_, of, settings) in EXPERT_TYPES.items()),
+    # Named as Mixtral's, or with dense blocks between.
+    _experts("flex_olmo", "FlexOlmoForCausalLM"),
+    _experts("cohere2_moe", "Cohere2MoeForCausalLM", **_WINDOWS, num_shared_experts=0),
+    _experts("mellum", "MellumForCausalLM"),
+    _experts("mimo_v2_flash", "MiMoV2FlashForCausalLM"),
+    # With experts that every token goes to.
+    _experts("flint", "FlintForCausalLM"),
+    _experts("glm4_moe", "Glm4MoeForCausalLM"),
+    _experts("dots1", "Dots1ForCausalLM"),
+    _experts("ernie4_5_moe", "Ernie4_5_MoeForCausalLM"),
+    _experts("exaone_moe", "ExaoneMoeForCausalLM"),
+    _experts("hy_v3", "HYV3ForCausalLM"),
+    _experts("laguna", "LagunaForCausalLM", num_experts_per_tok=3),
+    _experts("kolibri1", "Kolibri1ForCausalLM"),
+    _experts("solar_open", "SolarOpenForCausalLM"),
+    _experts("sarvam_moe", "Glm4MoeForCausalLM"),
+    _experts("afmoe", "AfmoeForCausalLM"),
+    _experts("aria_text", "AriaTextForCausalLM"),
+    _experts("granitemoeshared", "GraniteMoeSharedForCausalLM", shared_intermediate_size=24),
+    _experts("granitemoe_swa", "GraniteMoeSWAForCausalLM"),
+    _experts("hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM"),
+    _experts("jetmoe", "JetMoeForCausalLM", kv_channels=8),
+    # With attention by latent vectors.
+    _experts("deepseek_v32", "DeepseekV32ForCausalLM", **_ALL_HEADS),
+    _experts("glm4_moe_lite", "Glm4MoeLiteForCausalLM", **_ALL_HEADS),
+    _experts("glm_moe_dsa", "GlmMoeDsaForCausalLM", **_ALL_HEADS),
+    _experts("axk1", "AXK1ForCausalLM", **_ALL_HEADS),
+    _experts("axk2", "AXK2ForCausalLM", **_ALL_HEADS),
+    _experts("hy_v4", "HYV4ForCausalLM", **_ALL_HEADS),
+    _experts("sarvam_mla", "DeepseekV3ForCausalLM", **_ALL_HEADS),
+    # With linear attention, convolutions or state-space blocks.
+    _experts("lara_mini", "LaraMiniForCausalLM", **_CONVOLUTIONS),
+    _experts("qwen3_next", "Qwen3NextForCausalLM", **_CONVOLUTIONS),
+    _experts("qwen3_5_moe_text", "Qwen3_5MoeForCausalLM", **_CONVOLUTIONS),
+    _experts("kimi_linear", "KimiLinearForCausalLM", **_ALL_HEADS, **_CONVOLUTIONS),
+    _experts("bailing_hybrid", "BailingHybridForCausalLM", **_ALL_HEADS, layer_group_size=2),
+    _experts("minimax", "MiniMaxForCausalLM"),
+    _experts("lfm2_moe", "Lfm2MoeForCausalLM", layer_types=["conv", "full_attention", "conv"], num_dense_layers=1),
+    _experts(
+        "granitemoehybrid",
+        "GraniteMoeHybridForCausalLM",
+        layer_types=["mamba", "attention", "mamba"],
+        shared_intermediate_size=24,
+        mamba_n_heads=8,
+        mamba_d_head=8,
+        mamba_d_state=8,
+        mamba_chunk_size=16,
+    ),
+    _experts(
+        "nemotron_h",
+        "NemotronHForCausalLM",
+        num_hidden_layers=5,
+        layers_block_type=["linear_attention", "moe", "full_attention", "mlp", "moe"],
+        moe_shared_expert_intermediate_size=24,
+        mamba_num_heads=4,
+        mamba_head_dim=8,
+        ssm_state_size=8,
+        n_groups=2,
+        chunk_size=16,
+    ),
+)

@@ -33,6 +33,11 @@ FUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", "Phi3ForCausalLM", {**_GROUPED, "original_max_position_embeddings": 512}),
     "glm": ("GlmConfig", "GlmForCausalLM", {**_GROUPED, "head_dim": 8}),
     "glm4": ("Glm4Config", "Glm4ForCausalLM", {**_GROUPED, "head_dim": 8}),
+    "modernbert-decoder": (
+        "ModernBertDecoderConfig",
+        "ModernBertDecoderForCausalLM",
+        {**_LIKE_LLAMA, "local_attention": 12},
+    ),
     "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM", _LIKE_LLAMA),
     "bloom": ("BloomConfig", "BloomForCausalLM", {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": HEADS}),
     "falcon": (

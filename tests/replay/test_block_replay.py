@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.packed_rows import PackedBatch, pack
 from cti_edits.replay.session import replaced_weight
-from tests.support.small_searches import edited_weights, lm_of
+from studies.tiny import TINY
+from tests.support.evaluators import compare
+from tests.support.small_searches import choices, edited_weights, lm_of
 from tests.support.tiny_models import CAUSAL, EVERY, LAYERS, MASKED, tiny_model
 
 SEQUENCES = (
@@ -153,6 +156,30 @@ def test_other_dtypes(model_type: str, dtype: torch.dtype) -> None:
 def counted(forward: Any, seen: list[int], hidden: torch.Tensor) -> Any:
     seen.append(hidden.flatten(0, -2).shape[0])
     return forward(hidden)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "in_parts"),
+    [("llama", True), ("cohere2", True), ("bert", True), ("gemma3n_text", False), ("gemma4_text", False)],
+)
+def test_blocks_that_need_more_of_one_another_than_hidden_states(model_type: str, in_parts: bool) -> None:
+    lm = lm_of(model_type, TINY[model_type].build())
+    before = state(lm.model)
+    replay = BlockReplay(lm)
+    assert replay.in_parts is in_parts
+    assert state(lm.model) == before
+
+
+def test_a_block_that_looks_at_what_another_one_has_left_is_not_run_alone(tmp_path: Path) -> None:
+    """Neither fails, and the logits differ."""
+    lm = lm_of("llama")
+    left: list[torch.Tensor] = [torch.zeros(())]
+    first, last = lm.model.model.layers[0], lm.model.model.layers[2]
+    first.mlp.register_forward_hook(lambda _, __, output: left.append(output.clone()))
+    last.mlp.register_forward_hook(lambda _, __, output: output + left[-1])
+    lm.model.model.register_forward_pre_hook(lambda _, __: left.append(torch.zeros(())))
+    assert not BlockReplay(lm).in_parts
+    compare(lm, choices(tmp_path), layers=(2,))
 
 
 def test_there_are_masked_and_causal_families() -> None:

@@ -40,9 +40,13 @@ doc_to_target: gold
     with (tmp_path / "uneven_rows.py").open("a") as file:
         file.write("\ndef some(doc):\n    return ['b' * 120 if 'ewe' in doc['text'] else doc['text'][::-1], 'c']\n")
     calibration = draw(load_task(name, str(tmp_path)), 10, seed=0)
+    lm = lm_of("mistral", tiny_model("mistral", sliding_window=400))
+    compare(lm, calibration, layers=(1,))
+    replay = BlockReplay(lm)
+    lm.model.config.sliding_window = 100
     with pytest.raises(UnsupportedError):
-        ReplayEvaluator(lm_of("mistral", tiny_model("mistral", sliding_window=100)), calibration)
-    compare(lm_of("mistral", tiny_model("mistral", sliding_window=400)), calibration, layers=(1,))
+        ReplayEvaluator(lm, calibration, replay=replay)
+    compare(lm, calibration, layers=(1,))
 
 
 def test_a_model_that_ignores_masks_is_found_out(tmp_path: Path) -> None:
@@ -75,11 +79,12 @@ def test_rounding_in_half_precision_is_no_wrong_packing() -> None:
     batches = read_batches(asked, True, BatchSize(1))
     size = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 12, "head_dim": 128, "vocab_size": 5000}
     for window in (None, 10):
-        model = tiny_model("mistral", spread=0.03, sliding_window=window, **size)
+        model = tiny_model("mistral", spread=0.03, sliding_window=None, **size)
         with torch.no_grad():
             model.lm_head.weight.mul_(10)
         lm = lm_of("mistral", model.to(torch.bfloat16), dtype="bfloat16")
         replay = BlockReplay(lm)
+        model.config.sliding_window = window
         if window is None:
             check_packing(lm, replay, asked, batches)
         else:

@@ -16,8 +16,8 @@ from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import Session
 from cti_edits.search.runner import run_search
 from cti_edits.search.settings import SearchSettings
+from studies.tiny import TINY
 from tests.support.small_searches import choices, lm_of, written
-from tests.support.tiny_models import tiny_model
 
 
 class Noted(Silent):
@@ -39,13 +39,11 @@ def test_the_first_block_is_counted_over_both_stacks_as_they_run() -> None:
     assert of_one_stack.first_block(target_matrices(of_one_stack.lm.model, ("U_out",))[1:]) == 1
 
 
-@pytest.mark.parametrize("model_type", ["mistral", "qwen2"])
-def test_a_model_that_looks_at_a_window_gets_the_reference_evaluator(model_type: str, tmp_path: Path) -> None:
-    window = {
-        "sliding_window": 6,
-        **({"use_sliding_window": True, "max_window_layers": 0} if model_type == "qwen2" else {}),
-    }
-    lm = lm_of(model_type, tiny_model(model_type, **window))
+@pytest.mark.parametrize(("model_type", "settings"), [("gpt_neo", {"window_size": 6}), ("mpt", {})])
+def test_a_model_that_goes_by_columns_gets_the_reference_evaluator(
+    model_type: str, settings: dict[str, int], tmp_path: Path
+) -> None:
+    lm = lm_of(model_type, TINY[model_type].build(**settings))
     calibration = choices(tmp_path)
     with pytest.raises(UnsupportedError, match="gives other logits when sequences are packed"):
         ReplayEvaluator(lm, calibration)

@@ -13,9 +13,10 @@ from cti_edits.linalg.lowrank import BlockDecomposition, decompose
 from cti_edits.linalg.spectrum import sigma_gradients
 from cti_edits.models.apply import TargetMatrix, target_matrices, target_matrix
 from cti_edits.replay import sigma_gradients as module
+from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.gradients import loss_gradients
 from cti_edits.replay.memory import BatchSize
-from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, loss_sigma_gradients
+from cti_edits.replay.sigma_gradients import Gradients, SingularVectors, heeds_packed_rows, loss_sigma_gradients
 from tests.support.small_searches import OUT_OF_MEMORY, failing, lm_of
 from tests.support.tiny_models import EVERY, MASKED, byte_tokenizer, tiny_model
 
@@ -119,19 +120,31 @@ def test_padding_contributes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(torch.equal(a, b) for a, b in zip(one[0], other[0], strict=True))
 
 
+@pytest.mark.parametrize("model_type", ["mistral", "gemma3_text"])
+def test_a_window_shorter_than_the_prompts(model_type: str) -> None:
+    lm = lm_of(model_type, tiny_model(model_type, sliding_window=6).double(), dtype="float64")
+    targets = list(target_matrices(lm.model, ("U_in", "U_out", "W_v")))
+    blocks = decompositions(targets, (2,))
+    assert heeds_packed_rows(lm, REQUESTS)
+    found = loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS)
+    assert_close(found, expected_of(lm, targets, list(REQUESTS), blocks), 1e-4)
+
+
 def test_a_model_that_cannot_be_given_packed_rows() -> None:
-    """One that looks at a window of its own, shorter than the prompts."""
-    lm = lm_of("mistral", tiny_model("mistral", sliding_window=6))
+    """One that looks at a window, shorter than the prompts, of which nothing was known."""
+    lm = lm_of("mistral", tiny_model("mistral", sliding_window=None))
+    replay = BlockReplay(lm)
+    lm.model.config.sliding_window = 6
     targets = list(target_matrices(lm.model, ("U_in", "U_out")))
     blocks = decompositions(targets, (1, 3))
     expected = expected_of(lm, targets, list(REQUESTS), blocks)
     steps: list[int] = []
-    found = loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, steps.append, rows=2)
+    found = loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, steps.append, rows=2, replay=replay)
     assert_close(found, expected, 1e-6)
     assert steps == [2, 2, 2]
     lm.model.model.layers[1].register_full_backward_pre_hook(lambda _, g: tuple(one * torch.nan for one in g))
     with pytest.raises(EditError, match=r"^model\.layers\.[01]\.mlp\.\S+: the gradient of the loss is not finite; a"):
-        loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, rows=2)
+        loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, rows=2, replay=replay)
 
 
 @pytest.mark.parametrize(("model_type", "close"), [("t5", 1e-4), ("bart", 1e-9)])

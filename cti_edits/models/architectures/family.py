@@ -223,7 +223,13 @@ def count_of(config: object, count: Count) -> int:
 
 
 def _config_value(config: object, key: str) -> object:
-    """The value of a config's key, "ffn_config.hidden_size" for one inside another; None if there is none."""
+    """The value of a key of a config, or of its text model's; "ffn_config.hidden_size" for one inside another."""
+    inside = getattr(config, "text_config", None)
+    found = _value_at(config, key)
+    return _value_at(inside, key) if found is None and inside is not None else found
+
+
+def _value_at(config: object, key: str) -> object:
     found: object = config
     for name in key.split("."):
         found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)

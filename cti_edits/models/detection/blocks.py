@@ -10,6 +10,10 @@ from cti_edits.models.detection.columns import Columns, union, without
 from cti_edits.models.detection.flow import Flow, Source, Way, Ways
 
 ROLES = ("U_in", "U_up", "U_out", "W_q", "W_k", "W_v", "W_o")
+SHARED = {"U_in": "U_sharedin", "U_up": "U_sharedup", "U_out": "U_sharedout"}
+"""Roles in the MLP that every token goes through beside its experts."""
+CROSS = {"W_q": "W_crossq", "W_k": "W_crossk", "W_v": "W_crossv", "W_o": "W_crosso"}
+"""Roles in the attention to what another list of blocks gave."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +61,44 @@ def block_lists(flow: Flow) -> list[BlockList]:
 def roles_of(blocks: BlockList, flow: Flow) -> tuple[dict[str, tuple[Source, ...]], tuple[str, ...]]:
     """From each role that is clear to what has it inside a block, and the matrices of further MLPs and attentions.
 
-    Where blocks differ, what most of them have comes first. Of several MLPs in a block, the widest is taken: it may
-    have a small one beside it, or shared experts.
+    Where blocks differ, what most of them have comes first. Of several MLPs in a block, the widest is taken, which may
+    have a small one beside it.
     """
     counts: dict[str, Counter[Source]] = {}
     further: Counter[str] = Counter()
     for member in blocks.members:
         inside = {name: ways for name, ways in flow.into.items() if name.startswith(f"{member}.")}
-        for groups in (_mlps(inside, blocks, flow), _attentions(inside, blocks, flow)):
-            groups.sort(key=lambda group: -group.size)
-            for group in groups[1:]:
+        taken_roles: set[str] = set()
+        for group in sorted(_groups(inside, blocks, flow), key=lambda group: -group.size):
+            if taken_roles & set(group.roles):
                 further.update(_inside(source.matrix, member) for source in group.roles.values())
-            if groups:
-                for role, source in groups[0].roles.items():
-                    counts.setdefault(role, Counter())[Source(_inside(source.matrix, member), source.columns)] += 1
-    found = {role: tuple(one for one, _ in counts[role].most_common()) for role in ROLES if role in counts}
+                continue
+            taken_roles |= set(group.roles)
+            for role, source in group.roles.items():
+                counts.setdefault(role, Counter())[Source(_inside(source.matrix, member), source.columns)] += 1
+    order = (*ROLES, *SHARED.values(), *CROSS.values())
+    found = {role: tuple(one for one, _ in counts[role].most_common()) for role in order if role in counts}
     taken = {source.matrix for sources in found.values() for source in sources}
     return found, tuple(name for name in further if name not in taken)
 
 
 def _inside(name: str, member: str) -> str:
     return name.removeprefix(f"{member}.")
+
+
+def _groups(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Group]:
+    """The MLPs and attentions of a block."""
+    mlps = _mlps(inside, blocks, flow)
+    with_experts = [group.roles["U_out"].matrix in flow.experts for group in mlps]
+    # Beside experts, one MLP that has none is shared by all tokens.
+    if any(with_experts) and with_experts.count(False) == 1:
+        shared = with_experts.index(False)
+        mlps[shared] = _renamed(mlps[shared], SHARED)
+    return [*mlps, *_attentions(inside, blocks, flow)]
+
+
+def _renamed(group: Group, roles: Mapping[str, str]) -> Group:
+    return Group({roles[role]: source for role, source in group.roles.items()}, group.size)
 
 
 def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Group]:
@@ -101,22 +122,21 @@ def _mlps(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Gro
 
 
 def _attentions(inside: Mapping[str, Ways], blocks: BlockList, flow: Flow) -> list[Group]:
-    """What a softmax weighs goes into a matrix; an attention to another list of blocks is left out."""
+    """What a softmax weighs goes into a matrix."""
     groups = []
     for out, ways in inside.items():
         own = _own(ways, inside)
         if flow.features[out][1] != blocks.width or not any(Way.VALUE in way for _, way in own):
             continue
         roles = {"W_o": Source(out)}
-        if _is_cross(own, blocks, flow):
-            continue
         for role, kind in (("W_q", Way.QUERY), ("W_k", Way.KEY), ("W_v", Way.VALUE)):
             parts = _parts(own, lambda way, kind=kind: kind in way, flow)  # type: ignore[misc]
             others = _parts(own, lambda way, kind=kind: kind not in way, flow)  # type: ignore[misc]
             alone = len(parts) == 1 and _without(parts, others, flow) == parts
             if alone and flow.features[parts[0].matrix][0] == blocks.width:
                 roles[role] = parts[0]
-        groups.append(Group(roles, flow.features[out][0]))
+        group = Group(roles, flow.features[out][0])
+        groups.append(_renamed(group, CROSS) if _is_cross(own, blocks, flow) else group)
     return groups
 
 

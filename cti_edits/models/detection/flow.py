@@ -166,7 +166,7 @@ class _MadeOf(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def ways(self, tensor: torch.Tensor) -> Ways:
         """What a tensor is made of, maybe a view of a part of what a matrix gave. Indices choose, and are none."""
-        if not tensor.is_floating_point():
+        if not (tensor.is_floating_point() or tensor.is_complex()):
             return frozenset()
         number = tensor.untyped_storage()._cdata
         ways = self._ways.get(number, frozenset())
