@@ -17,6 +17,7 @@ from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
+from cti_edits.harness.row_records import records_of
 from cti_edits.harness.splits import validation_count
 from cti_edits.harness.task import Doc, Task, by_row
 from cti_edits.stats import majority_class
@@ -73,6 +74,12 @@ class CalibrationSet:
     def ids_sha256(self) -> str:
         """Hash of the row numbers, joined by commas."""
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
+
+    @property
+    def records(self) -> tuple[str, ...] | None:
+        """The record of each row, where some share one; see `row_records`."""
+        rows = self.task.eval_docs
+        return records_of([rows[number] for number in self.doc_ids], self.task.config.metadata)
 
 
 def validation_part(task: Task, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:

@@ -11,7 +11,7 @@ from cti_edits.report.edit_lines import measurement_lines, wrapped
 from cti_edits.report.listing import interval_text, print_columns
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
-from cti_edits.stats import collapsed, wilson_interval
+from cti_edits.stats import top_answer, wilson_interval
 
 FIGURES = ("accuracy", "95 % interval", "NLL of gold answer", "")
 SHOWN = 5
@@ -93,7 +93,7 @@ def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> st
         for index, label in enumerate(calibration.labels)
     )
     balanced = balanced_accuracy(list(zip(calibration.gold_index, outcome.predicted, strict=True)))
-    one = "; its predictions collapsed onto one label" if collapsed(outcome.predicted) is not None else ""
+    one = "; its predictions collapsed onto one label" if top_answer(outcome.predicted).collapsed else ""
     return f"{what} predicts {shares}; balanced accuracy {100 * balanced:.1f} %{one}"
 
 

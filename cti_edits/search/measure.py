@@ -9,7 +9,7 @@ from cti_edits.models.apply import applied
 from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.evaluate import completed
-from cti_edits.stats import mcnemar_p_value, paired_interval
+from cti_edits.stats import difference_interval, mcnemar_p_value
 
 
 def measure(session: Session, test: CalibrationSet, edit: Edit, progress: Progress) -> Measurement:
@@ -31,6 +31,6 @@ def measure(session: Session, test: CalibrationSet, edit: Edit, progress: Progre
         majority_class=test.majority_class,
         baseline_nll=baseline.nll,
         edited_nll=edited.nll,
-        ci95=paired_interval(baseline.correct, edited.correct),
+        ci95=difference_interval(baseline.correct, edited.correct, test.records),
         p_value=mcnemar_p_value(baseline.correct, edited.correct),
     )
