@@ -16,7 +16,7 @@ from cti_edits.errors import EditError, printable
 def search(
     task: of.Task = None,
     rows: of.Rows = None,
-    test_rows: of.TestRows = None,
+    test_data: of.TestData = None,
     model: of.Model = "EleutherAI/gpt-j-6b",
     model_args: of.ModelArgs = "",
     architecture: of.Architecture = None,
@@ -48,8 +48,8 @@ def search(
     batch_size: of.BatchSize = "auto",
     evaluator: of.Evaluator = "replay",
     exact_stop: of.ExactStop = True,
-    final: of.Final = False,
-    final_limit: of.FinalLimit = None,
+    test_rows: of.TestRows = None,
+    control: of.Control = True,
     include_path: of.IncludePath = None,
     output: of.Output = None,
 ) -> None:
@@ -61,7 +61,7 @@ def search(
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from cti_edits.search.settings import check_task_or_rows
+    from cti_edits.search.settings import check_task_or_rows, held_out_rows
 
     given = given_settings(
         {
@@ -74,10 +74,9 @@ def search(
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     search_settings(preset, "causal", given)
     check_task_or_rows(task, rows)
-    if test_rows is not None and rows is None:
-        raise EditError("test_rows: only together with --data")
-    if final_limit is not None and not final:
-        raise EditError("final_limit: only together with --final")
+    if test_data is not None and rows is None:
+        raise EditError("test_data: only together with --data")
+    measured_on = held_out_rows(test_rows)
     if evaluator not in ("replay", "reference"):
         raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
     together = options.batch_size(batch_size)
@@ -106,11 +105,11 @@ def search(
     check_matrices(base.model_type, settings.matrices, settings.stack)
     # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
     of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
-    loaded, settings = searched_task(
+    loaded, settings, measured_on = searched_task(
         str(task) if rows is None else read_own_rows(rows),
         settings,
-        test_rows=None if test_rows is None else read_own_rows(test_rows),
-        final=final,
+        test_rows=None if test_data is None else read_own_rows(test_data),
+        held_out=measured_on,
         include_path=include_path,
         kind=base.kind,
         metadata={**of_model, **options.arguments("metadata", metadata)},
@@ -119,22 +118,25 @@ def search(
     target = output or default_output(name)
     check_writable(target)
     # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
-    chosen = examples(loaded, settings, prompting, metric, final, final_limit)
+    chosen = examples(loaded, settings, prompting, metric, measured_on)
     lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
     if prompting.apply_chat_template:
-        chosen = examples(loaded, settings, prompting.with_model(lm), metric, final, final_limit)
+        chosen = examples(loaded, settings, prompting.with_model(lm), metric, measured_on)
+    progress = TerminalProgress()
+    chosen.say_untested(progress)
     result = run_search(
         lm,
         chosen.evaluations,
         settings,
         name=name,
         base_id=base.id,
-        progress=TerminalProgress(),
+        progress=progress,
         gradient_examples=chosen.gradients,
         test=chosen.test,
         evaluator="reference" if evaluator == "reference" else "replay",
         exact_stop=exact_stop,
         batch_rows=together,
+        control=control,
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)

@@ -17,9 +17,9 @@ Rows = Annotated[
     Path | None,
     Option("--data", help="Rows of your own in its place, JSON Lines: prompt and answer.", show_default=False),
 ]
-TestRows = Annotated[
+TestData = Annotated[
     Path | None,
-    Option("--test-data", help="More of them, for --final.", show_default="those that are not drawn"),
+    Option("--test-data", help="More of them, to measure the edit on.", show_default="those that are not drawn"),
 ]
 Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
@@ -117,9 +117,14 @@ BatchSize = Annotated[
 ]
 Evaluator = Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")]
 ExactStop = Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")]
-Final = Annotated[bool, Option("--final", help="Measure the edit that is found once, on the test part.")]
-FinalLimit = Annotated[
-    int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
+TestRows = Annotated[
+    str | None,
+    Option(
+        metavar="INTEGER|all|none",
+        help="Measure what is found, and the model without it, on so many rows that the search did not see.",
+        show_default="1000, or all where there are fewer",
+    ),
 ]
+Control = Annotated[bool, Option(help="On those rows, measure 5 random edits of the same size, too.")]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

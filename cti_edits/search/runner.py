@@ -23,11 +23,12 @@ from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
+from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
-from cti_edits.search.settings import SearchSettings
+from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
 
@@ -113,6 +114,7 @@ def run_search(
     evaluator: EvaluatorName = "replay",
     exact_stop: bool = True,
     batch_rows: int | None = None,
+    control: bool = False,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -130,6 +132,7 @@ def run_search(
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: whether to stop a candidate that provably cannot win any more.
         batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
+        control: whether random edits are measured on the test rows, too; see `control`.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
@@ -149,8 +152,10 @@ def run_search(
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
         if test is not None:
-            measured = measure(session, test, edit, progress)
-            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
+            draws = RandomDraws(CONTROL_DRAWS, settings.seed, cache) if control else None
+            measured = measure(session, test, edit, progress, draws)
+            results = dataclasses.replace(edit.results, test=measured.test, control=measured.control)
+            edit = dataclasses.replace(edit, results=results)
     return SearchResult(
         evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
     )

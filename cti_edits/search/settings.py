@@ -33,6 +33,29 @@ Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
 
 
+CONTROL_DRAWS = 5
+"""So many random edits are measured beside the winner."""
+
+HELD_OUT = 1000
+"""On so many rows that a search did not see is its winner measured, unless other is asked for."""
+
+HeldOut = int | Literal["all", "none"] | None
+"""How many rows that a search did not see its winner is measured on; None: `HELD_OUT`, or as many as there are."""
+
+
+def held_out_rows(text: str | None) -> HeldOut:
+    """What a person writes for it, a number, "all" or "none".
+
+    Raises:
+        EditError: it is something else.
+    """
+    if text is None or text == "all" or text == "none":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise EditError(f"test_rows: expected a number from 1, all or none, got {printable(text)!r}")
+    return int(text)
+
+
 def fold_count(rows: int) -> int:
     """The number of `FOLDS`; fewer for fewer than two rows each, and 1 where nothing can be held out."""
     return max(1, min(FOLDS, rows // 2))

@@ -151,7 +151,7 @@ def test_rows_of_ones_own(
     rows = tmp_path / "animals.jsonl"
     lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig") * 4]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL, "--final")
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
     done = run_command("cti-edits", "search", *words)
     assert done.returncode == 0, done.stderr
     edit = load(tmp_path / "mine.json")
@@ -211,7 +211,7 @@ def test_directions(
 
 
 def test_edits_are_composed(run_command: Run, llama: Path, tmp_path: Path) -> None:
-    done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--final", "--final-limit", "5")
+    done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--test-rows", "5")
     assert done.returncode == 0, done.stderr
     shown = [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("edit ")]
     edit = load(tmp_path / "edit.json")

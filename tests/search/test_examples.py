@@ -81,9 +81,16 @@ def test_seed_prompting_and_metric_reach_both_parts(task: Any) -> None:
 def test_the_test_part_is_there_where_it_is_asked_for(task: Any) -> None:
     settings = SearchSettings(samples=4)
     assert examples(task, settings).test is None
-    found = examples(task, settings, Prompting(system_instruction="Be brief."), final=True, final_limit=3)
+    found = examples(task, settings, Prompting(system_instruction="Be brief."), held_out=3)
     assert found.test is not None
-    assert found.test.doc_ids == (0, 1, 2)
+    assert len(found.test.doc_ids) == 3
+    assert found.test.doc_ids == tuple(sorted(found.test.doc_ids))
+    assert found.test.doc_ids == examples(task, settings, held_out=3).test.doc_ids  # type: ignore[union-attr]
+    draws = {examples(task, dataclasses.replace(settings, seed=s), held_out=3).test.doc_ids for s in range(5)}  # type: ignore[union-attr]
+    assert len(draws) > 1
+    everything = examples(task, settings, held_out="all").test
+    assert everything is not None
+    assert set(found.test.doc_ids) < set(everything.doc_ids)
     assert found.test.dataset.split == "test"
     assert all(gold.context.startswith("Be brief.") for gold in found.test.gold)
 
@@ -96,9 +103,9 @@ ANIMALS = rows_of("cat", "dog", "owl", "cow", "pig")
 
 
 def test_rows_of_ones_own_are_drawn_from_and_the_others_are_the_test_part() -> None:
-    loaded, settings = searched_task(ANIMALS, SearchSettings(samples=2), final=True)
+    loaded, settings, held_out = searched_task(ANIMALS, SearchSettings(samples=2), held_out=None)
     assert settings.samples == 2
-    found = examples(loaded, settings, final=True)
+    found = examples(loaded, settings, held_out=held_out)
     assert found.test is not None
     prompts = [{gold.context for gold in part.gold} for part in (found.evaluations, found.test)]
     assert [len(part) for part in prompts] == [2, 3]
@@ -106,17 +113,19 @@ def test_rows_of_ones_own_are_drawn_from_and_the_others_are_the_test_part() -> N
 
 
 def test_where_every_row_is_drawn_more_are_needed_to_measure_on() -> None:
-    _, settings = searched_task(ANIMALS, SearchSettings(samples=100))
-    assert settings.samples == 5
-    with pytest.raises(EditError, match=r"^final: every row was drawn and none is left; .* \(test_rows\)$"):
-        searched_task(ANIMALS, SearchSettings(samples=100), final=True)
-    loaded, settings = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), final=True)
-    found = examples(loaded, settings, final=True)
+    _, settings, held_out = searched_task(ANIMALS, SearchSettings(samples=100), held_out=None)
+    assert (settings.samples, held_out) == (5, "none")
+    wanted: tuple[HeldOut, ...] = (3, "all")
+    for asked in wanted:
+        with pytest.raises(EditError, match=r"^every row was drawn and none is left to measure on; .* test_rows\)$"):
+            searched_task(ANIMALS, SearchSettings(samples=100), held_out=asked)
+    loaded, settings, held_out = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), held_out=None)
+    found = examples(loaded, settings, held_out=held_out)
     assert found.test is not None
     assert [gold.context for gold in found.test.gold] == ["hen", "ewe"]
 
 
 def test_a_task_by_its_name_keeps_the_settings() -> None:
     settings = SearchSettings(samples=100)
-    loaded, same = searched_task("capitals", settings)
+    loaded, same, _ = searched_task("capitals", settings)
     assert (loaded.config.task, same) == ("cti_capitals", settings)

@@ -40,7 +40,7 @@ def test_both_models_on_the_same_rows(evaluator: EvaluatorName, test_part: Calib
     with applied(edit, lm.model):
         edited = reference.evaluate()
     assert base.correct != edited.correct, "the edit changes no answer, so this test shows nothing"
-    found = measure(Session(lm, evaluator), test_part, edit, Silent())
+    found = measure(Session(lm, evaluator), test_part, edit, Silent()).test
     assert (found.n, found.baseline, found.edited) == (10, base.accuracy, edited.accuracy)
     assert found.baseline_nll == pytest.approx(base.nll, abs=1e-5)
     assert found.edited_nll == pytest.approx(edited.nll, abs=1e-5)
@@ -55,7 +55,7 @@ def test_an_empty_edit_is_evaluated_once(test_part: CalibrationSet) -> None:
     calls: list[int] = []
     lm.model.register_forward_pre_hook(lambda *_: calls.append(0))
     session = Session(lm)
-    found = measure(session, test_part, edit_of(lm.model), Silent())
+    found = measure(session, test_part, edit_of(lm.model), Silent()).test
     assert (found.baseline, found.baseline_nll) == (found.edited, found.edited_nll)
     assert found.p_value == 1.0
     once = len(calls)
