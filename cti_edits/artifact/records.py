@@ -190,7 +190,9 @@ class Measurement(Record):
     def from_json(cls, document: Mapping[str, Any]) -> Measurement:
         """The record of one part of a manifest's ``results``."""
         interval = document.get("ci95")
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
         return cls(**{**values, "ci95": None if interval is None else (interval[0], interval[1])})
 
     def verdict(self) -> Verdict | None:

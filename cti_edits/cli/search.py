@@ -16,7 +16,7 @@ from cti_edits.errors import EditError, printable
 def search(
     task: of.Task = None,
     rows: of.Rows = None,
-    test_data: of.TestData = None,
+    test_rows: of.TestRows = None,
     model: of.Model = "EleutherAI/gpt-j-6b",
     model_args: of.ModelArgs = "",
     architecture: of.Architecture = None,
@@ -48,7 +48,7 @@ def search(
     batch_size: of.BatchSize = "auto",
     evaluator: of.Evaluator = "replay",
     exact_stop: of.ExactStop = True,
-    test_rows: of.TestRows = None,
+    held_out: of.HeldOut = None,
     control: of.Control = True,
     include_path: of.IncludePath = None,
     output: of.Output = None,
@@ -74,9 +74,9 @@ def search(
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
     search_settings(preset, "causal", given)
     check_task_or_rows(task, rows)
-    if test_data is not None and rows is None:
-        raise EditError("test_data: only together with --data")
-    measured_on = held_out_rows(test_rows)
+    if test_rows is not None and rows is None:
+        raise EditError("test_rows: only together with --data")
+    measured_on = held_out_rows(held_out)
     if evaluator not in ("replay", "reference"):
         raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
     together = options.batch_size(batch_size)
@@ -108,7 +108,7 @@ def search(
     loaded, settings, measured_on = searched_task(
         str(task) if rows is None else read_own_rows(rows),
         settings,
-        test_rows=None if test_data is None else read_own_rows(test_data),
+        test_rows=None if test_rows is None else read_own_rows(test_rows),
         held_out=measured_on,
         include_path=include_path,
         kind=base.kind,

@@ -17,7 +17,7 @@ Rows = Annotated[
     Path | None,
     Option("--data", help="Rows of your own in its place, JSON Lines: prompt and answer.", show_default=False),
 ]
-TestData = Annotated[
+TestRows = Annotated[
     Path | None,
     Option("--test-data", help="More of them, to measure the edit on.", show_default="those that are not drawn"),
 ]
@@ -117,9 +117,10 @@ BatchSize = Annotated[
 ]
 Evaluator = Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")]
 ExactStop = Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")]
-TestRows = Annotated[
+HeldOut = Annotated[
     str | None,
     Option(
+        "--test-rows",
         metavar="INTEGER|all|none",
         help="Measure what is found, and the model without it, on so many rows that the search did not see.",
         show_default="1000, or all where there are fewer",

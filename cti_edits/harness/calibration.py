@@ -118,7 +118,7 @@ def final_part(
         EditError: there are no such rows, or the task has no gold answer to measure by.
     """
     if limit is not None and limit < 1:
-        raise EditError(f"test_rows: expected 1 or more, got {limit}")
+        raise EditError(f"held_out: expected 1 or more, got {limit}")
     view, _, _, own_validation = _validation_view(task)
     split = task.config.test_split or task.config.validation_split
     start = 0

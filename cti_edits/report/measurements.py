@@ -71,17 +71,19 @@ def measurement_lines(part: str, measured: Measurement, judged: bool = False) ->
         if nll is not None:
             yield f"  NLL {name.removesuffix(' model')}", f"{nll:.4f}"
     if measured.labels is not None:
-        for name, counts in ((BASE, measured.baseline_answers), (EDITED, measured.edited_answers)):
-            if counts is not None and len(counts) == len(measured.labels) and sum(counts):
+        answers = ((BASE, measured.baseline_answers), (EDITED, measured.edited_answers))
+        for name, counts in answers:
+            if counts is not None and len(counts) == len(measured.labels):
+                total = max(1, sum(counts))
                 shares = zip(measured.labels, counts, strict=True)
-                text = ", ".join(f"{100 * count / sum(counts):.1f} % {printable(label)}" for label, count in shares)
+                text = ", ".join(f"{100 * count / total:.1f} % {printable(label)}" for label, count in shares)
                 yield f"  {name.removesuffix(' model')} says", text
 
 
 def control_text(control: RandomControl, test: Measurement) -> str:
     """The random edits beside the one that was found."""
     draws, low, high = control.edited, min(control.edited), max(control.edited)
-    beaten = sum(test.edited > one for one in draws)
+    beaten = len([one for one in draws if test.edited > one])
     return (
         f"{len(draws)} random edits of the same size: {100 * low:.1f} to {100 * high:.1f} %, "
         f"on average {100 * sum(draws) / len(draws):.1f} %; the edit is above {beaten} of them"

@@ -122,7 +122,6 @@ def searched_task(
         return loaded, settings, held_out
     if held_out not in (None, "none"):
         raise EditError(
-            "every row was drawn and none is left to measure on; give more, or others (--test-data; in Python, "
-            "test_rows)"
+            "held_out: every row was drawn and none is left to measure on; give more, or others (test_rows)"
         )
     return loaded, settings, "none"

@@ -49,10 +49,14 @@ def held_out_rows(text: str | None) -> HeldOut:
     Raises:
         EditError: it is something else.
     """
-    if text is None or text == "all" or text == "none":
-        return text
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    if text == "none":
+        return "none"
     if not text.isdecimal() or int(text) < 1:
-        raise EditError(f"test_rows: expected a number from 1, all or none, got {printable(text)!r}")
+        raise EditError(f"held_out: expected a number from 1, all or none, got {printable(text)!r}")
     return int(text)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from cti_edits.errors import EditError
 from cti_edits.harness.own_rows import OwnRows, own_rows
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.tasks import load_task
 from cti_edits.search.examples import examples, searched_task
-from cti_edits.search.settings import Part, SearchSettings
+from cti_edits.search.settings import HeldOut, Part, SearchSettings
+from tests.support.small_searches import Notes
 from tests.support.small_tasks import write_task
 
 CHOICE = 'doc_to_choice: ["moo", "woof"]\ndoc_to_target: gold\n'
@@ -95,6 +97,21 @@ def test_the_test_part_is_there_where_it_is_asked_for(task: Any) -> None:
     assert all(gold.context.startswith("Be brief.") for gold in found.test.gold)
 
 
+def test_where_nothing_is_left_to_measure_on_a_search_goes_on_and_says_why(tmp_path: Path) -> None:
+    """Unless a number of rows was asked for."""
+    task = load_task(write_task(tmp_path, "withheld", more="validation_split: validation\n" + CHOICE), str(tmp_path))
+    rows: Any = task.dataset
+    rows["test"] = Dataset.from_list([{**row, "gold": 7} for row in rows["test"]])
+    found = examples(task, SearchSettings(samples=4), held_out=None)
+    assert found.test is None
+    notes = Notes()
+    found.say_untested(notes)
+    (line,) = notes.lines
+    assert line.startswith("not measured on rows that the search did not see: withheld: a row has no gold answer")
+    with pytest.raises(EditError, match="no gold answer"):
+        examples(task, SearchSettings(samples=4), held_out=5)
+
+
 def rows_of(*prompts: str) -> OwnRows:
     return own_rows([{"prompt": prompt, "answer": prompt[::-1]} for prompt in prompts], "rows")
 
@@ -117,7 +134,9 @@ def test_where_every_row_is_drawn_more_are_needed_to_measure_on() -> None:
     assert (settings.samples, held_out) == (5, "none")
     wanted: tuple[HeldOut, ...] = (3, "all")
     for asked in wanted:
-        with pytest.raises(EditError, match=r"^every row was drawn and none is left to measure on; .* test_rows\)$"):
+        with pytest.raises(
+            EditError, match=r"^held_out: every row was drawn and none is left to .* others \(test_rows\)$"
+        ):
             searched_task(ANIMALS, SearchSettings(samples=100), held_out=asked)
     loaded, settings, held_out = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), held_out=None)
     found = examples(loaded, settings, held_out=held_out)

@@ -10,10 +10,12 @@ import torch
 from cti_edits.harness.calibration import CalibrationSet, final_part
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.tasks import load_task
+from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import applied
 from cti_edits.progress import Silent
 from cti_edits.replay.session import EvaluatorName, Session
-from cti_edits.search.measure import measure
+from cti_edits.search.control import RandomDraws
+from cti_edits.search.measure import answers, measure
 from cti_edits.stats import mcnemar_p_value, paired_interval
 from tests.support.edits import edit_of
 from tests.support.small_searches import lm_of
@@ -48,6 +50,24 @@ def test_both_models_on_the_same_rows(evaluator: EvaluatorName, test_part: Calib
     assert found.p_value == mcnemar_p_value(base.correct, edited.correct)
     assert found.majority_class == test_part.majority_class
     assert all(torch.equal(tensor, former[name]) for name, tensor in lm.model.state_dict().items())
+
+
+def test_random_edits_are_measured_beside_it(test_part: CalibrationSet, tmp_path: Path) -> None:
+    lm = lm_of("gptj", tiny_model("gptj", seed=4))
+    edit = edit_of(lm.model, *PLACES)
+    draws = RandomDraws(2, 0, SpectrumCache(tmp_path))
+    found = measure(Session(lm), test_part, edit, Silent(), draws)
+    assert found.test == measure(Session(lm), test_part, edit, Silent()).test
+    assert found.control is not None
+    assert (found.control.n, len(found.control.edited)) == (10, 2)
+    assert len({found.test.edited_nll, *found.control.edited_nll}) == 3
+    assert measure(Session(lm), test_part, edit_of(lm.model), Silent(), draws).control is None
+
+
+def test_how_often_each_label_is_given(test_part: CalibrationSet) -> None:
+    found = answers(test_part, [0, 1, 1], [1, 1, 1])
+    assert found == {"labels": ("moo", "baa"), "baseline_answers": (1, 2), "edited_answers": (0, 3)}
+    assert answers(test_part, None, None) == {}
 
 
 def test_an_empty_edit_is_evaluated_once(test_part: CalibrationSet) -> None:

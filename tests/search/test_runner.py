@@ -336,7 +336,7 @@ def test_no_test_row_is_a_validation_row(tasks: str) -> None:
         for part in (validation_part(task), final_part(task, None))
     ]
     assert questions == drawn
-    with pytest.raises(EditError, match="test_rows: expected 1 or more"):
+    with pytest.raises(EditError, match="held_out: expected 1 or more"):
         final_part(task, 0)
 
 
@@ -359,7 +359,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     [
         (("--preset", "cl-100g-100"), "did you mean cl-100g-100e"),
         (("--preset", "optimal-clustering", "--clusters", "17"), "at most 16 with k-subspaces"),
-        (("--test-rows", "some"), "test_rows: expected a number from 1, all or none"),
+        (("--test-rows", "some"), "held_out: expected a number from 1, all or none"),
         (("--preset", "laser", "--top-q", "0"), "top_q"),
     ],
 )
