@@ -122,11 +122,11 @@ def check(tiny: TinyModel, folder: Path) -> Checked:
 
 
 def one_of_each(model: Any) -> list[TargetMatrix]:
-    """For each role of each stack the last layer's matrix, of the last expert."""
+    """For each role of each stack the last layer's matrix, and the last expert's of the last layer that has some."""
     family = family_of(model.config.model_type)
     roles = tuple(dict.fromkeys(role for stack in family.stacks.values() for role in stack.matrices))
     there = [role for role in roles if _has(model, role)]
-    found = {(target.stack, target.matrix): target for target in target_matrices(model, tuple(there))}
+    found = {(target.stack, target.matrix, target.experts): target for target in target_matrices(model, tuple(there))}
     assert {"U_in", "U_out"} <= set(there), f"expected an MLP, found {there}"
     return list(found.values())
 

@@ -20,9 +20,11 @@ OF_SEVERAL_MODULES = {
     "harness/task_files": "the task files in tasks/",
     "hub/signing": "what the documentation says of signatures, which are another program's",
     "models/encoder_decoders": "edits of both stacks of every type, from apply to the exported checkpoint",
+    "models/parts": "edits of parts of one weight, and of experts, through everything that takes an edit",
     "models/copies": "the memory that former weights take, in apply and the lm-eval model",
     "search/encoder_decoders": "whole searches of encoder-decoders, and their winners in lm-eval",
     "search/exact_stop": "candidates that are stopped, from the rule in space to the whole search",
+    "search/experts": "whole searches of mixtures of experts and of fused weights",
     "search/recorded_searches": "what whole searches found, to the last figure",
     "search/search_identity": "what a search records of its base, and verify and apply make of it",
 }

@@ -40,7 +40,10 @@ def layer_size(one: MatrixEdit) -> Size:
     """
     from cti_edits.methods.method import method_of
 
-    return Size(method_of(one).kept_parameters(one), one.shape[0] * one.shape[1])
+    method, dense = method_of(one), one.shape[0] * one.shape[1]
+    # A part of a weight may have no layer that runs factors.
+    runs = not one.is_part or method.runs_as_factors(one)
+    return Size(method.kept_parameters(one) if runs else dense, dense)
 
 
 def model_size(edit: Edit, checkpoint: Checkpoint) -> tuple[Size, Size]:

@@ -103,7 +103,11 @@ class TargetMatrix:
     def put(self, values: torch.Tensor) -> None:
         """Write the matrix (m, n). Everything else of the parameter keeps its bits."""
         with torch.no_grad():
-            put_rows(self._all_rows(self.parameter.detach()), self.rows, values)
+            self.put_into(self.parameter.detach(), values)
+
+    def put_into(self, stored: torch.Tensor, values: torch.Tensor) -> None:
+        """Write ``values`` (m, n) to where the matrix is in ``stored``, which has the axes of ``parameter``."""
+        put_rows(self._all_rows(stored), self.rows, values)
 
     def _all_rows(self, stored: torch.Tensor) -> torch.Tensor:
         """All output features of the parameter, or of the expert's part of it, as a view with them as rows."""

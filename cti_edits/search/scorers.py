@@ -99,7 +99,8 @@ def _sigma(matrix: MatrixDirections) -> float:
 def _random(matrix: MatrixDirections) -> float:
     """Uniform in [0, 1), the same for the same seed, matrix and K, in whatever order matrices are scored."""
     target = matrix.target
-    text = f"{matrix.seed} {target.layer} {target.matrix} {len(matrix.blocks)}"
+    words = (matrix.seed, target.layer, target.matrix, len(matrix.blocks), target.stack, target.expert)
+    text = " ".join(str(word) for word in words if word is not None)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 

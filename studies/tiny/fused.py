@@ -46,7 +46,10 @@ FUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon, one key for all heads": ("falcon", {**_FALCON, "new_decoder_architecture": False, "multi_query": True}),
-    "falcon, each head its key": ("falcon", {**_FALCON, "new_decoder_architecture": False, "multi_query": False}),
+    "falcon, each head its key": (
+        "falcon",
+        {**_FALCON, "new_decoder_architecture": False, "multi_query": False, "num_kv_heads": HEADS},
+    ),
     "gpt_bigcode, each head its key": ("gpt_bigcode", {**_LIKE_GPT2, "multi_query": False}),
 }
 """Other settings of a model type, in which the rows lie elsewhere."""

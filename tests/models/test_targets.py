@@ -9,6 +9,7 @@ from cti_edits.errors import FitError
 from cti_edits.models.apply import apply
 from cti_edits.models.targets import shared_blocks, target_matrices, target_matrix
 from studies.tiny import TINY
+from studies.tiny.fused import FUSED, VARIANTS
 from tests.support.edits import edit_of
 
 
@@ -62,6 +63,61 @@ def test_one_block_that_stands_for_all_is_said_so(caplog: pytest.LogCaptureFixtu
         assert shared_blocks(TINY[name].build()) is None
     apply(edit_of(model, ("U_in", 0, 2, 0.5)), model)
     assert "1 block stands for all 3 layers" in caplog.text
+
+
+VARIED = {**{name: (name, {}) for name in (*FUSED, "dbrx")}, **VARIANTS}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_queries_keys_and_values_are_what_they_are_named_for(name: str) -> None:
+    """Without values nothing is mixed; without queries or without keys every value is mixed alike."""
+    model_type, settings = VARIED[name]
+    model = TINY[model_type].build(**settings)
+    seen: list[torch.Tensor] = []
+    output = model.get_submodule(target_matrix(model, "W_o", 1).module)
+    output.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+
+    def mixed(role: str) -> torch.Tensor:
+        target = target_matrix(model, role, 1)
+        former = target.weight.clone()
+        target.put(torch.zeros_like(former))
+        with torch.no_grad():
+            model(input_ids=torch.arange(5, 17)[None])
+        target.put(former)
+        return seen.pop()
+
+    assert not mixed("W_v").any()
+    torch.testing.assert_close(mixed("W_q"), mixed("W_k"))
+    assert mixed("W_q").any()
+    assert not torch.allclose(mixed("W_q"), mixed("W_o"), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "model_type", ["phi3", "glm", "mixtral", "dbrx", "jamba", "llama4_text", "granitemoe", "deepseek_v2"]
+)
+def test_gate_and_up_are_what_they_are_named_for(model_type: str) -> None:
+    """What an MLP gives is linear in U_up, as it is in U_out, and for the activation not in U_in."""
+    model = TINY[model_type].build()
+
+    def doubled(role: str) -> torch.Tensor:
+        targets = target_matrices(model, (role,))
+        for target in targets:
+            target.put(2 * target.weight)
+        with torch.no_grad():
+            logits: torch.Tensor = model(input_ids=torch.arange(5, 17)[None]).logits
+        for target in targets:
+            target.put(target.weight / 2)
+        return logits
+
+    torch.testing.assert_close(doubled("U_up"), doubled("U_out"), rtol=1e-3, atol=1e-3)
+    assert (doubled("U_in") - doubled("U_up")).abs().max() > 0.05
+
+
+def test_gates_of_gpt_oss_lie_between_the_others() -> None:
+    model = TINY["gpt_oss"].build()
+    stored = model.model.layers[2].mlp.experts.gate_up_proj.detach()
+    assert torch.equal(target_matrix(model, "U_in", 2, expert=3).weight, stored[3, :, ::2].T)
+    assert torch.equal(target_matrix(model, "U_up", 2, expert=3).weight, stored[3, :, 1::2].T)
 
 
 def test_a_matrix_that_two_layers_share_is_there_once() -> None:

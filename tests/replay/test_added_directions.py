@@ -10,6 +10,7 @@ import torch
 from cti_edits.models.apply import TargetMatrix, target_matrix
 from cti_edits.replay.added_directions import AddedDirections, added_directions
 from cti_edits.replay.sigma_gradients import SingularVectors
+from studies.tiny import TINY
 from tests.support.tiny_models import tiny_model
 
 CHOSEN = ((0, 3, 7), (), (2, 1))
@@ -51,6 +52,35 @@ def test_it_is_the_edited_weight(model_type: str, matrix: str, chosen: tuple[tup
             target.weight.copy_(edited)
     torch.testing.assert_close(ours, outputs(model), rtol=1e-10, atol=1e-10)
     assert (ours - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("model_type", "matrix", "expert"),
+    [
+        ("phi3", "U_up", None),
+        ("gpt_neox", "W_k", None),
+        ("mixtral", "U_in", 2),
+        ("gpt_oss", "U_up", 1),
+        ("dbrx", "U_out", 3),
+    ],
+)
+def test_parts_of_a_weight_and_experts(model_type: str, matrix: str, expert: int | None) -> None:
+    model = TINY[model_type].build()  # the grouped products of experts take no float64
+    # Of two parts of one parameter.
+    of_other = ("U_in", 0 if expert == 1 else expert) if matrix in ("U_up", "U_in") else (matrix, expert and 0)
+    targets = [target_matrix(model, matrix, 1, expert=expert)]
+    if of_other != (matrix, expert):
+        targets.append(target_matrix(model, of_other[0], 1, expert=of_other[1]))
+    made = [added_to(target, CHOSEN) for target in targets]
+    plain, before = outputs(model), model.state_dict()
+    with added_directions(model, [one for one, _ in made]):
+        ours = outputs(model)
+        assert all(torch.equal(one, model.state_dict()[name]) for name, one in before.items())
+    assert torch.equal(outputs(model), plain)
+    for target, (_, edited) in zip(targets, made, strict=True):
+        target.put(edited)
+    torch.testing.assert_close(ours, outputs(model), rtol=1e-4, atol=1e-4)
+    assert (ours - plain).abs().max() > 1e-2
 
 
 def test_coefficients_may_change_while_it_is_in_force() -> None:

@@ -49,3 +49,10 @@ def test_random_scores_depend_on_the_seed_the_matrix_and_k_alone() -> None:
 def test_each_has_a_name_of_its_own_and_a_summary() -> None:
     assert len({one.name for one in SCORERS}) == len(SCORERS) == 6
     assert all(one.summary and "\n" not in one.summary for one in SCORERS)
+
+
+def test_experts_and_stacks_have_random_scores_of_their_own() -> None:
+    places = [MatrixId(1, "U_in"), MatrixId(1, "U_in", "encoder"), MatrixId(1, "U_in", "decoder")]
+    places += [MatrixId(1, "U_in", expert=expert) for expert in range(4)]
+    random = find_scorer("random").score
+    assert len({random(MatrixDirections(place, (5, 3), BLOCKS[:2], 0)) for place in places}) == len(places)

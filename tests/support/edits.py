@@ -14,6 +14,7 @@ import transformers
 
 from cti_edits.artifact.manifest import BaseModel, Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit, PluginEdit
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.apply import target_matrix
@@ -205,3 +206,22 @@ def directions_edit(
         sigma=tuple(float(sigma[block][index]) for block, index in places),
         sha256=tensor_sha256(target.parameter),
     )
+
+
+def part_edits(model: Any, *places: MatrixId, dtype: torch.dtype | None = None) -> tuple[DirectionsEdit, ...]:
+    """Two directions of each of some matrices of ``model``, which may be parts of a weight or experts'."""
+    made = []
+    for place in places:
+        target = target_matrix(model, place.matrix, place.layer, place.stack, place.expert)
+        sigma = np.linalg.svd(target.weight.double().numpy(), compute_uv=False)
+        made.append(
+            DirectionsEdit(
+                **target.place(),
+                shape=(target.weight.shape[0], target.weight.shape[1]),
+                index=(0, 2),
+                scale=(1.5, 0.25),
+                sigma=(float(sigma[0]), float(sigma[2])),
+                sha256=tensor_sha256(target.hashed, dtype),
+            )
+        )
+    return tuple(made)
