@@ -263,6 +263,29 @@ class LabelBias(Record):
 
 
 @dataclass(frozen=True)
+class SelectionCorrected(Record):
+    """What the best of the candidates is worth by the rows that chose it, without what choosing adds (BBC-CV).
+
+    Attributes:
+        n: how many rows.
+        candidates: how many there were to choose from, beside the unedited model.
+        corrected: the accuracy of the best on rows that did not choose it.
+        ci95: 95 % interval of that minus the accuracy of the base model.
+    """
+
+    n: int
+    candidates: int
+    corrected: float
+    ci95: tuple[float, float]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> SelectionCorrected:
+        """The record of a manifest's ``results.bbc_cv``."""
+        low, high = document["ci95"]
+        return cls(**{**document, "ci95": (low, high)})
+
+
+@dataclass(frozen=True)
 class Guard(Record):
     """What the edit does to text that has nothing to do with its task.
 
@@ -307,6 +330,7 @@ class Results(Record):
         control: random edits on the rows of ``test``.
         label_bias: the correction of the labels' likelihoods on the rows of ``test``.
         guard: what the edit does to other text.
+        bbc_cv: the calibration figure without what choosing the best adds, where there is no ``test``.
     """
 
     calibration: Measurement | None
@@ -315,6 +339,7 @@ class Results(Record):
     control: RandomControl | None = None
     label_bias: LabelBias | None = None
     guard: Guard | None = None
+    bbc_cv: SelectionCorrected | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Results:
@@ -327,6 +352,7 @@ class Results(Record):
             None if "control" not in document else RandomControl.from_json(document["control"]),
             None if "label_bias" not in document else LabelBias.from_json(document["label_bias"]),
             None if "guard" not in document else Guard(**document["guard"]),
+            None if "bbc_cv" not in document else SelectionCorrected.from_json(document["bbc_cv"]),
         )
 
 

@@ -61,8 +61,9 @@ def search(
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from cti_edits.search.settings import check_task_or_rows, held_out_rows
+    from cti_edits.search.settings import check_task_or_rows, held_out_rows, metric_and_selector
 
+    metric, selector = metric_and_selector(metric, selector)
     given = given_settings(
         {
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
@@ -105,7 +106,7 @@ def search(
     check_matrices(base.model_type, settings.matrices, settings.stack)
     # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
     of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
-    loaded, settings, measured_on = searched_task(
+    loaded, settings = searched_task(
         str(task) if rows is None else read_own_rows(rows),
         settings,
         test_rows=None if test_rows is None else read_own_rows(test_rows),
@@ -137,6 +138,7 @@ def search(
         exact_stop=exact_stop,
         batch_rows=together,
         control=control,
+        bbc_cv=chosen.untested is not None,
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)

@@ -61,7 +61,12 @@ Scorer = Annotated[
 ]
 Selector = Annotated[
     str | None,
-    Option(help="What chooses by scores and outcomes.", show_default="the preset's, else best"),
+    Option(
+        "--select",
+        "--selector",
+        help="What chooses by scores and outcomes: best, one-standard-error, nll, balanced, or a plugin's.",
+        show_default="the preset's, else best",
+    ),
 ]
 Partition = Annotated[
     str | None,
@@ -105,7 +110,10 @@ GenKwargs = Annotated[
 Metadata = Annotated[str, Option(help="For tasks whose rows depend on it, JSON.", show_default=False)]
 Metric = Annotated[
     str | None,
-    Option(help="NAME or NAME,FILTER: 0 or 1 for each example.", show_default="acc, else the first such"),
+    Option(
+        help="NAME or NAME,FILTER, 0 or 1 for each example; or nll or balanced, which --select takes, too.",
+        show_default="acc, else the first such",
+    ),
 ]
 BatchSize = Annotated[
     str,

@@ -129,7 +129,9 @@ def final_part(
         split = f"{split}[20%:]" if split else None
     doc_ids = _chosen(view.eval_docs, range(start, len(view.eval_docs)), limit, seed, frozenset(seen))
     if not doc_ids:
-        raise EditError(f"{task.config.task}: its test part has no rows")
+        raise EditError(
+            f"{task.config.task}: its test part has no rows" + (" that the search did not see" if seen else "")
+        )
     # Drawing one example makes the checks that `draw` makes of a task.
     drawn = draw(task, 1, 0, prompting, metric)
     examples = _examples(view, doc_ids, drawn.prompting)

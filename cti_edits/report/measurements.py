@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cti_edits.artifact.records import Guard, LabelBias, Measurement, RandomControl, Results
+from cti_edits.artifact.records import Guard, LabelBias, Measurement, RandomControl, Results, SelectionCorrected
 from cti_edits.errors import printable
 from cti_edits.stats import wilson_interval
 
@@ -27,6 +27,8 @@ def result_lines(results: Results) -> Iterator[Line]:
         yield "  mind", "these rows chose the edit, and their figures flatter it"
         if results.test is None:
             yield "  test", NOT_MEASURED
+        if results.bbc_cv is not None:
+            yield "  BBC-CV", bbc_cv_text(results.bbc_cv)
 
 
 def held_out_lines(results: Results) -> Iterator[Line]:
@@ -87,6 +89,15 @@ def control_text(control: RandomControl, test: Measurement) -> str:
     return (
         f"{len(draws)} random edits of the same size: {100 * low:.1f} to {100 * high:.1f} %, "
         f"on average {100 * sum(draws) / len(draws):.1f} %; the edit is above {beaten} of them"
+    )
+
+
+def bbc_cv_text(found: SelectionCorrected) -> str:
+    """The calibration figure without what choosing the best of many adds."""
+    low, high = found.ci95
+    return (
+        f"{100 * found.corrected:.1f} % without what choosing one of {found.candidates} adds, "
+        f"{100 * low:+.1f} to {100 * high:+.1f} points beside the base model"
     )
 
 

@@ -9,7 +9,7 @@ from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.report.edit_lines import wrapped
 from cti_edits.report.listing import interval_text, print_columns
-from cti_edits.report.measurements import held_out_lines
+from cti_edits.report.measurements import bbc_cv_text, held_out_lines
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
 from cti_edits.stats import top_answer, wilson_interval
@@ -45,6 +45,8 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on other rows (--test-rows).")
     )
+    if result.edit.results.bbc_cv is not None:
+        print(f"BBC-CV: {bbc_cv_text(result.edit.results.bbc_cv)}.")
     described = [("the unedited model", result.unedited)]
     if result.best.candidate is not None:
         described.append(("the best candidate", result.best))

@@ -8,6 +8,7 @@
   directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam.
 - evaluate.py, measure.py, record.py: the stages after it, the same for every method; control.py: the random edits that
   the winner is measured beside.
+- selection_bias.py: what choosing the best of many adds, taken off where no rows are left to measure on.
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.

@@ -20,7 +20,7 @@ from cti_edits.search.examples import examples, searched_task
 from cti_edits.search.presets import chosen_settings
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.settings import HeldOut, SearchSettings, check_task_or_rows
+from cti_edits.search.settings import HeldOut, SearchSettings, check_task_or_rows, metric_and_selector
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,7 +65,8 @@ def search(
         task: an lm-eval task in the place of ``rows``; "fever" is short for "cti_fever".
         include_path: a folder with more lm-eval tasks.
         preset: one of the paper's systems, see `presets.PRESETS`, "sigma-step", "sigma-fit", or a plugin's.
-        metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such.
+        metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such. Or "nll" or
+            "balanced", which are selectors.
         prompting: few-shot examples, chat template and system instruction; none if None.
         name: the edit's; made of the model's type and the task's name if None.
         base_model: the base model's hub id for the manifest; where ``model`` is from if None.
@@ -92,17 +93,18 @@ def search(
         raise EditError("test_rows: only together with rows")
     if held_out not in (None, "all", "none") and not (isinstance(held_out, int) and held_out >= 1):
         raise EditError(f"held_out: expected a number from 1, all or none, got {printable(repr(held_out))}")
+    metric, selector = metric_and_selector(metric, settings.get("selector"))
     was_training = model.training
     try:
         with quiet_lm_eval():
             lm = EditedLM.for_checkpoint(
                 pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
             )
-            of_search = _settings(preset, lm.kind, settings)
+            of_search = _settings(preset, lm.kind, settings if selector is None else {**settings, "selector": selector})
             model_type = str(model.config.model_type)
             check_matrices(model_type, of_search.matrices, of_search.stack)
             prompting = (prompting or Prompting()).with_model(lm)
-            loaded, of_search, test_part = searched_task(
+            loaded, of_search = searched_task(
                 str(task) if rows is None else _own(rows, "rows"),
                 of_search,
                 test_rows=None if test_rows is None else _own(test_rows, "test_rows"),
@@ -110,7 +112,7 @@ def search(
                 include_path=include_path,
                 kind=lm.kind,
             )
-            chosen = examples(loaded, of_search, prompting, metric, test_part)
+            chosen = examples(loaded, of_search, prompting, metric, held_out)
             told = (Bars() if progress else Silent()) if isinstance(progress, bool) else progress
             chosen.say_untested(told)
             return run_search(
@@ -126,6 +128,7 @@ def search(
                 exact_stop=exact_stop,
                 batch_rows=batch_size,
                 control=control,
+                bbc_cv=chosen.untested is not None,
             )
     finally:
         model.train(was_training)

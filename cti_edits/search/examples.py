@@ -95,8 +95,8 @@ def searched_task(
     include_path: str | None = None,
     kind: Kind = "causal",
     metadata: Mapping[str, object] | None = None,
-) -> tuple[Task, SearchSettings, HeldOut]:
-    """The task that a search works on, the settings with no more samples than rows of one's own, and what is held out.
+) -> tuple[Task, SearchSettings]:
+    """The task that a search works on, and the settings with no more samples than rows of one's own.
 
     Args:
         task: the name of a task, or rows of one's own.
@@ -112,16 +112,14 @@ def searched_task(
             asked for, and every row is drawn and none is left.
     """
     if isinstance(task, str):
-        return load_task(task, include_path, kind, metadata), settings, held_out
+        return load_task(task, include_path, kind, metadata), settings
     settings = dataclasses.replace(settings, samples=min(settings.samples, len(task.rows)))
     if test_rows is None and settings.evaluated_on == settings.gradients_on == "sample":
         test_rows = without_drawn(task, settings.samples, settings.seed)
     name = PurePath(task.source.id).stem if task.source else "rows"
     loaded = rows_task(name, task, test_rows)
-    if test_rows is not None:
-        return loaded, settings, held_out
-    if held_out not in (None, "none"):
+    if test_rows is None and held_out not in (None, "none"):
         raise EditError(
             "held_out: every row was drawn and none is left to measure on; give more, or others (test_rows)"
         )
-    return loaded, settings, "none"
+    return loaded, settings

@@ -28,6 +28,7 @@ from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
+from cti_edits.search.selection_bias import selection_corrected
 from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
@@ -115,6 +116,7 @@ def run_search(
     exact_stop: bool = True,
     batch_rows: int | None = None,
     control: bool = False,
+    bbc_cv: bool = False,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -133,11 +135,15 @@ def run_search(
         exact_stop: whether to stop a candidate that provably cannot win any more.
         batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
         control: whether random edits are measured on the test rows, too; see `control`.
+        bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
+            examples; see `selection_bias`. Every candidate is then evaluated to the end.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
+    bbc_cv = bbc_cv and test is None
+    exact_stop = exact_stop and not bbc_cv
     cache = SpectrumCache()
     targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     if shared := shared_blocks(lm.model):
@@ -146,7 +152,15 @@ def run_search(
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
         trials = proposed(context)
-        evaluated = evaluate(session, session.evaluator(calibration), trials, exact_stop, progress, settings.selector)
+        evaluated = evaluate(
+            session,
+            session.evaluator(calibration),
+            trials,
+            exact_stop,
+            progress,
+            settings.selector,
+            calibration.gold_index,
+        )
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
@@ -156,6 +170,9 @@ def run_search(
             measured = measure(session, test, edit, progress, draws)
             results = dataclasses.replace(edit.results, test=measured.test, control=measured.control)
             edit = dataclasses.replace(edit, results=results)
+        elif bbc_cv and evaluated.outcomes and not steps:
+            corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
+            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
     return SearchResult(
         evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
     )

@@ -12,7 +12,7 @@ from cti_edits.errors import EditError, printable
 from cti_edits.methods.method import find_method
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.scorers import PAPER, find_scorer
-from cti_edits.search.selectors import BEST, find_selector
+from cti_edits.search.selectors import BEST, CRITERIA, find_selector
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
@@ -63,6 +63,19 @@ def held_out_rows(text: str | None) -> HeldOut:
 def fold_count(rows: int) -> int:
     """The number of `FOLDS`; fewer for fewer than two rows each, and 1 where nothing can be held out."""
     return max(1, min(FOLDS, rows // 2))
+
+
+def metric_and_selector(metric: str | None, selector: str | None) -> tuple[str | None, str | None]:
+    """The task's metric and the selector, where the metric that is asked for is one of `selectors.CRITERIA`.
+
+    Raises:
+        EditError: it is, and another selector is asked for.
+    """
+    if metric not in CRITERIA:
+        return metric, selector
+    if selector not in (None, metric):
+        raise EditError(f"metric: {metric} says what chooses, and so does {printable(selector)} (selector)")
+    return None, metric
 
 
 def check_task_or_rows(task: object, rows: object) -> None:

@@ -217,6 +217,40 @@ def test_directions(
         assert done.returncode == 0, done.stderr
 
 
+def test_another_figure_than_accuracy_can_choose(run_command: Run, llama: Path, tmp_path: Path) -> None:
+    done = _search(run_command, llama, tmp_path / "edit.json", "--metric", "nll", "--no-control")
+    assert done.returncode == 0, done.stderr
+    edit = load(tmp_path / "edit.json")
+    assert edit.search is not None
+    assert edit.search.selector == "nll"
+    assert edit.results.control is None
+    for words, message in (
+        (("--metric", "balanced"), "metric: balanced accuracy is of tasks that have the same labels"),
+        (("--metric", "nll", "--select", "best"), "--metric: nll says what chooses, and so does best (--select)"),
+    ):
+        refused = _search(run_command, llama, tmp_path / "other.json", *words)
+        assert message in refused.stderr
+        assert refused.stderr.count("cti-edits: error") == 1
+        assert refused.returncode == 2
+
+
+def test_rows_that_are_all_drawn_leave_an_estimate_without_the_choice(
+    run_command: Run, llama: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "few.jsonl"
+    lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig")]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
+    done = run_command("cti-edits", "search", *words, "--samples", "9")
+    assert done.returncode == 0, done.stderr
+    assert "not measured on rows that the search did not see: few: its test part has no rows" in done.stderr
+    assert "BBC-CV: " in done.stdout
+    results = load(tmp_path / "mine.json").results
+    assert results.test is None
+    assert results.bbc_cv is not None
+    assert results.bbc_cv.n == 5
+
+
 def test_edits_are_composed(run_command: Run, llama: Path, tmp_path: Path) -> None:
     done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--test-rows", "5")
     assert done.returncode == 0, done.stderr

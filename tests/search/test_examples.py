@@ -120,9 +120,9 @@ ANIMALS = rows_of("cat", "dog", "owl", "cow", "pig")
 
 
 def test_rows_of_ones_own_are_drawn_from_and_the_others_are_the_test_part() -> None:
-    loaded, settings, held_out = searched_task(ANIMALS, SearchSettings(samples=2), held_out=None)
+    loaded, settings = searched_task(ANIMALS, SearchSettings(samples=2), held_out=None)
     assert settings.samples == 2
-    found = examples(loaded, settings, held_out=held_out)
+    found = examples(loaded, settings, held_out=None)
     assert found.test is not None
     prompts = [{gold.context for gold in part.gold} for part in (found.evaluations, found.test)]
     assert [len(part) for part in prompts] == [2, 3]
@@ -130,21 +130,23 @@ def test_rows_of_ones_own_are_drawn_from_and_the_others_are_the_test_part() -> N
 
 
 def test_where_every_row_is_drawn_more_are_needed_to_measure_on() -> None:
-    _, settings, held_out = searched_task(ANIMALS, SearchSettings(samples=100), held_out=None)
-    assert (settings.samples, held_out) == (5, "none")
+    loaded, settings = searched_task(ANIMALS, SearchSettings(samples=100), held_out=None)
+    assert settings.samples == 5
+    found = examples(loaded, settings, held_out=None)
+    assert (found.test, found.untested) == (None, "rows: its test part has no rows that the search did not see")
     wanted: tuple[HeldOut, ...] = (3, "all")
     for asked in wanted:
         with pytest.raises(
             EditError, match=r"^held_out: every row was drawn and none is left to .* others \(test_rows\)$"
         ):
             searched_task(ANIMALS, SearchSettings(samples=100), held_out=asked)
-    loaded, settings, held_out = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), held_out=None)
-    found = examples(loaded, settings, held_out=held_out)
+    loaded, settings = searched_task(ANIMALS, settings, test_rows=rows_of("hen", "ewe"), held_out=None)
+    found = examples(loaded, settings, held_out=None)
     assert found.test is not None
     assert [gold.context for gold in found.test.gold] == ["hen", "ewe"]
 
 
 def test_a_task_by_its_name_keeps_the_settings() -> None:
     settings = SearchSettings(samples=100)
-    loaded, same, _ = searched_task("capitals", settings)
+    loaded, same = searched_task("capitals", settings)
     assert (loaded.config.task, same) == ("cti_capitals", settings)
