@@ -134,6 +134,8 @@ HeldOut = Annotated[
         show_default="1000, or all where there are fewer",
     ),
 ]
-Control = Annotated[bool, Option(help="On those rows, measure 5 random edits of the same size, too.")]
+Control = Annotated[
+    bool, Option(help="On those rows, measure 5 random edits of the same size and a correction of labels, too.")
+]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

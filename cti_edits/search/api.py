@@ -72,7 +72,8 @@ def search(
         base_model: the base model's hub id for the manifest; where ``model`` is from if None.
         held_out: on how many rows that the search did not see the edit is measured, beside the model without it: a
             number, "all" or "none"; None: 1,000, or as many as there are.
-        control: measure random edits as large as the one that is found on those rows, too.
+        control: measure on those rows, too, random edits as large as the one that is found, and for a task with fixed
+            labels the correction of their likelihoods that needs no edit.
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: stop a candidate that provably cannot win any more.
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.

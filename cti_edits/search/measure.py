@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.records import Measurement, RandomControl
+from cti_edits.artifact.records import LabelBias, Measurement, RandomControl
 from cti_edits.errors import printable
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.models.apply import applied
@@ -15,6 +15,7 @@ from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.control import RandomDraws, has_control, random_control
 from cti_edits.search.evaluate import completed
+from cti_edits.search.label_bias import MAX_LABELS, label_bias
 from cti_edits.stats import difference_interval, mcnemar_p_value
 
 
@@ -25,16 +26,32 @@ class HeldOutFigures:
     Attributes:
         test: of the unedited and the edited model.
         control: of random edits, where they were asked for.
+        label_bias: of the unedited model with the likelihoods of its labels corrected, where the task has fixed ones.
     """
 
     test: Measurement
     control: RandomControl | None = None
+    label_bias: LabelBias | None = None
 
 
 def measure(
-    session: Session, test: CalibrationSet, edit: Edit, progress: Progress, draws: RandomDraws | None = None
+    session: Session,
+    test: CalibrationSet,
+    edit: Edit,
+    progress: Progress,
+    draws: RandomDraws | None = None,
+    calibration: CalibrationSet | None = None,
 ) -> HeldOutFigures:
-    """The unedited and the edited model on the test rows, and random edits beside it if ``draws`` says so."""
+    """The unedited and the edited model on the test rows, and what is to stand beside them.
+
+    Args:
+        session: of the unedited model.
+        test: the rows.
+        edit: what was found.
+        progress: told about each step.
+        draws: how random edits are drawn; None for none.
+        calibration: the rows that labels are corrected by; None for no such correction.
+    """
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
         evaluator = session.evaluator(test)
         baseline = completed(evaluator.evaluate())
@@ -61,11 +78,11 @@ def measure(
         records=None if records is None else len(set(records)),
         **answers(test, baseline.predicted, edited.predicted),
     )
-    return HeldOutFigures(measured, control)
-
-
-MAX_LABELS = 64
-"""Of a task with more of them, a manifest does not say how often each is given."""
+    correction = None
+    if calibration is not None and edit.edits and baseline.likelihoods is not None:
+        known = completed(session.evaluator(calibration).evaluate())
+        correction = label_bias(known, calibration.gold_index, baseline, test.gold_index, edited.correct, records)
+    return HeldOutFigures(measured, control, correction)
 
 
 class Answers(TypedDict, total=False):

@@ -134,7 +134,8 @@ def run_search(
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: whether to stop a candidate that provably cannot win any more.
         batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
-        control: whether random edits are measured on the test rows, too; see `control`.
+        control: whether random edits are measured on the test rows, too, and the correction of labels that needs no
+            edit; see `control` and `label_bias`.
         bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
             examples; see `selection_bias`. Every candidate is then evaluated to the end.
 
@@ -167,8 +168,8 @@ def run_search(
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
         if test is not None:
             draws = RandomDraws(CONTROL_DRAWS, settings.seed, cache) if control else None
-            measured = measure(session, test, edit, progress, draws)
-            results = dataclasses.replace(edit.results, test=measured.test, control=measured.control)
+            measured = measure(session, test, edit, progress, draws, calibration if control else None)
+            results = dataclasses.replace(edit.results, **vars(measured))
             edit = dataclasses.replace(edit, results=results)
         elif bbc_cv and evaluated.outcomes and not steps:
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)

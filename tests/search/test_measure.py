@@ -64,6 +64,17 @@ def test_random_edits_are_measured_beside_it(test_part: CalibrationSet, tmp_path
     assert measure(Session(lm), test_part, edit_of(lm.model), Silent(), draws).control is None
 
 
+def test_the_correction_of_labels_stands_beside_it(test_part: CalibrationSet) -> None:
+    lm = lm_of("gptj", tiny_model("gptj", seed=4))
+    edit = edit_of(lm.model, *PLACES)
+    found = measure(Session(lm), test_part, edit, Silent(), calibration=test_part).label_bias
+    assert found is not None
+    assert (found.n, len(found.offsets)) == (10, 2)
+    # Fitted on the very rows, it is at least as good as any constant answer.
+    assert found.corrected >= test_part.majority_class
+    assert measure(Session(lm), test_part, edit, Silent()).label_bias is None
+
+
 def test_how_often_each_label_is_given(test_part: CalibrationSet) -> None:
     found = answers(test_part, [0, 1, 1], [1, 1, 1])
     assert found == {"labels": ("moo", "baa"), "baseline_answers": (1, 2), "edited_answers": (0, 3)}
