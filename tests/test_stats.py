@@ -1,13 +1,26 @@
 from __future__ import annotations
 
 from math import comb
+from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 
-from cti_edits.stats import collapsed, holm, majority_class, mcnemar_p_value, paired_interval, wilson_interval
+from cti_edits.stats import (
+    TopAnswer,
+    cluster_interval,
+    difference_interval,
+    holm,
+    majority_class,
+    mcnemar_p_value,
+    paired_interval,
+    top_answer,
+    verdict,
+    wilson_interval,
+)
 
 counts = st.integers(0, 40)
 
@@ -126,10 +139,116 @@ def test_rows_must_be_paired() -> None:
         mcnemar_p_value([True, False], [True])
 
 
-def test_collapsed() -> None:
-    assert collapsed([3] * 99 + [1]) == 3
-    assert collapsed([3] * 98 + [1] * 2) is None
-    assert collapsed([0]) == 0
+def test_top_answer() -> None:
+    assert top_answer([3] * 96 + [1] * 4) == TopAnswer(3, 0.96)
+    assert top_answer([3] * 96 + [1] * 4).collapsed
+    assert not top_answer([3] * 95 + [1] * 5).collapsed
+    assert top_answer([2, 0]) == TopAnswer(2, 0.5)
+
+
+@pytest.mark.parametrize("table", [(59, 6, 16, 80), (1, 1, 7, 12), (30, 9, 2, 40), (5, 0, 4, 3)])
+def test_paired_figures_are_those_of_statsmodels(table: tuple[int, int, int, int]) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.proportion import proportion_confint
+
+    both, more, less, neither = table
+    n = sum(table)
+    found = mcnemar([[both, less], [more, neither]], exact=True).pvalue
+    assert mcnemar_p_value(*pairs(*table)) == pytest.approx(found, rel=1e-9)
+    assert list(wilson_interval(both + more, n)) == pytest.approx(
+        list(proportion_confint(both + more, n, method="wilson")), abs=1e-12
+    )
+
+
+def unequal_records() -> tuple[list[bool], list[bool], list[int]]:
+    """60 records of one to six examples, which change together."""
+    generator = Random(3)
+    baseline, edited, records = [], [], []
+    for record in range(60):
+        before, after = generator.random() < 0.4, generator.random() < 0.6
+        for _ in range(generator.randint(1, 6)):
+            baseline.append(before if generator.random() < 0.9 else not before)
+            edited.append(after if generator.random() < 0.9 else not after)
+            records.append(record)
+    return baseline, edited, records
+
+
+def test_interval_of_records_is_scipys_bootstrap() -> None:
+    baseline, edited, records = unequal_records()
+    changes = np.array(edited, dtype=float) - np.array(baseline, dtype=float)
+    sums, sizes = np.bincount(records, weights=changes), np.bincount(records)
+    expected = bootstrap(
+        (sums, sizes),
+        lambda s, m, axis: s.sum(axis) / m.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert list(cluster_interval(baseline, edited, records)) == pytest.approx([expected.low, expected.high], abs=0.01)
+
+
+def test_interval_of_records_is_about_statsmodels_cluster_robust_one() -> None:
+    import statsmodels.api as sm
+
+    baseline, edited, records = unequal_records()
+    changes = np.array(edited, dtype=float) - np.array(baseline, dtype=float)
+    fitted = sm.OLS(changes, np.ones(len(changes))).fit(cov_type="cluster", cov_kwds={"groups": np.array(records)})
+    assert list(cluster_interval(baseline, edited, records)) == pytest.approx(list(fitted.conf_int()[0]), abs=0.02)
+
+
+def test_examples_that_share_records_have_a_wider_interval() -> None:
+    baseline, edited, records = unequal_records()
+    alone = paired_interval(baseline, edited)
+    assert difference_interval(baseline, edited) == alone
+    assert difference_interval(baseline, edited, list(range(len(baseline)))) == alone
+    low, high = difference_interval(baseline, edited, records)
+    assert low < alone[0] < alone[1] < high
+
+
+def test_records_never_narrow_an_interval() -> None:
+    # Four examples won and none lost: the bootstrap alone would leave zero out, where McNemar's p is 0.125.
+    baseline, edited = pairs(20, 4, 0, 20)
+    records = [number // 2 for number in range(44)]
+    assert difference_interval(baseline, edited, records)[0] <= paired_interval(baseline, edited)[0]
+
+
+def word(table: tuple[int, int, int, int], majority: float = 0.1, **answers: TopAnswer) -> str:
+    baseline, edited = pairs(*table)
+    return verdict(
+        paired_interval(baseline, edited), mcnemar_p_value(baseline, edited), sum(edited), len(edited), majority,
+        **answers,
+    ).word  # fmt: skip
+
+
+def test_verdicts() -> None:
+    assert word((40, 20, 2, 38)) == "better"
+    assert word((40, 2, 20, 38)) == "worse"
+    assert word((40, 5, 4, 51)) == "no evidence"
+    assert word((40, 0, 0, 60)) == "no evidence"
+    # Newcombe's interval leaves zero out, and McNemar's exact test does not.
+    assert paired_interval(*pairs(500, 5, 0, 495))[0] > 0
+    assert word((500, 5, 0, 495)) == "no evidence"
+
+
+def test_a_gain_up_to_the_rate_of_the_most_frequent_answer_is_none() -> None:
+    assert word((40, 20, 2, 38), majority=0.62) == "collapsed"
+    assert word((40, 20, 2, 38), majority=0.4) == "better"
+    # A loss or no difference at all is not a gain of that kind.
+    assert word((40, 2, 20, 38), majority=0.42) == "worse"
+    assert word((40, 5, 4, 51), majority=0.45) == "no evidence"
+
+
+def test_an_edit_that_makes_one_answer_of_all_has_collapsed() -> None:
+    one, other, spread = TopAnswer(0, 0.96), TopAnswer(1, 0.99), TopAnswer(0, 0.6)
+    for table in ((40, 20, 2, 38), (40, 2, 20, 38), (40, 5, 4, 51)):
+        assert word(table, baseline_answer=spread, edited_answer=one) == "collapsed"
+        assert word(table, baseline_answer=other, edited_answer=one) == "collapsed"
+        assert word(table, edited_answer=one) == "collapsed"
+    # The unedited model did so too: the edit is not to blame.
+    assert word((40, 5, 4, 51), baseline_answer=one, edited_answer=one) == "no evidence"
+    assert word((40, 20, 2, 38), baseline_answer=one, edited_answer=spread) == "better"
 
 
 # statsmodels 0.15.0: multipletests(p, method="holm")[1].

@@ -13,6 +13,7 @@ from typing import Any
 
 from cti_edits.artifact.asked import Asked
 from cti_edits.artifact.matrix_id import StackName
+from cti_edits.stats import TopAnswer, Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,10 @@ class Measurement(Record):
         edited_nll: the same with the edit.
         ci95: 95 % interval of ``edited`` − ``baseline``, the lower end first.
         p_value: McNemar's exact test, two-sided.
+        records: how many records the rows are of, where some share one; ``ci95`` allows for that.
+        labels: of a task with fixed labels.
+        baseline_answers: how often the base model gave each of them.
+        edited_answers: the same with the edit.
     """
 
     n: int
@@ -176,12 +181,127 @@ class Measurement(Record):
     edited_nll: float | None = None
     ci95: tuple[float, float] | None = None
     p_value: float | None = None
+    records: int | None = None
+    labels: tuple[str, ...] | None = None
+    baseline_answers: tuple[int, ...] | None = None
+    edited_answers: tuple[int, ...] | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Measurement:
         """The record of one part of a manifest's ``results``."""
         interval = document.get("ci95")
-        return cls(**{**document, "ci95": None if interval is None else (interval[0], interval[1])})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+        }
+        return cls(**{**values, "ci95": None if interval is None else (interval[0], interval[1])})
+
+    def verdict(self) -> Verdict | None:
+        """What the figures allow one to say; None where they were not compared row by row."""
+        if self.ci95 is None or self.p_value is None:
+            return None
+        return verdict(
+            self.ci95,
+            self.p_value,
+            round(self.edited * self.n),
+            self.n,
+            self.majority_class,
+            _top_answer(self.baseline_answers),
+            _top_answer(self.edited_answers),
+        )
+
+
+def _top_answer(counts: tuple[int, ...] | None) -> TopAnswer | None:
+    """The label that is given most often, from how often each of them is; the first of equals."""
+    if not counts or not sum(counts):
+        return None
+    return TopAnswer(counts.index(max(counts)), max(counts) / sum(counts))
+
+
+@dataclass(frozen=True)
+class RandomControl(Record):
+    """The edit with chance in the place of the search: the same matrices, and as much of each, drawn at random.
+
+    Attributes:
+        n: how many rows each draw was measured on, those of ``results.test``.
+        edited: the accuracy of each draw.
+        edited_nll: likewise, of the gold answers.
+    """
+
+    n: int
+    edited: tuple[float, ...]
+    edited_nll: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RandomControl:
+        """The record of a manifest's ``results.control``."""
+        return cls(document["n"], tuple(document["edited"]), tuple(document["edited_nll"]))
+
+
+@dataclass(frozen=True)
+class LabelBias(Record):
+    """No edit, but a number added to the likelihood of each label, fitted on the rows that the search had.
+
+    Attributes:
+        offsets: what is added to the log-likelihood of each of the task's labels.
+        n: how many rows it was measured on, those of ``results.test``.
+        corrected: accuracy of the base model with it.
+        ci95: 95 % interval of the edit's accuracy minus this one.
+        p_value: McNemar's exact test of the two, two-sided.
+    """
+
+    offsets: tuple[float, ...]
+    n: int
+    corrected: float
+    ci95: tuple[float, float]
+    p_value: float
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> LabelBias:
+        """The record of a manifest's ``results.label_bias``."""
+        low, high = document["ci95"]
+        return cls(**{**document, "offsets": tuple(document["offsets"]), "ci95": (low, high)})
+
+
+@dataclass(frozen=True)
+class SelectionCorrected(Record):
+    """What the best of the candidates is worth by the rows that chose it, without what choosing adds (BBC-CV).
+
+    Attributes:
+        n: how many rows.
+        candidates: how many there were to choose from, beside the unedited model.
+        corrected: the accuracy of the best on rows that did not choose it.
+        ci95: 95 % interval of that minus the accuracy of the base model.
+    """
+
+    n: int
+    candidates: int
+    corrected: float
+    ci95: tuple[float, float]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> SelectionCorrected:
+        """The record of a manifest's ``results.bbc_cv``."""
+        low, high = document["ci95"]
+        return cls(**{**document, "ci95": (low, high)})
+
+
+@dataclass(frozen=True)
+class Guard(Record):
+    """What the edit does to text that has nothing to do with its task.
+
+    Attributes:
+        text: what was read: "bundled", or a file's name and hash.
+        tokens: how many next tokens were predicted.
+        kl: mean over them of KL(base ‖ edited) of the distributions of the next token, nats.
+        baseline_perplexity: of the base model.
+        edited_perplexity: with the edit.
+    """
+
+    text: str
+    tokens: int
+    kl: float
+    baseline_perplexity: float
+    edited_perplexity: float
 
 
 @dataclass(frozen=True)
@@ -207,11 +327,19 @@ class Results(Record):
         calibration: on the rows that every candidate was evaluated on, which chose the edit and flatter it.
         test: on the test part, which the search did not see.
         reported: what a publication says.
+        control: random edits on the rows of ``test``.
+        label_bias: the correction of the labels' likelihoods on the rows of ``test``.
+        guard: what the edit does to other text.
+        bbc_cv: the calibration figure without what choosing the best adds, where there is no ``test``.
     """
 
     calibration: Measurement | None
     test: Measurement | None
     reported: Reported | None = None
+    control: RandomControl | None = None
+    label_bias: LabelBias | None = None
+    guard: Guard | None = None
+    bbc_cv: SelectionCorrected | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Results:
@@ -221,6 +349,10 @@ class Results(Record):
             None if calibration is None else Measurement.from_json(calibration),
             None if test is None else Measurement.from_json(test),
             None if reported is None else Reported(**reported),
+            None if "control" not in document else RandomControl.from_json(document["control"]),
+            None if "label_bias" not in document else LabelBias.from_json(document["label_bias"]),
+            None if "guard" not in document else Guard(**document["guard"]),
+            None if "bbc_cv" not in document else SelectionCorrected.from_json(document["bbc_cv"]),
         )
 
 

@@ -35,6 +35,7 @@ def cost(
     """Print what a search costs in forward passes, as the paper counts and here, and its speed-up over laser."""
     from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
     from cti_edits.search.presets import find_preset
+    from cti_edits.search.settings import CONTROL_DRAWS, HELD_OUT
 
     chosen = find_preset(preset)
     if kind is None:
@@ -53,6 +54,7 @@ def cost(
         ("candidates", paper.candidates, here.candidates),
         ("unedited model", paper.unedited, here.unedited),
         ("test part", paper.test, here.test),
+        ("random control", paper.control, here.control),
         ("total", paper.total, here.total),
     ]
     print(
@@ -65,12 +67,12 @@ def cost(
         right=("as the paper counts", "here"),
     )
     print(f"speed-up over laser, as the paper counts: {as_printed(speed_up(chosen, model_kind, size, layers))} times")
-    without = cost_here(chosen, model_kind, size, layers, final=False)
+    without = cost_here(chosen, model_kind, size, layers, held_out=0)
     print(
         ("" if here.gradients == 0 or not chosen.cuts_ranks else "Here one gradient pass serves every K. ")
         + ("Fitting is counted with all epochs, the most that it takes. " if here.fitting else "")
-        + "Here --final measures the base model on the test rows too. "
-        f"Without --final: {without.total:,.0f} forward passes."
+        + f"Here the base model and {CONTROL_DRAWS} random edits are measured on the test rows, too, of which "
+        f"{HELD_OUT:,} are drawn. With --test-rows none: {without.total:,.0f} forward passes."
     )
     if chosen.compose > 1:
         print(f"Of one edit: at most {chosen.compose} are composed, each for as much again but the test part.")

@@ -48,8 +48,8 @@ def search(
     batch_size: of.BatchSize = "auto",
     evaluator: of.Evaluator = "replay",
     exact_stop: of.ExactStop = True,
-    final: of.Final = False,
-    final_limit: of.FinalLimit = None,
+    held_out: of.HeldOut = None,
+    control: of.Control = True,
     include_path: of.IncludePath = None,
     output: of.Output = None,
 ) -> None:
@@ -61,8 +61,9 @@ def search(
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from cti_edits.search.settings import check_task_or_rows
+    from cti_edits.search.settings import check_task_or_rows, held_out_rows, metric_and_selector
 
+    metric, selector = metric_and_selector(metric, selector)
     given = given_settings(
         {
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
@@ -76,8 +77,7 @@ def search(
     check_task_or_rows(task, rows)
     if test_rows is not None and rows is None:
         raise EditError("test_rows: only together with --data")
-    if final_limit is not None and not final:
-        raise EditError("final_limit: only together with --final")
+    measured_on = held_out_rows(held_out)
     if evaluator not in ("replay", "reference"):
         raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
     together = options.batch_size(batch_size)
@@ -110,7 +110,7 @@ def search(
         str(task) if rows is None else read_own_rows(rows),
         settings,
         test_rows=None if test_rows is None else read_own_rows(test_rows),
-        final=final,
+        held_out=measured_on,
         include_path=include_path,
         kind=base.kind,
         metadata={**of_model, **options.arguments("metadata", metadata)},
@@ -119,22 +119,26 @@ def search(
     target = output or default_output(name)
     check_writable(target)
     # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
-    chosen = examples(loaded, settings, prompting, metric, final, final_limit)
+    chosen = examples(loaded, settings, prompting, metric, measured_on)
     lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
     if prompting.apply_chat_template:
-        chosen = examples(loaded, settings, prompting.with_model(lm), metric, final, final_limit)
+        chosen = examples(loaded, settings, prompting.with_model(lm), metric, measured_on)
+    progress = TerminalProgress()
+    chosen.say_untested(progress)
     result = run_search(
         lm,
         chosen.evaluations,
         settings,
         name=name,
         base_id=base.id,
-        progress=TerminalProgress(),
+        progress=progress,
         gradient_examples=chosen.gradients,
         test=chosen.test,
         evaluator="reference" if evaluator == "reference" else "replay",
         exact_stop=exact_stop,
         batch_rows=together,
+        control=control,
+        bbc_cv=chosen.untested is not None,
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)

@@ -19,7 +19,7 @@ Rows = Annotated[
 ]
 TestRows = Annotated[
     Path | None,
-    Option("--test-data", help="More of them, for --final.", show_default="those that are not drawn"),
+    Option("--test-data", help="More of them, to measure the edit on.", show_default="those that are not drawn"),
 ]
 Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
@@ -61,7 +61,12 @@ Scorer = Annotated[
 ]
 Selector = Annotated[
     str | None,
-    Option(help="What chooses by scores and outcomes.", show_default="the preset's, else best"),
+    Option(
+        "--select",
+        "--selector",
+        help="What chooses by scores and outcomes: best, one-standard-error, nll, balanced, or a plugin's.",
+        show_default="the preset's, else best",
+    ),
 ]
 Partition = Annotated[
     str | None,
@@ -105,7 +110,10 @@ GenKwargs = Annotated[
 Metadata = Annotated[str, Option(help="For tasks whose rows depend on it, JSON.", show_default=False)]
 Metric = Annotated[
     str | None,
-    Option(help="NAME or NAME,FILTER: 0 or 1 for each example.", show_default="acc, else the first such"),
+    Option(
+        help="NAME or NAME,FILTER, 0 or 1 for each example; or nll or balanced, which --select takes, too.",
+        show_default="acc, else the first such",
+    ),
 ]
 BatchSize = Annotated[
     str,
@@ -117,9 +125,17 @@ BatchSize = Annotated[
 ]
 Evaluator = Annotated[str, Option(help="replay, or reference: edit the model and ask lm-eval.")]
 ExactStop = Annotated[bool, Option(help="Stop a candidate that provably cannot win any more.")]
-Final = Annotated[bool, Option("--final", help="Measure the edit that is found once, on the test part.")]
-FinalLimit = Annotated[
-    int | None, Option(help="With --final: on the first so many test rows only.", show_default="all")
+HeldOut = Annotated[
+    str | None,
+    Option(
+        "--test-rows",
+        metavar="INTEGER|all|none",
+        help="Measure what is found, and the model without it, on so many rows that the search did not see.",
+        show_default="1000, or all where there are fewer",
+    ),
+]
+Control = Annotated[
+    bool, Option(help="On those rows, measure 5 random edits of the same size and a correction of labels, too.")
 ]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import itertools
 import random
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from lm_eval.utils import hash_string
@@ -17,6 +19,7 @@ from cti_edits.harness.fewshot import leave_out_own_rows
 from cti_edits.harness.metrics import Metric, metric_of
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.row_hashes import doc_hash
+from cti_edits.harness.row_records import records_of
 from cti_edits.harness.splits import validation_count
 from cti_edits.harness.task import Doc, Task, by_row
 from cti_edits.stats import majority_class
@@ -74,6 +77,12 @@ class CalibrationSet:
         """Hash of the row numbers, joined by commas."""
         return hashlib.sha256(",".join(map(str, self.doc_ids)).encode()).hexdigest()
 
+    @property
+    def records(self) -> tuple[str, ...] | None:
+        """The record of each row, where some share one; see `row_records`."""
+        rows = self.task.eval_docs
+        return records_of([rows[number] for number in self.doc_ids], self.task.config.metadata)
+
 
 def validation_part(task: Task, prompting: Prompting | None = None, metric: str | None = None) -> CalibrationSet:
     """Every example of the validation part of ``task``. Arguments as in `draw`.
@@ -86,17 +95,30 @@ def validation_part(task: Task, prompting: Prompting | None = None, metric: str 
 
 
 def final_part(
-    task: Task, limit: int | None = None, prompting: Prompting | None = None, metric: str | None = None
+    task: Task,
+    limit: int | None = None,
+    prompting: Prompting | None = None,
+    metric: str | None = None,
+    seed: int | None = None,
+    seen: Collection[str] = (),
 ) -> CalibrationSet:
-    """Every example of the test part of ``task``, or its first ``limit``.
+    """The examples of the test part of ``task``, or ``limit`` of them.
 
     A task with a single set of rows is tested on those after the first 20 %, which are its validation part.
+
+    Args:
+        task: an lm-eval task.
+        limit: how many at most; all if None.
+        prompting: how they become prompts; as the task's file says if None.
+        metric: see `metrics.metric_of`.
+        seed: of the draw, where there are more than ``limit``; the first ones if None.
+        seen: lm-eval's ``doc_hash`` of rows that are left out, whichever part they stand in.
 
     Raises:
         EditError: there are no such rows, or the task has no gold answer to measure by.
     """
     if limit is not None and limit < 1:
-        raise EditError(f"final_limit: expected 1 or more, got {limit}")
+        raise EditError(f"held_out: expected 1 or more, got {limit}")
     view, _, _, own_validation = _validation_view(task)
     split = task.config.test_split or task.config.validation_split
     start = 0
@@ -105,9 +127,11 @@ def final_part(
     else:
         start = validation_count(len(view.eval_docs))
         split = f"{split}[20%:]" if split else None
-    doc_ids = tuple(range(start, len(view.eval_docs)))[:limit]
+    doc_ids = _chosen(view.eval_docs, range(start, len(view.eval_docs)), limit, seed, frozenset(seen))
     if not doc_ids:
-        raise EditError(f"{task.config.task}: its test part has no rows")
+        raise EditError(
+            f"{task.config.task}: its test part has no rows" + (" that the search did not see" if seen else "")
+        )
     # Drawing one example makes the checks that `draw` makes of a task.
     drawn = draw(task, 1, 0, prompting, metric)
     examples = _examples(view, doc_ids, drawn.prompting)
@@ -118,6 +142,17 @@ def final_part(
         doc_ids=doc_ids,
         **vars(examples),
     )
+
+
+def _chosen(
+    docs: Sequence[Doc], numbers: Sequence[int], limit: int | None, seed: int | None, seen: frozenset[str]
+) -> tuple[int, ...]:
+    """The first ``limit`` of these rows, or as many drawn at random; those that were ``seen`` are passed over."""
+    order = list(numbers)
+    if seed is not None:
+        random.Random(seed).shuffle(order)
+    fresh = (number for number in order if not seen or doc_hash(docs[number]) not in seen)
+    return tuple(sorted(itertools.islice(fresh, limit)))
 
 
 def validation_row_count(task: Task) -> int:

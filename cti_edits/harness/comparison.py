@@ -18,9 +18,17 @@ from cti_edits.harness.eval_runs import (
 )
 from cti_edits.harness.metrics import Metric, is_zero_or_one
 from cti_edits.harness.row_hashes import DIGITS
-from cti_edits.stats import holm, majority_class, mcnemar_p_value, paired_interval, wilson_interval
-
-ALPHA = 0.05
+from cti_edits.stats import (
+    TopAnswer,
+    Verdict,
+    difference_interval,
+    holm,
+    majority_class,
+    mcnemar_p_value,
+    top_answer,
+    verdict,
+    wilson_interval,
+)
 
 ROW_FIELDS = {"prompts": "prompt_hash", "targets": "target_hash"}
 """What is compared row by row: the attributes of `Row` by the names of the differences."""
@@ -68,10 +76,11 @@ class PairedRuns:
 
     Attributes:
         difference: of the accuracies, this one minus the first.
-        ci95: its interval (Newcombe's for pairs).
+        ci95: its interval (Newcombe's for pairs; wider where examples share records).
         p_value: McNemar's exact test.
         corrected_p_value: the same after Holm's correction for all runs that are compared with the first.
         different: what was asked differently and was allowed to be.
+        verdict: what these figures allow one to say, by the corrected p-value.
     """
 
     difference: float
@@ -79,6 +88,7 @@ class PairedRuns:
     p_value: float
     corrected_p_value: float
     different: tuple[Difference, ...]
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ class Comparison:
         runs: in the order in which they were given.
         paired: one for each run but the first.
         seen: for each edit, how many of the examples its search saw.
+        records: how many records the examples are of, where some share one; else None.
     """
 
     task: str
@@ -102,6 +113,7 @@ class Comparison:
     runs: tuple[RunFigures, ...]
     paired: tuple[PairedRuns, ...]
     seen: tuple[tuple[RunEdit, int], ...]
+    records: int | None = None
 
 
 def compare_runs(
@@ -145,21 +157,42 @@ def _compare(runs: Sequence[TaskRun], metric: str | None, allow_different: Colle
     right = [_right(run, of_run, keys, name) for run, of_run in zip(runs, rows, strict=True)]
     p_values = [mcnemar_p_value(right[0], other) for other in right[1:]]
     n = len(keys)
+    majority = majority_class([rows[0][key].target for key in keys])
+    records = _records([rows[0][key] for key in keys])
+    answers = [_top_answer([of_run[key] for key in keys]) for of_run in rows]
+
+    def paired(number: int, corrected: float) -> PairedRuns:
+        other = right[number]
+        interval = difference_interval(right[0], other, records)
+        said = verdict(interval, corrected, sum(other), n, majority, answers[0], answers[number])
+        difference = (sum(other) - sum(right[0])) / n
+        return PairedRuns(difference, interval, p_values[number - 1], corrected, tuple(different[number - 1]), said)
+
     return Comparison(
         task=runs[0].task,
         metric=str(Metric(name, filter_name)),
         n=n,
-        majority_class=majority_class([rows[0][key].target for key in keys]),
+        majority_class=majority,
         runs=tuple(
             RunFigures(run.edit, sum(one) / n, wilson_interval(sum(one), n))
             for run, one in zip(runs, right, strict=True)
         ),
-        paired=tuple(
-            PairedRuns((sum(other) - sum(right[0])) / n, paired_interval(right[0], other), p, corrected, tuple(allowed))
-            for other, p, corrected, allowed in zip(right[1:], p_values, holm(p_values), different, strict=True)
-        ),
+        paired=tuple(paired(number, corrected) for number, corrected in enumerate(holm(p_values), start=1)),
         seen=tuple(_seen(runs, rows[0])),
+        records=None if records is None else len(set(records)),
     )
+
+
+def _records(rows: Sequence[Row]) -> list[str] | None:
+    """The record of each example; None where every example is its own, or one's is not known."""
+    known = [row.record for row in rows if row.record is not None]
+    return known if len(known) == len(rows) > len(set(known)) else None
+
+
+def _top_answer(rows: Sequence[Row]) -> TopAnswer | None:
+    """The most frequent answer of a run; None where the samples do not tell."""
+    known = [row.predicted for row in rows if row.predicted is not None]
+    return top_answer(known) if len(known) == len(rows) else None
 
 
 def _chosen_metric(runs: Sequence[TaskRun], metric: str | None) -> tuple[str, str]:

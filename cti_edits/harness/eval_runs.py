@@ -12,6 +12,7 @@ from cti_edits.errors import EditError, printable
 from cti_edits.harness.metrics import NO_FILTER, is_zero_or_one
 from cti_edits.harness.recorded_run import RecordedRun, recorded_run
 from cti_edits.harness.row_hashes import split
+from cti_edits.harness.row_records import record_field, record_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Row:
         target_hash: of the gold answer, likewise.
         target: the gold answer.
         metrics: what lm-eval logged of it, by name.
+        predicted: the model's answer, the likeliest choice or the text that it wrote; None where the samples do not
+            tell.
+        record: what it shares with other examples of the same record; None where every example is its own.
     """
 
     doc_id: int
@@ -53,6 +57,8 @@ class Row:
     target_hash: str | None
     target: str
     metrics: Mapping[str, object]
+    predicted: str | None = None
+    record: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def read_run(task: str, path: Path) -> TaskRun:
         EditError: a file is broken; the message names it, the line and the field.
     """
     where, results = _results(path)
-    return TaskRun(task, path, _rows(path), _edit(where, results), recorded_run(results, task))
+    rows = _rows(path, _record_field(results, task))
+    return TaskRun(task, path, rows, _edit(where, results), recorded_run(results, task))
 
 
 def _time(path: Path) -> str:
@@ -103,7 +110,15 @@ def _time(path: Path) -> str:
     return path.stem.rsplit("_", 1)[-1]
 
 
-def _rows(path: Path) -> dict[str, dict[int, Row]]:
+def _record_field(results: Mapping[str, Any], task: str) -> str | None:
+    """The field by which a task's file says that its rows share records; see `row_records`."""
+    found: Any = results
+    for key in ("configs", task, "metadata"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return record_field(found)
+
+
+def _rows(path: Path, record: str | None) -> dict[str, dict[int, Row]]:
     lines = _bytes(path).splitlines()
     if not lines:
         raise EditError(f"{printable(path)}: expected a sample a line, the file is empty; run lm_eval again")
@@ -113,7 +128,7 @@ def _rows(path: Path) -> dict[str, dict[int, Row]]:
         of_filter = rows.setdefault(str(sample.get("filter", NO_FILTER)), {})
         if sample["doc_id"] in of_filter:
             raise EditError(f"{printable(path)}: row {sample['doc_id']} is there twice; run lm_eval again")
-        of_filter[sample["doc_id"]] = _row(sample)
+        of_filter[sample["doc_id"]] = _row(sample, record)
     return rows
 
 
@@ -124,7 +139,7 @@ _OTHER_FIELDS = (
 """Fields of a logged sample that are no metrics."""
 
 
-def _row(sample: Mapping[str, Any]) -> Row:
+def _row(sample: Mapping[str, Any], record: str | None) -> Row:
     names = sample.get("metrics")
     if not isinstance(names, list):
         names = [name for name in sample if name not in _OTHER_FIELDS]
@@ -135,7 +150,25 @@ def _row(sample: Mapping[str, Any]) -> Row:
         _text(sample.get("target_hash")),
         str(sample["target"]),
         {str(name): sample[name] for name in names if name in sample},
+        _predicted(sample),
+        None if record is None else record_of(sample.get("doc"), record),
     )
+
+
+def _predicted(sample: Mapping[str, Any]) -> str | None:
+    """The text that was written; or of several choices, the likeliest, the first of equals as in lm-eval's ``acc``."""
+    responses, arguments = sample.get("filtered_resps"), sample.get("arguments")
+    if not isinstance(responses, list) or not responses:
+        return None
+    if isinstance(responses[0], str):
+        return responses[0].strip()
+    try:
+        likelihoods = [float(response[0]) for response in responses]
+        if len(likelihoods) < 2 or not isinstance(arguments, dict):
+            return None
+        return str(arguments[f"gen_args_{likelihoods.index(max(likelihoods))}"]["arg_1"])
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
 
 
 def _text(value: object) -> str | None:

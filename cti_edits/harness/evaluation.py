@@ -31,12 +31,14 @@ class Evaluation:
             `NLL_STEP`.
         correct: right or wrong, in the order of the calibration set.
         predicted: index of the label that the model gave each example, where the task has fixed labels.
+        likelihoods: of each example, the log-likelihood of each of these labels.
     """
 
     accuracy: float
     nll: float
     correct: tuple[bool, ...]
     predicted: tuple[int, ...] | None = None
+    likelihoods: tuple[tuple[float, ...], ...] | None = None
 
 
 def summarize(
@@ -55,15 +57,17 @@ def summarize(
     """
     correct = tuple(is_right(sample, metric) for sample in samples)
     checked = [checked_loss(loss, sample.doc_id) for sample, loss in zip(samples, losses, strict=True)]
-    predicted = None
+    likelihoods = None
     # What decides under another metric, such as acc_norm, is not the likelihood alone.
     if labels is not None and metric == "acc":
-        scores = ([float(response[0]) for response in sample.responses[: len(labels)]] for sample in samples)
-        # Of equal ones the first, as in lm-eval's own accuracy.
-        predicted = tuple(one.index(max(one)) for one in scores)
+        likelihoods = tuple(
+            tuple(float(response[0]) for response in sample.responses[: len(labels)]) for sample in samples
+        )
+    # Of equal ones the first, as in lm-eval's own accuracy.
+    predicted = None if likelihoods is None else tuple(one.index(max(one)) for one in likelihoods)
     # Rounded once and not at each step, so that the sum is the same in any order, and no less than that of a part.
     nll = round(round(math.fsum(checked) / len(checked) / NLL_STEP) * NLL_STEP, 12)
-    return Evaluation(sum(correct) / len(correct), nll, correct, predicted)
+    return Evaluation(sum(correct) / len(correct), nll, correct, predicted, likelihoods)
 
 
 def checked_loss(loss: float, doc_id: int) -> float:

@@ -75,6 +75,7 @@ class TaskConfig(Protocol):
     target_delimiter: str
     num_fewshot: int | None
     generation_kwargs: Mapping[str, object] | None
+    metadata: Mapping[str, object] | None
 
 
 class Task(Protocol):

@@ -9,6 +9,7 @@
 - block_tails.py: the last singular triplets of row blocks, which scores need.
 - block_spectra.py: one decomposition of a row block for every rank; ties of singular values at the cut.
 - directions.py: other values for some singular values, the same singular vectors.
+- random_edits.py: the same with chance in the place of a choice.
 - spectrum.py: σ-gradients by their definition, and the score of a matrix.
 - spectrum_cache.py: block tails and block spectra on disk.
 - spectrum_files.py: the files of that cache, and how much room they take.

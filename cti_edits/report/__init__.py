@@ -2,6 +2,7 @@
 
 - listing.py: tables and columns; intervals and sizes as text.
 - edit_lines.py: ``cti-edits show``: an edit, line by line.
+- measurements.py: what was measured of an edit; held-out rows come first.
 - sections.py: those lines as a section, and the sections of plugins.
 - search_report.py: the end of ``cti-edits search``.
 - architectures.py: ``cti-edits architectures``: what is known, and the tree of a model.

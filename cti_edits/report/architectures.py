@@ -101,7 +101,7 @@ def print_tree(tree: ArchitectureTree, model_type: str) -> None:
         right=("outputs", "inputs"),
     )
     roles, count, costs = _costs(tree)
-    print(f"A search tries {', '.join(roles)}: {count:,} matrices. For a task of {ROWS:,} rows, without --final:")
+    print(f"A search tries {', '.join(roles)}: {count:,} matrices. For a task of {ROWS:,} rows, with --test-rows none:")
     print_listing(
         ("preset", "candidates", "forward passes"),
         [(name, f"{candidates:,}", f"{passes:,.0f}") for name, candidates, passes in costs if name in SHOWN],
@@ -179,7 +179,7 @@ def _costs(tree: ArchitectureTree) -> tuple[Sequence[str], int, list[tuple[str, 
         # The cost is counted by layers; where some have no such matrix, or an expert each, they count as so many.
         layers = tree.count(preset.matrices) // len(preset.matrices)
         try:
-            passes = cost_here(preset, kind, ROWS, layers, final=False).total
+            passes = cost_here(preset, kind, ROWS, layers, held_out=0).total
             costs.append((preset.name, candidate_count(preset, kind, layers), passes))
         except EditError:  # Only the plugin of a method knows what that tries.
             continue

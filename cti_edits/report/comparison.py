@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cti_edits.errors import printable
-from cti_edits.harness.comparison import ALPHA, Comparison, PairedRuns, difference_text
+from cti_edits.harness.comparison import Comparison, difference_text
 from cti_edits.report.listing import interval_text, print_columns
+from cti_edits.stats import Verdict
 
 NO_EDIT = (
     "none is named by the results of the second run. That is so for an edited checkpoint run with --model hf; else "
@@ -28,6 +29,8 @@ def print_comparison(comparison: Comparison) -> None:
     for label, paired in zip(labels[1:], comparison.paired, strict=True):
         for difference in paired.different:
             print(f"asked differently ({label}): {difference_text(difference)}; this is not about the edit alone")
+    if comparison.records is not None:
+        print(f"these examples are of {comparison.records} records, and the interval allows for that")
     for edit, count in comparison.seen:
         print(
             f"warning: {count} of these {comparison.n} examples are rows that the search of {printable(edit.name)} "
@@ -53,7 +56,7 @@ def _print_two(comparison: Comparison, labels: Sequence[str]) -> None:
     low, high = paired.ci95
     print(
         f"difference {100 * paired.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}, exact "
-        f"McNemar p = {paired.p_value:.3g}: {verdict(paired, subject)}"
+        f"McNemar p = {paired.p_value:.3g}: {verdict_text(paired.verdict, subject)}"
     )
     if first is not None:
         print(f"edits: {first} and {second or 'none'}")
@@ -69,7 +72,7 @@ def _print_table(comparison: Comparison, labels: Sequence[str]) -> None:
             paired = comparison.paired[index - 1]
             low, high = paired.ci95
             row += [f"{100 * paired.difference:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
-            row += [f"{paired.p_value:.3g}", f"{paired.corrected_p_value:.3g}", short_verdict(paired, several=True)]
+            row += [f"{paired.p_value:.3g}", f"{paired.corrected_p_value:.3g}", paired.verdict.word]
         else:
             row += [""] * 5
         rows.append(row)
@@ -91,18 +94,15 @@ def run_labels(comparison: Comparison) -> list[str]:
     return [f"{label} ({number})" if labels.count(label) > 1 else label for number, label in enumerate(labels, 1)]
 
 
-def verdict(paired: PairedRuns, subject: str) -> str:
-    """What the figures of two runs allow one to say, in a sentence."""
-    word = short_verdict(paired)
-    if word == "no evidence":
-        return "no difference is shown: the interval holds zero."
-    return f"{subject} {'helps' if word == 'better' else 'hurts'} on these examples."
+def verdict_text(verdict: Verdict, subject: str) -> str:
+    """A verdict in a sentence.
 
-
-def short_verdict(paired: PairedRuns, several: bool = False) -> str:
-    """Better or worse where the interval leaves zero out, and of several runs Holm's p does, too; else no evidence."""
-    if several and paired.corrected_p_value >= ALPHA:
-        return "no evidence"
-    if paired.ci95[0] > 0:
-        return "better"
-    return "worse" if paired.ci95[1] < 0 else "no evidence"
+    Args:
+        verdict: the verdict.
+        subject: what it is on, "the edit".
+    """
+    if verdict.word == "no evidence":
+        return f"no difference is shown: {verdict.reason}."
+    if verdict.word == "collapsed":
+        return f"collapsed: {verdict.reason}."
+    return f"{subject} {'helps' if verdict.word == 'better' else 'hurts'} on these examples."

@@ -10,19 +10,16 @@ from collections.abc import Iterator
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, whole_rank
-from cti_edits.artifact.records import Measurement
 from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, EditError, printable
 from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
+from cti_edits.report.measurements import BASE, EDITED, Line, result_lines
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
 
 LARGEST = 5
 """How many of the directions of a matrix are listed."""
-
-Line = tuple[str, object]
-"""A key and its value. A key alone is a heading, the keys below it are indented."""
 
 
 def wrapped(key: str, value: str, width: int | None) -> str:
@@ -52,10 +49,7 @@ def manifest_lines(edit: Edit) -> Iterator[Line]:
         yield from _matrix_lines(one, base.dtype)
     yield "", ""
     yield from _origin_lines(edit)
-    for part, measured in (("calibration", edit.results.calibration), ("test", edit.results.test)):
-        if measured is not None:
-            yield "", ""
-            yield from measurement_lines(part, measured)
+    yield from result_lines(edit.results)
     reported = edit.results.reported
     if reported is not None:
         yield "", ""
@@ -208,27 +202,3 @@ def _origin_lines(edit: Edit) -> Iterator[Line]:
         yield "source", made.source
     if made.versions:
         yield "versions", ", ".join(f"{package} {version}" for package, version in made.versions.items())
-
-
-BASE, EDITED = "base model", "edited"
-
-
-def measurement_lines(part: str, measured: Measurement) -> Iterator[Line]:
-    """A measurement of a manifest: both accuracies with intervals, the majority class, the difference."""
-    from cti_edits.stats import wilson_interval
-
-    n = measured.n
-    yield f"{part}: {n} examples; intervals are of 95 %", ""
-    for name, accuracy in ((BASE, measured.baseline), (EDITED, measured.edited)):
-        low, high = wilson_interval(round(accuracy * n), n)
-        yield f"  {name}", f"{100 * accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
-    yield "  majority", f"{100 * measured.majority_class:.1f} % by always giving the most frequent answer"
-    difference = f"{100 * (measured.edited - measured.baseline):+.1f} points"
-    if measured.ci95 is not None:
-        difference += " ({:+.1f} to {:+.1f})".format(*(100 * end for end in measured.ci95))
-    if measured.p_value is not None:
-        difference += f", exact McNemar p = {measured.p_value:.3g}"
-    yield "  difference", difference
-    for name, nll in ((BASE, measured.baseline_nll), (EDITED, measured.edited_nll)):
-        if nll is not None:
-            yield f"  NLL {name.removesuffix(' model')}", f"{nll:.4f}"

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, PluginEdit
 from cti_edits.artifact.ranks import K_SUBSPACES, full_ranks, kept_parameters
-from cti_edits.artifact.records import Measurement
+from cti_edits.artifact.records import Measurement, Results
 from cti_edits.errors import printable
 from cti_edits.hub.front_matter import front_matter, metric_name
 from cti_edits.report.how_to_use import how_to_use
+from cti_edits.report.measurements import control_text, guard_text, label_bias_text
 from cti_edits.stats import wilson_interval
 
 YAML_FENCE = 3 * "-"
@@ -159,6 +160,8 @@ def _measured(edit: Edit) -> Iterator[str]:
         yield ""
         yield _difference(measured)
         yield ""
+        if measured is edit.results.test:
+            yield from _beside(edit.results, measured)
     if edit.results.test is None:
         yield "It was **not measured** on rows that the search did not see."
         yield ""
@@ -168,6 +171,23 @@ def _measured(edit: Edit) -> Iterator[str]:
             f"Reported by {_text(reported.source)} and not measured here: {100 * reported.baseline:.1f} % "
             f"without, {100 * reported.edited:.1f} % with the edit."
         )
+        yield ""
+
+
+def _beside(results: Results, test: Measurement) -> Iterator[str]:
+    """The verdict, and what stands beside the edit on the same rows."""
+    verdict = test.verdict()
+    if verdict is not None:
+        yield f"**Verdict: {verdict.word}**, since {verdict.reason}."
+        yield ""
+    beside = [
+        *([("Random control", control_text(results.control, test))] if results.control else []),
+        *([("Labels corrected", label_bias_text(results.label_bias))] if results.label_bias else []),
+        *([("On other text", guard_text(results.guard))] if results.guard else []),
+    ]
+    for name, text in beside:
+        yield f"- {name}: {_text(text)}."
+    if beside:
         yield ""
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from cti_edits.errors import printable
 from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
-from cti_edits.report.edit_lines import measurement_lines, wrapped
+from cti_edits.report.edit_lines import wrapped
 from cti_edits.report.listing import interval_text, print_columns
+from cti_edits.report.measurements import bbc_cv_text, held_out_lines
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
-from cti_edits.stats import collapsed, wilson_interval
+from cti_edits.stats import top_answer, wilson_interval
 
 FIGURES = ("accuracy", "95 % interval", "NLL of gold answer", "")
 SHOWN = 5
@@ -19,9 +20,12 @@ SHOWN = 5
 
 
 def print_report(result: SearchResult, calibration: CalibrationSet, target: Path) -> None:
-    """The best of the candidates that were evaluated to the end beside the unedited model, and the path written."""
+    """What held-out rows say; then the best of the candidates beside the unedited model, and the path written."""
     n = len(calibration.doc_ids)
     name = printable(calibration.name)
+    test = result.edit.results.test
+    for key, value in held_out_lines(result.edit.results):
+        print(wrapped(key, str(value), None))
     shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
     metric = str(calibration.metric)
     print(f"{name}: {n} calibration examples" + ("" if metric == "acc" else f", metric {printable(metric)}"))
@@ -33,15 +37,16 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         right=(*headings[1:], *FIGURES[:-1]),
     )
     print("* the best of all that were tried")
-    test = result.edit.results.test
     tried = len(result.outcomes) + len(result.stopped) + len(result.failed)
     stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
     failed = f", {len(result.failed)} of them with a loss that is not finite" if result.failed else ""
     print(
         f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}{failed}. Always giving the most frequent answer: "
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
-        + ("it is." if test else "it is: measure it on the test part (--final).")
+        + ("it is." if test else "it is: measure it on other rows (--test-rows).")
     )
+    if result.edit.results.bbc_cv is not None:
+        print(f"BBC-CV: {bbc_cv_text(result.edit.results.bbc_cv)}.")
     described = [("the unedited model", result.unedited)]
     if result.best.candidate is not None:
         described.append(("the best candidate", result.best))
@@ -54,9 +59,6 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         print("No candidate beat the unedited model: the edit is empty.")
     elif (result.steps[-1] if result.steps else result.best).accuracy <= result.unedited.accuracy:
         print(_only_likelier(calibration))
-    if test:
-        for key, value in measurement_lines("test part", test):
-            print(wrapped(key, str(value), None))
     if not calibration.own_validation:
         print(
             f"{name} has no validation rows apart from its test rows: the examples are from the first 20 % of those. "
@@ -93,7 +95,7 @@ def _predictions(what: str, outcome: Outcome, calibration: CalibrationSet) -> st
         for index, label in enumerate(calibration.labels)
     )
     balanced = balanced_accuracy(list(zip(calibration.gold_index, outcome.predicted, strict=True)))
-    one = "; its predictions collapsed onto one label" if collapsed(outcome.predicted) is not None else ""
+    one = "; its predictions collapsed onto one label" if top_answer(outcome.predicted).collapsed else ""
     return f"{what} predicts {shares}; balanced accuracy {100 * balanced:.1f} %{one}"
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import printable
 from cti_edits.plugins import OFF_SWITCH, Provider, provided
-from cti_edits.report.edit_lines import Line, manifest_lines
+from cti_edits.report.edit_lines import manifest_lines
+from cti_edits.report.measurements import Line
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@
 - rank_cuts.py: the trials of the paper, with gradients.py, scores.py and candidates.py, its stages in their order.
 - direction_trials.py: those that change single singular values; direction_gradients.py: the gradients of all of them;
   directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam.
-- evaluate.py, measure.py, record.py: the stages after it, the same for every method.
+- evaluate.py, measure.py, record.py: the stages after it, the same for every method; control.py and label_bias.py:
+  what the winner is measured beside.
+- selection_bias.py: what choosing the best of many adds, taken off where no rows are left to measure on.
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.

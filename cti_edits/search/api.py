@@ -20,7 +20,7 @@ from cti_edits.search.examples import examples, searched_task
 from cti_edits.search.presets import chosen_settings
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.settings import SearchSettings, check_task_or_rows
+from cti_edits.search.settings import HeldOut, SearchSettings, check_task_or_rows, metric_and_selector
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,8 +42,8 @@ def search(
     prompting: Prompting | None = None,
     name: str | None = None,
     base_model: str | None = None,
-    final: bool = False,
-    final_limit: int | None = None,
+    held_out: HeldOut = None,
+    control: bool = True,
     evaluator: EvaluatorName = "replay",
     exact_stop: bool = True,
     batch_size: int | None = None,
@@ -61,16 +61,19 @@ def search(
         tokenizer: its tokenizer; loaded from where the model is from if None.
         rows: ``{"prompt", "answer"}`` each, or ``{"prompt", "choices", "gold"}`` with the index of the right choice; a
             list, or a JSON Lines file. `SearchSettings.samples` of them are drawn, all if there are fewer.
-        test_rows: more of them, for `final`; the rows that were not drawn if None.
+        test_rows: more of them, to measure the edit on; the rows that were not drawn if None.
         task: an lm-eval task in the place of ``rows``; "fever" is short for "cti_fever".
         include_path: a folder with more lm-eval tasks.
         preset: one of the paper's systems, see `presets.PRESETS`, "sigma-step", "sigma-fit", or a plugin's.
-        metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such.
+        metric: of ``task``, one that is 0 or 1 for each example; acc if None, else the first such. Or "nll" or
+            "balanced", which are selectors.
         prompting: few-shot examples, chat template and system instruction; none if None.
         name: the edit's; made of the model's type and the task's name if None.
         base_model: the base model's hub id for the manifest; where ``model`` is from if None.
-        final: measure the edit that is found once, on the test part.
-        final_limit: with ``final``, on the first so many test rows only.
+        held_out: on how many rows that the search did not see the edit is measured, beside the model without it: a
+            number, "all" or "none"; None: 1,000, or as many as there are.
+        control: measure on those rows, too, random edits as large as the one that is found, and for a task with fixed
+            labels the correction of their likelihoods that needs no edit.
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: stop a candidate that provably cannot win any more.
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
@@ -89,15 +92,16 @@ def search(
     check_task_or_rows(task, rows)
     if test_rows is not None and rows is None:
         raise EditError("test_rows: only together with rows")
-    if final_limit is not None and not final:
-        raise EditError("final_limit: only together with final")
+    if held_out not in (None, "all", "none") and not (isinstance(held_out, int) and held_out >= 1):
+        raise EditError(f"held_out: expected a number from 1, all or none, got {printable(repr(held_out))}")
+    metric, selector = metric_and_selector(metric, settings.get("selector"))
     was_training = model.training
     try:
         with quiet_lm_eval():
             lm = EditedLM.for_checkpoint(
                 pretrained=model, tokenizer=copy.deepcopy(tokenizer or _tokenizer(model)), device=str(model.device)
             )
-            of_search = _settings(preset, lm.kind, settings)
+            of_search = _settings(preset, lm.kind, settings if selector is None else {**settings, "selector": selector})
             model_type = str(model.config.model_type)
             check_matrices(model_type, of_search.matrices, of_search.stack)
             prompting = (prompting or Prompting()).with_model(lm)
@@ -105,23 +109,27 @@ def search(
                 str(task) if rows is None else _own(rows, "rows"),
                 of_search,
                 test_rows=None if test_rows is None else _own(test_rows, "test_rows"),
-                final=final,
+                held_out=held_out,
                 include_path=include_path,
                 kind=lm.kind,
             )
-            chosen = examples(loaded, of_search, prompting, metric, final, final_limit)
+            chosen = examples(loaded, of_search, prompting, metric, held_out)
+            told = (Bars() if progress else Silent()) if isinstance(progress, bool) else progress
+            chosen.say_untested(told)
             return run_search(
                 lm,
                 chosen.evaluations,
                 of_search,
                 name=name or edit_name(model_type, loaded.config.task, of_search.preset),
                 base_id=base_model or model.config._name_or_path or type(model).__name__,
-                progress=(Bars() if progress else Silent()) if isinstance(progress, bool) else progress,
+                progress=told,
                 gradient_examples=chosen.gradients,
                 test=chosen.test,
                 evaluator=evaluator,
                 exact_stop=exact_stop,
                 batch_rows=batch_size,
+                control=control,
+                bbc_cv=chosen.untested is not None,
             )
     finally:
         model.train(was_training)

@@ -82,7 +82,8 @@ def compose(
                 break
             trials = propose(dataclasses.replace(context, targets=dict(left)))
             evaluator = session.evaluator(context.calibration)
-            evaluated = evaluate(session, evaluator, trials, exact_stop, context.progress, settings.selector)
+            gold = context.calibration.gold_index
+            evaluated = evaluate(session, evaluator, trials, exact_stop, context.progress, settings.selector, gold)
             tried += len(trials.candidates)
             if evaluated.best.candidate is not None:
                 edits += trials.matrix_edits(evaluated.best.candidate, checkpoint)

@@ -10,7 +10,7 @@ from cti_edits.errors import EditError
 from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
-from cti_edits.search.settings import Part, fold_count
+from cti_edits.search.settings import CONTROL_DRAWS, HELD_OUT, Part, fold_count
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""
@@ -26,6 +26,7 @@ class Cost:
         unedited: the evaluation of the unedited model on the same examples.
         test: the measurement on the test part.
         fitting: forward and backward passes that fit factors, and what folds are held out for, at most.
+        control: the measurement of random edits on the same rows.
     """
 
     gradients: float
@@ -33,11 +34,12 @@ class Cost:
     unedited: float
     test: float
     fitting: float = 0.0
+    control: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.gradients + self.fitting + self.candidates + self.unedited + self.test
+        return self.gradients + self.fitting + self.candidates + self.unedited + self.test + self.control
 
 
 def candidate_count(preset: Preset, kind: Kind, layers: int) -> int:
@@ -66,13 +68,15 @@ def paper_cost(preset: Preset, kind: Kind, dataset_size: int, layers: int) -> Co
     )
 
 
-def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final: bool = True) -> Cost:
+def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, held_out: int = HELD_OUT) -> Cost:
     """What the search costs here.
 
-    One gradient pass serves every K. ``--final`` measures the base model on the same test rows as the winner, which
-    the paper's count leaves out; without it no test row is looked at. A pass counts as one however little of the model
-    it runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
+    One gradient pass serves every K. The base model and random edits are measured on the same test rows as the winner,
+    which the paper's count leaves out; ``held_out`` says on how many, and with 0 no test row is looked at. A pass
+    counts as one however little of the model it runs: what replaying and stopping early save shows in seconds
+    (benchmarks/), not here.
     """
+    tested = min(held_out, dataset_size - validation_count(dataset_size))
     validation = validation_count(dataset_size)
     evaluated = preset.samples if preset.evaluated_on == "sample" else validation
     scored = preset.samples if preset.gradients_on == "sample" else validation
@@ -80,7 +84,8 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, final:
         gradients=GRADIENT_PASS * scored if preset.takes_gradients(kind) else 0.0,
         candidates=_candidates_here(preset, kind, layers) * evaluated,
         unedited=evaluated,
-        test=2 * (dataset_size - validation) if final else 0.0,
+        test=2 * tested,
+        control=CONTROL_DRAWS * tested,
         fitting=_fitting(preset, scored),
     )
 

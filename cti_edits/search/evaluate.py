@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.errors import about
+from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.evaluation import Evaluation, StopRule
 from cti_edits.progress import Progress
 from cti_edits.replay.evaluator import Evaluator
@@ -48,6 +49,7 @@ def evaluate(
     exact_stop: bool,
     progress: Progress,
     selector: str = BEST,
+    gold: Sequence[int] | None = None,
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -64,6 +66,7 @@ def evaluate(
             loss that is not finite goes unseen where it comes after the stop.
         progress: told about it.
         selector: what says which outcome wins.
+        gold: the number of each example's right label, where the task has fixed labels.
 
     Raises:
         EditError: a loss of the unedited model or a weight is not finite; the message names the example or the
@@ -72,7 +75,9 @@ def evaluate(
     while True:
         size = evaluator.batch_tokens
         try:
-            return _evaluate_at_one_size(session, evaluator, trials, exact_stop, progress, find_selector(selector))
+            return _evaluate_at_one_size(
+                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold
+            )
         except _SizeChangedError:
             evaluator.reset()
             progress.note(
@@ -92,6 +97,7 @@ def _evaluate_at_one_size(
     exact_stop: bool,
     progress: Progress,
     selector: Selector,
+    gold: Sequence[int] | None,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -112,7 +118,7 @@ def _evaluate_at_one_size(
             for target, edited in trial.weights:
                 replaced.enter_context(session.replaced_weight(target, edited))
             found = run(session.first_block(target for target, _ in trial.weights), stop)
-        return None if found is None else _outcome(found, trial)
+        return None if found is None else _outcome(found, gold, trial)
 
     def as_applied(outcome: Outcome) -> Outcome:
         """Measured again where the very weights that `apply.apply` computes are others."""
@@ -122,7 +128,7 @@ def _evaluate_at_one_size(
 
     told: set[Candidate] = set()
     with progress.phase("evaluations", 1 + len(trials.candidates)) as advance:
-        unedited = _outcome(completed(run()))
+        unedited = _outcome(completed(run()), gold)
         advance(1)
         choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector)
     for why in choice.failed.values():
@@ -141,7 +147,9 @@ def completed(evaluation: Evaluation | None) -> Evaluation:
     return evaluation
 
 
-def _outcome(evaluation: Evaluation, trial: Trial | None = None) -> Outcome:
+def _outcome(evaluation: Evaluation, gold: Sequence[int] | None, trial: Trial | None = None) -> Outcome:
+    predicted = evaluation.predicted
+    known = predicted is not None and gold is not None
     return Outcome(
         None if trial is None else trial.candidate,
         evaluation.accuracy,
@@ -149,5 +157,6 @@ def _outcome(evaluation: Evaluation, trial: Trial | None = None) -> Outcome:
         evaluation.correct,
         0 if trial is None else trial.added_parameters,
         ROW_BLOCKS if trial is None else trial.partition,
-        evaluation.predicted,
+        predicted,
+        balanced_accuracy(list(zip(gold or (), predicted or (), strict=True))) if known else None,
     )

@@ -14,7 +14,8 @@ from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.task import Task
 from cti_edits.harness.tasks import load_task
 from cti_edits.models.architectures import Kind
-from cti_edits.search.settings import Part, SearchSettings
+from cti_edits.progress import Progress
+from cti_edits.search.settings import HELD_OUT, HeldOut, Part, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,18 @@ class SearchExamples:
         gradients: of the gradient pass; without one, the same as ``evaluations``.
         evaluations: those that every candidate is evaluated on; often the same.
         test: those that the edit that is found is measured on, if it is.
+        untested: why there are none, where nobody asked for none.
     """
 
     gradients: CalibrationSet
     evaluations: CalibrationSet
     test: CalibrationSet | None = None
+    untested: str | None = None
+
+    def say_untested(self, progress: Progress) -> None:
+        """Tell that nothing is measured on other rows, and why."""
+        if self.untested is not None:
+            progress.note(f"not measured on rows that the search did not see: {self.untested}")
 
 
 def examples(
@@ -37,8 +45,7 @@ def examples(
     settings: SearchSettings,
     prompting: Prompting | None = None,
     metric: str | None = None,
-    final: bool = False,
-    final_limit: int | None = None,
+    held_out: HeldOut = "none",
 ) -> SearchExamples:
     """The examples of ``task`` that ``settings`` ask for. Where both are drawn, they are one and the same sample.
 
@@ -47,8 +54,8 @@ def examples(
         settings: how many are drawn, and what for.
         prompting: how they become prompts.
         metric: the metric that the edit is to improve.
-        final: whether to have the test part too.
-        final_limit: only so many examples of it.
+        held_out: how many rows of the test part to have too, drawn with the settings' seed; none that is among the
+            others.
 
     Raises:
         EditError: a part is too small, or the task has no gold answers; see `calibration.draw`.
@@ -65,11 +72,18 @@ def examples(
         return found[which]
 
     evaluations = part(settings.evaluated_on)
-    return SearchExamples(
-        gradients=evaluations if not settings.takes_gradients else part(settings.gradients_on),
-        evaluations=evaluations,
-        test=final_part(task, final_limit, prompting, metric) if final else None,
-    )
+    gradients = evaluations if not settings.takes_gradients else part(settings.gradients_on)
+    if held_out == "none":
+        return SearchExamples(gradients, evaluations)
+    limit = None if held_out == "all" else held_out or HELD_OUT
+    seen = {*gradients.row_hashes, *evaluations.row_hashes}
+    try:
+        test = final_part(task, limit, prompting, metric, settings.seed, seen)
+    except EditError as error:
+        if held_out is not None:
+            raise
+        return SearchExamples(gradients, evaluations, untested=str(error))
+    return SearchExamples(gradients, evaluations, test)
 
 
 def searched_task(
@@ -77,7 +91,7 @@ def searched_task(
     settings: SearchSettings,
     *,
     test_rows: OwnRows | None = None,
-    final: bool = False,
+    held_out: HeldOut = "none",
     include_path: str | None = None,
     kind: Kind = "causal",
     metadata: Mapping[str, object] | None = None,
@@ -88,14 +102,14 @@ def searched_task(
         task: the name of a task, or rows of one's own.
         settings: of the search.
         test_rows: of one's own rows, the test part; the rows that are not drawn if None.
-        final: whether the test part will be measured on.
+        held_out: how many rows of the test part are asked for.
         include_path: a folder with more tasks.
         kind: which models the task's prompt is to be for.
         metadata: lm-eval's, for tasks whose rows depend on it.
 
     Raises:
-        EditError: there is no such task, ``test_rows`` are of another kind than the rows, or, with ``final``, every row
-            is drawn and none is left.
+        EditError: there is no such task, ``test_rows`` are of another kind than the rows, or rows of the test part are
+            asked for, and every row is drawn and none is left.
     """
     if isinstance(task, str):
         return load_task(task, include_path, kind, metadata), settings
@@ -104,6 +118,8 @@ def searched_task(
         test_rows = without_drawn(task, settings.samples, settings.seed)
     name = PurePath(task.source.id).stem if task.source else "rows"
     loaded = rows_task(name, task, test_rows)
-    if final and test_rows is None:
-        raise EditError("final: every row was drawn and none is left; give more, or others to measure on (test_rows)")
+    if test_rows is None and held_out not in (None, "none"):
+        raise EditError(
+            "held_out: every row was drawn and none is left to measure on; give more, or others (test_rows)"
+        )
     return loaded, settings

@@ -23,11 +23,13 @@ from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
+from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
-from cti_edits.search.settings import SearchSettings
+from cti_edits.search.selection_bias import selection_corrected
+from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
 
@@ -113,6 +115,8 @@ def run_search(
     evaluator: EvaluatorName = "replay",
     exact_stop: bool = True,
     batch_rows: int | None = None,
+    control: bool = False,
+    bbc_cv: bool = False,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -130,11 +134,17 @@ def run_search(
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: whether to stop a candidate that provably cannot win any more.
         batch_rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
+        control: whether random edits are measured on the test rows, too, and the correction of labels that needs no
+            edit; see `control` and `label_bias`.
+        bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
+            examples; see `selection_bias`. Every candidate is then evaluated to the end.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
+    bbc_cv = bbc_cv and test is None
+    exact_stop = exact_stop and not bbc_cv
     cache = SpectrumCache()
     targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     if shared := shared_blocks(lm.model):
@@ -143,14 +153,27 @@ def run_search(
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
         trials = proposed(context)
-        evaluated = evaluate(session, session.evaluator(calibration), trials, exact_stop, progress, settings.selector)
+        evaluated = evaluate(
+            session,
+            session.evaluator(calibration),
+            trials,
+            exact_stop,
+            progress,
+            settings.selector,
+            calibration.gold_index,
+        )
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
         if test is not None:
-            measured = measure(session, test, edit, progress)
-            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
+            draws = RandomDraws(CONTROL_DRAWS, settings.seed, cache) if control else None
+            measured = measure(session, test, edit, progress, draws, calibration if control else None)
+            results = dataclasses.replace(edit.results, **vars(measured))
+            edit = dataclasses.replace(edit, results=results)
+        elif bbc_cv and evaluated.outcomes and not steps:
+            corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
+            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
     return SearchResult(
         evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
     )

@@ -10,10 +10,21 @@ from dataclasses import dataclass
 
 from cti_edits.plugins import errors_name_provider, find_part
 from cti_edits.search.candidates import MatrixId
-from cti_edits.search.outcome import Outcome, cannot_win, winner
+from cti_edits.search.outcome import (
+    Outcome,
+    best_balanced,
+    cannot_be_likeliest,
+    cannot_win,
+    least_change,
+    likeliest,
+    winner,
+)
 from cti_edits.search.scores import keep_best
 
-BEST = "best"
+BEST, NLL, BALANCED = "best", "nll", "balanced"
+
+CRITERIA = (NLL, BALANCED)
+"""Selectors that `metric` names, too: they rank by another figure than the share of examples that are right."""
 
 Scores = Mapping[int, Mapping[MatrixId, float]]
 """For each K, the score of every matrix."""
@@ -80,5 +91,12 @@ SELECTORS = (
         "the lowest scores of each K; accuracy, then the gold answer's NLL, then fewer parameters",
         cannot_win=cannot_win,
     ),
+    Selector(
+        "one-standard-error",
+        "of those within a standard error of the best, the unedited model, else the one that changes least",
+        winner=least_change,
+    ),
+    Selector(NLL, "the lowest NLL of the gold answers", winner=likeliest, cannot_win=cannot_be_likeliest),
+    Selector(BALANCED, "the best balanced accuracy, of tasks with fixed labels", winner=best_balanced),
 )
 """Those that come with cti-edits."""

@@ -12,7 +12,7 @@ from cti_edits.errors import EditError, printable
 from cti_edits.methods.method import find_method
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.scorers import PAPER, find_scorer
-from cti_edits.search.selectors import BEST, find_selector
+from cti_edits.search.selectors import BEST, CRITERIA, find_selector
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
@@ -33,9 +33,49 @@ Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
 
 
+CONTROL_DRAWS = 5
+"""So many random edits are measured beside the winner."""
+
+HELD_OUT = 1000
+"""On so many rows that a search did not see is its winner measured, unless other is asked for."""
+
+HeldOut = int | Literal["all", "none"] | None
+"""How many rows that a search did not see its winner is measured on; None: `HELD_OUT`, or as many as there are."""
+
+
+def held_out_rows(text: str | None) -> HeldOut:
+    """What a person writes for it, a number, "all" or "none".
+
+    Raises:
+        EditError: it is something else.
+    """
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    if text == "none":
+        return "none"
+    if not text.isdecimal() or int(text) < 1:
+        raise EditError(f"held_out: expected a number from 1, all or none, got {printable(text)!r}")
+    return int(text)
+
+
 def fold_count(rows: int) -> int:
     """The number of `FOLDS`; fewer for fewer than two rows each, and 1 where nothing can be held out."""
     return max(1, min(FOLDS, rows // 2))
+
+
+def metric_and_selector(metric: str | None, selector: str | None) -> tuple[str | None, str | None]:
+    """The task's metric and the selector, where the metric that is asked for is one of `selectors.CRITERIA`.
+
+    Raises:
+        EditError: it is, and another selector is asked for.
+    """
+    if metric not in CRITERIA:
+        return metric, selector
+    if selector not in (None, metric):
+        raise EditError(f"metric: {metric} says what chooses, and so does {printable(selector)} (selector)")
+    return None, metric
 
 
 def check_task_or_rows(task: object, rows: object) -> None:

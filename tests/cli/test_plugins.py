@@ -31,7 +31,7 @@ def test_every_part_that_comes_along_is_listed_by_its_name(plugin_folder: Instal
     assert all(line.startswith("built-in  cti-edits ") for line in rows.values())
     assert rows["scorers"].endswith("  paper, negated-paper, sum-abs, predicted-change, sigma, random")
     assert rows["partitions"].endswith("  row-blocks, k-subspaces, k-means")
-    assert rows["selectors"].endswith("  best")
+    assert rows["selectors"].endswith("  best, one-standard-error, nll, balanced")
     assert ", cl-100g-100e, " in rows["presets"]
     assert ", gptj, " in rows["architecture_folders"]
     assert ", cti_fever, cti_fever_masked, " in rows["task_folders"]

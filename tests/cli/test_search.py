@@ -57,7 +57,8 @@ def test_it_writes_a_valid_edit_and_says_where(new_process: tuple[subprocess.Com
     assert "unedited" in done.stdout
     # Not a terminal: a quiet line a phase, no bar.
     lines = [line for line in done.stderr.splitlines() if " of " in line]
-    assert [line.split(":")[0] for line in lines] == ["decompositions", "gradients", "evaluations"]
+    found = ["decompositions", "gradients", "evaluations", "test part"]
+    assert [line.split(":")[0] for line in lines] == found + ["random control"] * bool(edit.edits)
     assert "\x1b" not in done.stdout + done.stderr
     assert not any("%|" in line for line in done.stderr.splitlines())
 
@@ -128,6 +129,7 @@ def test_a_task_that_is_not_there_gets_the_nearest_name(run_command: Run, llama:
         (["--drops", "0.1,0"], "--drops: expected above 0 and at most 1000, got 0.1, 0.0"),
         (["--drops", "nan"], "--drops: expected above 0 and at most 1000, got nan"),
         (["--epochs", "1001"], "--epochs: expected 0 to 1000, got 1001"),
+        (["--test-rows", "0"], "--test-rows: expected a number from 1, all or none, got '0'"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -151,13 +153,14 @@ def test_rows_of_ones_own(
     rows = tmp_path / "animals.jsonl"
     lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig") * 4]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL, "--final")
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
     done = run_command("cti-edits", "search", *words)
     assert done.returncode == 0, done.stderr
     edit = load(tmp_path / "mine.json")
     assert edit.name == "llama_animals"
     assert edit.results.test is not None
-    assert edit.results.test.n == 14
+    # Fourteen are left, and ten of them say what one that was drawn says.
+    assert edit.results.test.n == 4
     rows.write_text(rows.read_text() + json.dumps({"prompt": "the hen says", "anser": "neh"}))
     line = refused_line(("search", *words), monkeypatch, capsys)
     assert line == f"cti-edits: error: {rows}: line 21: expected answer, or choices and gold, got neither"
@@ -198,7 +201,11 @@ def test_directions(
         "--output", str(output), *words,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stderr.splitlines() if " of " in line] == phases
+    assert [line.split(":")[0] for line in done.stderr.splitlines() if " of " in line] == [
+        *phases,
+        "test part",
+        "random control",
+    ]
     assert f"{tried} candidate{'' if tried == 1 else 's'} tried" in done.stdout
     document = json.loads(output.read_text())
     search = document["search"]
@@ -210,8 +217,42 @@ def test_directions(
         assert done.returncode == 0, done.stderr
 
 
+def test_another_figure_than_accuracy_can_choose(run_command: Run, llama: Path, tmp_path: Path) -> None:
+    done = _search(run_command, llama, tmp_path / "edit.json", "--metric", "nll", "--no-control")
+    assert done.returncode == 0, done.stderr
+    edit = load(tmp_path / "edit.json")
+    assert edit.search is not None
+    assert edit.search.selector == "nll"
+    assert edit.results.control is None
+    for words, message in (
+        (("--metric", "balanced"), "metric: balanced accuracy is of tasks that have the same labels"),
+        (("--metric", "nll", "--select", "best"), "--metric: nll says what chooses, and so does best (--select)"),
+    ):
+        refused = _search(run_command, llama, tmp_path / "other.json", *words)
+        assert message in refused.stderr
+        assert refused.stderr.count("cti-edits: error") == 1
+        assert refused.returncode == 2
+
+
+def test_rows_that_are_all_drawn_leave_an_estimate_without_the_choice(
+    run_command: Run, llama: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "few.jsonl"
+    lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig")]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
+    done = run_command("cti-edits", "search", *words, "--samples", "9")
+    assert done.returncode == 0, done.stderr
+    assert "not measured on rows that the search did not see: few: its test part has no rows" in done.stderr
+    assert "BBC-CV: " in done.stdout
+    results = load(tmp_path / "mine.json").results
+    assert results.test is None
+    assert results.bbc_cv is not None
+    assert results.bbc_cv.n == 5
+
+
 def test_edits_are_composed(run_command: Run, llama: Path, tmp_path: Path) -> None:
-    done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--final", "--final-limit", "5")
+    done = _search(run_command, llama, tmp_path / "edit.json", "--compose", "2", "--test-rows", "5")
     assert done.returncode == 0, done.stderr
     shown = [line.split(":")[0] for line in done.stdout.splitlines() if line.startswith("edit ")]
     edit = load(tmp_path / "edit.json")

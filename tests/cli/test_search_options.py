@@ -15,4 +15,4 @@ def test_each_option_of_the_search_is_declared_once_and_has_a_help() -> None:
     assert declared == {"".join(word.capitalize() for word in one.name.split("_")) for one in command.params}
     assert all(one.help for one in command.params)
     flags = {flag for one in command.params for flag in one.opts}
-    assert {"--task", "--data", "--test-data", "--final", "--exact-stop"} <= flags
+    assert {"--task", "--data", "--test-data", "--test-rows", "--exact-stop"} <= flags

@@ -13,34 +13,38 @@ from lm_eval.tasks import TaskManager
 
 from cti_edits.errors import EditError
 from cti_edits.harness.comparison import FIELDS, SettingsDifferError, compare_runs
-from cti_edits.report.comparison import short_verdict
-from tests.support.eval_runs import EDIT, LATER, refusal, samples_file, write_run
+from tests.support.eval_runs import EDIT, EIGHT_ANSWERS, LATER, refusal, samples_file, write_run
 from tests.support.small_searches import lm_of
 from tests.support.small_tasks import write_task
 
 
 def test_the_figures(tmp_path: Path) -> None:
     few, many = [1, 0, 0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1, 0]
-    base = write_run(tmp_path / "base", few)
-    edited = write_run(tmp_path / "edited", many, edit=EDIT)
+    base = write_run(tmp_path / "base", few, targets=EIGHT_ANSWERS)
+    edited = write_run(tmp_path / "edited", many, edit=EDIT, targets=EIGHT_ANSWERS)
     comparison = compare_runs([base, edited])["cti_fever"]
     (paired,) = comparison.paired
-    assert (comparison.n, comparison.metric, comparison.majority_class) == (8, "acc", 0.75)
+    assert (comparison.n, comparison.metric, comparison.majority_class) == (8, "acc", 0.125)
     assert [run.accuracy for run in comparison.runs] == [0.25, 0.875]
     assert (paired.difference, paired.p_value, paired.corrected_p_value) == (0.625, 2 * 0.5**5, 2 * 0.5**5)
-    assert short_verdict(paired) == "better"
+    # The interval leaves zero out; McNemar's exact test of five changes cannot say so.
+    assert paired.ci95[0] > 0
+    assert (paired.verdict.word, paired.verdict.reason) == ("no evidence", "p is not below 0.05")
     assert [str(run.edit) for run in comparison.runs] == ["None", "n\\x1b[31m, digest d"]
-    assert short_verdict(compare_runs([edited, base])["cti_fever"].paired[0]) == "worse"
-    assert short_verdict(compare_runs([base, base])["cti_fever"].paired[0]) == "no evidence"
+    none = write_run(tmp_path / "none", [0] * 8, targets=EIGHT_ANSWERS)
+    assert compare_runs([none, edited])["cti_fever"].paired[0].verdict.word == "better"
+    assert compare_runs([edited, none])["cti_fever"].paired[0].verdict.word == "worse"
+    assert compare_runs([base, base])["cti_fever"].paired[0].verdict.word == "no evidence"
 
 
 def test_several_runs_are_corrected_for_their_number(tmp_path: Path) -> None:
-    base = write_run(tmp_path / "base", [0] * 8)
-    one = write_run(tmp_path / "one", [1] * 6 + [0] * 2, edit={"name": "one", "digest": "1"})
-    two = write_run(tmp_path / "two", [1] * 7 + [0], edit={"name": "two", "digest": "2"})
+    base = write_run(tmp_path / "base", [0] * 8, targets=EIGHT_ANSWERS)
+    edits = [{"name": name, "digest": name} for name in ("one", "two")]
+    one = write_run(tmp_path / "one", [1] * 6 + [0] * 2, edit=edits[0], targets=EIGHT_ANSWERS)
+    two = write_run(tmp_path / "two", [1] * 7 + [0], edit=edits[1], targets=EIGHT_ANSWERS)
     alone = compare_runs([base, one])["cti_fever"].paired[0]
     assert alone.p_value == 2 * 0.5**6
-    assert short_verdict(alone) == "better"
+    assert alone.verdict.word == "better"
     first, second = compare_runs([base, one, two])["cti_fever"].paired
     assert (first.p_value, second.p_value) == (2 * 0.5**6, 2 * 0.5**7)
     assert (first.corrected_p_value, second.corrected_p_value) == (0.03125, 0.03125)
@@ -48,7 +52,48 @@ def test_several_runs_are_corrected_for_their_number(tmp_path: Path) -> None:
     assert four[0].corrected_p_value == 3 * 2 * 0.5**6
     # 0.09 after correction: an interval that leaves out zero no longer says anything.
     assert four[0].ci95[0] > 0
-    assert short_verdict(four[0], several=True) == "no evidence"
+    assert four[0].verdict.word == "no evidence"
+
+
+def test_an_edit_that_gives_one_answer_has_collapsed(tmp_path: Path) -> None:
+    """Seen by the choice that is likeliest, or the text that was written."""
+
+    def answers(folder: str, right: list[int], likelihoods: list[list[object]]) -> Path:
+        arguments = {f"gen_args_{i}": {"arg_0": "q", "arg_1": choice} for i, choice in enumerate((" yes", " no"))}
+        return write_run(
+            tmp_path / folder, right, targets=EIGHT_ANSWERS, arguments=arguments, filtered_resps=likelihoods
+        )
+
+    base = answers("base", [0] * 8, [[-1.0, True], [-2.0, False]])
+    (same,) = compare_runs([base, answers("same", [1] * 7 + [0], [[-1.0, True], [-3.0, False]])])["cti_fever"].paired
+    assert same.verdict.word == "better"
+    (other,) = compare_runs([base, answers("other", [1] * 7 + [0], [["-3.0", False], ["-1", True]])])[
+        "cti_fever"
+    ].paired
+    assert (other.verdict.word, other.verdict.reason) == ("collapsed", "100.0 % of its answers are one and the same")
+    written = [
+        write_run(tmp_path / name, right, targets=EIGHT_ANSWERS, filtered_resps=[f" {name}"])
+        for name, right in (("one", [0] * 8), ("two", [0] * 7 + [1]))
+    ]
+    assert compare_runs(written)["cti_fever"].paired[0].verdict.word == "collapsed"
+
+
+def test_examples_that_share_a_record_widen_the_interval(tmp_path: Path) -> None:
+    right, facts = [0, 0, 1, 1] * 8, {"configs": {"cti_fever": {"metadata": {"record": "fact"}}}}
+    gold = [str(number) for number in range(32)]
+    plain = [write_run(tmp_path / "base", [0] * 32, targets=gold), write_run(tmp_path / "edited", right, targets=gold)]
+    alone = compare_runs(plain)["cti_fever"]
+    assert alone.records is None
+    for folder in plain:
+        write_run(folder, [0] * 32 if folder.name == "base" else right, targets=gold, results=facts)
+        path = samples_file(folder)
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**row, "doc": {"fact": row["doc_id"] // 4 % 2}}) + "\n" for row in rows))
+    shared = compare_runs(plain)["cti_fever"]
+    assert shared.records == 2
+    low, high = shared.paired[0].ci95
+    assert low <= alone.paired[0].ci95[0]
+    assert high >= alone.paired[0].ci95[1]
 
 
 def test_two_edits_are_compared(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def test_the_tree_of_a_model(tree: ArchitectureTree, capsys: pytest.CaptureFixtu
     assert lines[1] == "model.layers: 3 layers"
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
     assert rows["U_in"] == ["mlp.gate_proj", "48", "32", "all"]
-    assert "A search tries U_in, U_out: 6 matrices. For a task of 1,000 rows, without --final:" in lines
-    expected = cost_here(PRESETS["laser"], "causal", 1000, 3, final=False).total
+    assert "A search tries U_in, U_out: 6 matrices. For a task of 1,000 rows, with --test-rows none:" in lines
+    expected = cost_here(PRESETS["laser"], "causal", 1000, 3, held_out=0).total
     assert rows["laser"] == ["54", f"{expected:,.0f}"]
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from cti_edits.cli.compare import compare
-from cti_edits.harness.comparison import PairedRuns
-from cti_edits.report.comparison import short_verdict
-from tests.support.eval_runs import write_run
+from cti_edits.report.comparison import verdict_text
+from cti_edits.stats import Verdict
+from tests.support.eval_runs import EIGHT_ANSWERS, write_run
 
 
 def test_several_runs_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = write_run(tmp_path / "base", [0] * 8)
-    one = write_run(tmp_path / "one", [1] * 6 + [0] * 2, edit={"name": "one", "digest": "1"})
-    two = write_run(tmp_path / "two", [1] * 7 + [0], edit={"name": "two", "digest": "2"})
+    base = write_run(tmp_path / "base", [0] * 8, targets=EIGHT_ANSWERS)
+    edits = [{"name": name, "digest": name} for name in ("one", "two")]
+    one = write_run(tmp_path / "one", [1] * 6 + [0] * 2, edit=edits[0], targets=EIGHT_ANSWERS)
+    two = write_run(tmp_path / "two", [1] * 7 + [0], edit=edits[1], targets=EIGHT_ANSWERS)
     compare([base, one, two])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "cti_fever: 8 examples, the same in all 3 runs"
@@ -59,11 +60,26 @@ def test_a_narrow_terminal_loses_no_figure(
     ]
 
 
-def test_holms_p_decides_in_a_table_where_it_is_the_uncorrected_one_too() -> None:
+def test_holms_p_decides_in_a_table_where_it_is_the_uncorrected_one_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The largest of several p-values stays as it is, and still has to be small."""
-    paired = PairedRuns(difference=0.1, ci95=(0.01, 0.2), p_value=0.06, corrected_p_value=0.06, different=())
-    assert short_verdict(paired, several=True) == "no evidence"
-    assert short_verdict(paired) == "better"
+    base = write_run(tmp_path / "base", [0] * 8, targets=EIGHT_ANSWERS)
+    one = write_run(tmp_path / "one", [1] * 5 + [0] * 3, targets=EIGHT_ANSWERS)
+    two = write_run(tmp_path / "two", [1] * 8, targets=EIGHT_ANSWERS)
+    compare([base, one, two])
+    lines = capsys.readouterr().out.splitlines()
+    assert "62.5 to" not in lines[3]
+    assert lines[3].endswith("0.0625  0.0625  no evidence")
+    assert lines[4].endswith("0.00781  0.0156  better")
+
+
+def test_verdicts_in_a_sentence() -> None:
+    assert verdict_text(Verdict("better", ""), "the edit") == "the edit helps on these examples."
+    assert verdict_text(Verdict("worse", ""), "the edit") == "the edit hurts on these examples."
+    said = verdict_text(Verdict("no evidence", "the interval holds zero"), "the edit")
+    assert said == "no difference is shown: the interval holds zero."
+    assert verdict_text(Verdict("collapsed", "it is all one"), "the edit") == "collapsed: it is all one."
 
 
 def test_a_run_without_the_edit_after_one_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import yaml
 from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.records import DatasetRecord, Reported, Results, TaskRecord
 from cti_edits.report.model_card import model_card
-from tests.support.edits import DATA, EDIT_2, cuts
+from tests.support.edits import DATA, EDIT_1, EDIT_2, cuts
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
 
@@ -112,6 +112,11 @@ def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
     )
     assert "On the test part, which the search did not see: 10,000 examples" in text
     assert "not measured here: " in text
+    assert "**Verdict: no evidence**, since the interval holds zero." in text
+    beside = body(load(EDIT_1 / "asked.json"))
+    assert "- Random control: 2 random edits of the same size: 50.0 to 52.0 %" in beside
+    assert "- Labels corrected: 55.0 % without an edit, by adding a number" in beside
+    assert "- On other text: KL 0.0100 nats a token" in beside
     without = body(dataclasses.replace(TWO, results=Results(calibration=None, test=None)))
     assert "**not measured** on rows that the search did not see" in without
 

@@ -14,6 +14,7 @@ import torch
 
 import cti_edits
 from cti_edits.errors import EditError
+from cti_edits.harness.calibration import drawn_rows
 from cti_edits.progress import Bars
 from cti_edits.search import runner
 from tests.conftest import Run
@@ -77,14 +78,21 @@ def measured_rows(result: cti_edits.SearchResult) -> tuple[int, int]:
 
 
 def test_rows_that_were_not_drawn_are_the_test_part() -> None:
-    result = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, final=True)
-    assert measured_rows(result) == (8, len(ANSWERS) - 8)
-    limited = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, final=True, final_limit=5)
+    result = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, held_out="all")
+    # Every row is there twice, and one whose twin was drawn is none that the search did not see.
+    drawn = {ANSWERS[number]["prompt"] for number in drawn_rows(len(ANSWERS), 8, 3)}
+    left = sum(row["prompt"] not in drawn for row in ANSWERS)
+    assert measured_rows(result) == (8, left)
+    assert left < len(ANSWERS) - 8
+    limited = search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, held_out=5)
     assert measured_rows(limited) == (8, 5)
+    control = limited.edit.results.control
+    assert control is None or (control.n, len(control.edited)) == (5, 5)
+    assert search(tiny_model("gptj"), rows=ANSWERS, samples=8, seed=3, held_out="none").edit.results.test is None
 
 
 def test_test_rows_of_ones_own() -> None:
-    result = search(tiny_model("gptj"), rows=ANSWERS[:6], test_rows=ANSWERS[6:], final=True)
+    result = search(tiny_model("gptj"), rows=ANSWERS[:6], test_rows=ANSWERS[6:])
     assert measured_rows(result) == (6, 14)
 
 
@@ -117,10 +125,10 @@ def test_a_preset_and_its_overrides() -> None:
     [
         ({}, "task: expected the name of a task, or rows of your own in its place (rows)"),
         ({"rows": ANSWERS, "task": "fever"}, "task: expected it or rows of your own, got both (rows)"),
-        ({"rows": ANSWERS, "final_limit": 3}, "final_limit: only together with final"),
+        ({"rows": ANSWERS, "held_out": "some"}, "held_out: expected a number from 1, all or none, got 'some'"),
         (
-            {"rows": ANSWERS, "final": True},
-            "final: every row was drawn and none is left; give more, or others to measure on",
+            {"rows": ANSWERS, "held_out": 10},
+            "held_out: every row was drawn and none is left to measure on; give more, or others",
         ),
         ({"rows": ANSWERS, "test_rows": CHOICES}, "test_rows: expected rows of the same kind as rows"),
         ({"task": "fever", "test_rows": ANSWERS}, "test_rows: only together with rows"),

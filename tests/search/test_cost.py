@@ -107,7 +107,10 @@ def test_costs_are_the_designs_formulas(preset: str, kind: Kind, layers: int, q:
 def test_here_one_gradient_pass_serves_every_k_and_the_base_is_tested_too() -> None:
     here = cost_here(PRESETS["cl-100g-100e"], "causal", 1000, 28)
     assert (here.gradients, here.candidates, here.unedited, here.test) == (250, 18_000, 100, 1600)
-    assert cost_here(PRESETS["cl-100g-100e"], "causal", 1000, 28, final=False).test == 0
+    # Random edits, on the same rows; of more than 1,000, so many are drawn.
+    assert here.control == 5 * 800
+    assert cost_here(PRESETS["cl-100g-100e"], "causal", 50_000, 28).test == 2000
+    assert cost_here(PRESETS["cl-100g-100e"], "causal", 1000, 28, held_out=0).test == 0
     assert cost_here(PRESETS["laser"], "causal", 1000, 28).gradients == 0
 
 
@@ -123,7 +126,7 @@ def test_directions_cost_what_the_design_says() -> None:
     fitted = paper_cost(fit, "causal", 1000, 28)
     assert fitted.fitting == 2 * 4 * (3 * 250 + 100) + 4 * 250
     assert fitted.total == 250 + fitted.fitting + 100 + 100 + 800
-    assert cost_here(fit, "causal", 1000, 28, final=False).total == fitted.total - 800
+    assert cost_here(fit, "causal", 1000, 28, held_out=0).total == fitted.total - 800
     assert candidate_count(fit, "masked", 12) == 1
 
 

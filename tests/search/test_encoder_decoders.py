@@ -46,7 +46,7 @@ def test_a_search_ends_and_its_winner_applies(
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(base)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     notes = Notes()
-    found = search(model, rows=ROWS, samples=7, final=True, progress=notes, base_model=str(base), **settings)
+    found = search(model, rows=ROWS, samples=7, progress=notes, base_model=str(base), **settings)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert notes.lines == []
     assert found.best.nll < found.unedited.nll

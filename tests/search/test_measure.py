@@ -10,10 +10,12 @@ import torch
 from cti_edits.harness.calibration import CalibrationSet, final_part
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.harness.tasks import load_task
+from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import applied
 from cti_edits.progress import Silent
 from cti_edits.replay.session import EvaluatorName, Session
-from cti_edits.search.measure import measure
+from cti_edits.search.control import RandomDraws
+from cti_edits.search.measure import answers, measure
 from cti_edits.stats import mcnemar_p_value, paired_interval
 from tests.support.edits import edit_of
 from tests.support.small_searches import lm_of
@@ -40,7 +42,7 @@ def test_both_models_on_the_same_rows(evaluator: EvaluatorName, test_part: Calib
     with applied(edit, lm.model):
         edited = reference.evaluate()
     assert base.correct != edited.correct, "the edit changes no answer, so this test shows nothing"
-    found = measure(Session(lm, evaluator), test_part, edit, Silent())
+    found = measure(Session(lm, evaluator), test_part, edit, Silent()).test
     assert (found.n, found.baseline, found.edited) == (10, base.accuracy, edited.accuracy)
     assert found.baseline_nll == pytest.approx(base.nll, abs=1e-5)
     assert found.edited_nll == pytest.approx(edited.nll, abs=1e-5)
@@ -50,12 +52,41 @@ def test_both_models_on_the_same_rows(evaluator: EvaluatorName, test_part: Calib
     assert all(torch.equal(tensor, former[name]) for name, tensor in lm.model.state_dict().items())
 
 
+def test_random_edits_are_measured_beside_it(test_part: CalibrationSet, tmp_path: Path) -> None:
+    lm = lm_of("gptj", tiny_model("gptj", seed=4))
+    edit = edit_of(lm.model, *PLACES)
+    draws = RandomDraws(2, 0, SpectrumCache(tmp_path))
+    found = measure(Session(lm), test_part, edit, Silent(), draws)
+    assert found.test == measure(Session(lm), test_part, edit, Silent()).test
+    assert found.control is not None
+    assert (found.control.n, len(found.control.edited)) == (10, 2)
+    assert len({found.test.edited_nll, *found.control.edited_nll}) == 3
+    assert measure(Session(lm), test_part, edit_of(lm.model), Silent(), draws).control is None
+
+
+def test_the_correction_of_labels_stands_beside_it(test_part: CalibrationSet) -> None:
+    lm = lm_of("gptj", tiny_model("gptj", seed=4))
+    edit = edit_of(lm.model, *PLACES)
+    found = measure(Session(lm), test_part, edit, Silent(), calibration=test_part).label_bias
+    assert found is not None
+    assert (found.n, len(found.offsets)) == (10, 2)
+    # Fitted on the very rows, it is at least as good as any constant answer.
+    assert found.corrected >= test_part.majority_class
+    assert measure(Session(lm), test_part, edit, Silent()).label_bias is None
+
+
+def test_how_often_each_label_is_given(test_part: CalibrationSet) -> None:
+    found = answers(test_part, [0, 1, 1], [1, 1, 1])
+    assert found == {"labels": ("moo", "baa"), "baseline_answers": (1, 2), "edited_answers": (0, 3)}
+    assert answers(test_part, None, None) == {}
+
+
 def test_an_empty_edit_is_evaluated_once(test_part: CalibrationSet) -> None:
     lm = lm_of("gptj")
     calls: list[int] = []
     lm.model.register_forward_pre_hook(lambda *_: calls.append(0))
     session = Session(lm)
-    found = measure(session, test_part, edit_of(lm.model), Silent())
+    found = measure(session, test_part, edit_of(lm.model), Silent()).test
     assert (found.baseline, found.baseline_nll) == (found.edited, found.edited_nll)
     assert found.p_value == 1.0
     once = len(calls)

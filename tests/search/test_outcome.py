@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 
@@ -10,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cti_edits.artifact.ranks import kept_parameters
+from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import NLL_STEP
 from cti_edits.search.candidates import MatrixId, RankCut
-from cti_edits.search.outcome import Outcome, cannot_win, winner
+from cti_edits.search.outcome import (
+    Outcome,
+    best_balanced,
+    cannot_be_likeliest,
+    cannot_win,
+    least_change,
+    likeliest,
+    winner,
+)
 
 
 def outcome(accuracy: float, nll: float, added: int, layer: int | None = 0) -> Outcome:
@@ -117,3 +127,35 @@ def test_what_may_come_out_equal_goes_on(n: int) -> None:
     assert not cannot_win(best, 0, 10.0 * n)
     assert cannot_win(best, 2, 0.0)
     assert cannot_win(best, 1, (0.3 + 3 * NLL_STEP) * n)
+
+
+def rows(right: int, added: int, layer: int | None = 0, start: int = 0) -> Outcome:
+    """An outcome of 100 examples, those from ``start`` on right."""
+    correct = tuple(start <= number < start + right for number in range(100))
+    return dataclasses.replace(outcome(right / 100, 1.0, added, layer), correct=correct)
+
+
+def test_within_a_standard_error_of_the_best_the_least_change_wins() -> None:
+    base, best, small, far = rows(50, 0, None), rows(60, 900), rows(59, -10, start=2), rows(59, 1, start=41)
+    assert winner([base, best, small, far]) is best
+    # The best is right on one example more than the small one, of three that differ: within a standard error of 1.7.
+    assert least_change([base, best, small]) is small
+    # The other is as accurate, but on other rows: its standard error is larger, and it changes less.
+    assert least_change([base, best, small, far]) is far
+    assert least_change([rows(60, 0, None, start=2), best, small]).candidate is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 3)), min_size=1, max_size=6))
+def test_the_likeliest_is_never_one_that_cannot_be(figures: list[tuple[float, float]]) -> None:
+    outcomes = [dataclasses.replace(outcome(a, nll, 0), correct=(True,) * 10) for a, nll in figures]
+    best = likeliest(outcomes)
+    assert best.nll == min(one.nll for one in outcomes)
+    assert not any(cannot_be_likeliest(one, 0, 10 * best.nll) for one in outcomes)
+    assert cannot_be_likeliest(best, 0, 10 * best.nll + 1)
+
+
+def test_the_best_balanced_accuracy_wins() -> None:
+    one, other = (dataclasses.replace(outcome(a, 1.0, 0), balanced=b) for a, b in ((0.9, 0.5), (0.7, 0.7)))
+    assert best_balanced([one, other]) is other
+    with pytest.raises(EditError, match="metric: balanced accuracy is of tasks that have the same labels"):
+        best_balanced([one, outcome(0.5, 1.0, 0)])

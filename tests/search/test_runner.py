@@ -336,7 +336,7 @@ def test_no_test_row_is_a_validation_row(tasks: str) -> None:
         for part in (validation_part(task), final_part(task, None))
     ]
     assert questions == drawn
-    with pytest.raises(EditError, match="final_limit: expected 1 or more"):
+    with pytest.raises(EditError, match="held_out: expected 1 or more"):
         final_part(task, 0)
 
 
@@ -344,7 +344,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     output = tmp_path / "edits" / "mine.json"
     words = ["search", "--task", "two_parts", "--model", str(checkpoint), "--include-path", tasks]
     more = ["--preset", "laser-100e", "--samples", "6", "--rates", "0.4", "--device", "cpu", "--output", str(output)]
-    result = CliRunner().invoke(app, [*words, *more, "--final", "--final-limit", "9"])
+    result = CliRunner().invoke(app, [*words, *more, "--test-rows", "9"])
     assert result.exit_code == 0, result.output
     assert "test part: 9 examples; intervals are of 95 %\n" in result.stdout
     edit = load(output)
@@ -359,7 +359,7 @@ def test_the_command_searches_with_a_preset_and_measures(checkpoint: Path, tasks
     [
         (("--preset", "cl-100g-100"), "did you mean cl-100g-100e"),
         (("--preset", "optimal-clustering", "--clusters", "17"), "at most 16 with k-subspaces"),
-        (("--final-limit", "3"), "only together with --final"),
+        (("--test-rows", "some"), "held_out: expected a number from 1, all or none"),
         (("--preset", "laser", "--top-q", "0"), "top_q"),
     ],
 )

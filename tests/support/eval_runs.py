@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from cti_edits.harness.comparison import compare_runs
 
 TIME = "2026-01-01T00-00-00.000000"
 LATER = "2026-02-01T00-00-00.000000"
+EIGHT_ANSWERS = ["a", "b", "c", "d", "e", "f", "g", "h"]
+"""Gold answers, none of which it helps to give always."""
+
 EDIT = {"name": "n\x1b[31m", "digest": "d"}
 
 
@@ -25,6 +28,7 @@ def write_run(
     task: str = "cti_fever",
     results: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    targets: Sequence[str] | None = None,
     **changes: object,
 ) -> Path:
     """A run that has these examples right and wrong.
@@ -37,12 +41,14 @@ def write_run(
         task: its name.
         results: more of the results file.
         config: more of its ``config``.
+        targets: the gold answer of each example; " false" and three times " true" in turn if None.
         changes: fields of every sample.
     """
     inside = folder / "model"
     inside.mkdir(parents=True, exist_ok=True)
+    gold = targets or [" true" if i % 4 else " false" for i in range(len(right))]
     rows = [
-        {"doc_id": i, "doc_hash": f"h{i}", "target": " true" if i % 4 else " false", "acc": float(acc), **changes}
+        {"doc_id": i, "doc_hash": f"h{i}", "target": gold[i], "acc": float(acc), **changes}
         for i, acc in enumerate(right)
     ]
     (inside / f"samples_{task}_{time}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
