@@ -35,6 +35,7 @@ class EditedLM(EditedAutoregressiveLM):
     """
 
     kind = "causal"
+    AUTO_MODEL_CLASS: Any
 
     @classmethod
     def for_checkpoint(cls, **arguments: Any) -> EditedHFLM:
