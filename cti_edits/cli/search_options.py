@@ -137,5 +137,20 @@ HeldOut = Annotated[
 Control = Annotated[
     bool, Option(help="On those rows, measure 5 random edits of the same size and a correction of labels, too.")
 ]
+Guard = Annotated[
+    str | None,
+    Option(
+        metavar="TASK|FILE|none",
+        help="Text on which the edited model is compared with the unedited one.",
+        show_default="a bundled one on plain subjects",
+    ),
+]
+MaxKl = Annotated[
+    float | None,
+    Option(
+        help="On that text, predictions of the winner may be so far from the unedited model's: mean KL, nats.",
+        show_default="no limit",
+    ),
+]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

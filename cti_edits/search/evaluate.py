@@ -16,6 +16,7 @@ from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import Evaluate, choose
+from cti_edits.search.guard import KlLimit
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, Selector, find_selector
 from cti_edits.search.trials import Trial, Trials
@@ -31,7 +32,7 @@ class EvaluatedCandidates:
         stopped: those that were not, since they could not win any more.
         best: the winner, measured with the very weight that `apply.apply` computes for it.
         batch_tokens: tokens in one pass, of every measurement; None where lm-eval decided.
-        failed: those with which a loss is not finite.
+        failed: those with which a loss is not finite, or that are over the limit on other text.
     """
 
     unedited: Outcome
@@ -50,6 +51,7 @@ def evaluate(
     progress: Progress,
     selector: str = BEST,
     gold: Sequence[int] | None = None,
+    limit: KlLimit | None = None,
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -67,6 +69,7 @@ def evaluate(
         progress: told about it.
         selector: what says which outcome wins.
         gold: the number of each example's right label, where the task has fixed labels.
+        limit: how far the winner may move the predictions of other text; only those that lead are asked.
 
     Raises:
         EditError: a loss of the unedited model or a weight is not finite; the message names the example or the
@@ -76,7 +79,7 @@ def evaluate(
         size = evaluator.batch_tokens
         try:
             return _evaluate_at_one_size(
-                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold
+                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold, limit
             )
         except _SizeChangedError:
             evaluator.reset()
@@ -98,6 +101,7 @@ def _evaluate_at_one_size(
     progress: Progress,
     selector: Selector,
     gold: Sequence[int] | None,
+    limit: KlLimit | None,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -124,6 +128,9 @@ def _evaluate_at_one_size(
         """Measured again where the very weights that `apply.apply` computes are others."""
         assert outcome.candidate is not None
         trial = trials.as_applied(outcome.candidate)
+        if limit is not None:
+            applied = trial or next(iter(trials.trials([outcome.candidate])))
+            limit.check(outcome.candidate, applied.weights)
         return outcome if trial is None else evaluate_trial(trial, None) or outcome
 
     told: set[Candidate] = set()

@@ -118,6 +118,8 @@ def _parts(settings: SearchSettings) -> dict[str, Any]:
         for name in ("method", "scorer", "selector")
         if (value := getattr(settings, name)) != getattr(own, name)
     }
+    if settings.max_kl is not None:
+        found["max_kl"] = settings.max_kl
     if settings.method == DirectionsEdit.METHOD:
         found["directions"] = settings.directions
         found |= {"epochs": settings.epochs} if settings.epochs else {"drops": settings.drops}

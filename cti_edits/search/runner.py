@@ -13,6 +13,7 @@ from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
+from cti_edits.harness.other_text import OtherText
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
@@ -25,6 +26,7 @@ from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import evaluate
+from cti_edits.search.guard import KlLimit, TextGuard, guarded
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
@@ -43,7 +45,7 @@ class SearchResult:
         stopped: those that were not, since they could not win any more.
         best: the winner; ``unedited`` if nothing beat it.
         edit: the manifest of the winner.
-        failed: the candidates with which a loss was not finite.
+        failed: the candidates with which a loss was not finite, or that are over the limit on other text.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
     """
 
@@ -117,6 +119,7 @@ def run_search(
     batch_rows: int | None = None,
     control: bool = False,
     bbc_cv: bool = False,
+    guard: OtherText | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -138,11 +141,14 @@ def run_search(
             edit; see `control` and `label_bias`.
         bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
             examples; see `selection_bias`. Every candidate is then evaluated to the end.
+        guard: the text on which the winner is compared with the unedited model; None for no such comparison.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
+    if settings.max_kl is not None and guard is None:
+        raise EditError("max_kl: no text is compared on; give one (guard)")
     bbc_cv = bbc_cv and test is None
     exact_stop = exact_stop and not bbc_cv
     cache = SpectrumCache()
@@ -152,6 +158,8 @@ def run_search(
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
+        text = None if guard is None else TextGuard(session, guard)
+        limit = None if text is None or settings.max_kl is None else KlLimit(text, settings.max_kl)
         trials = proposed(context)
         evaluated = evaluate(
             session,
@@ -161,6 +169,7 @@ def run_search(
             progress,
             settings.selector,
             calibration.gold_index,
+            limit,
         )
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
         steps: tuple[CompositionStep, ...] = ()
@@ -174,6 +183,9 @@ def run_search(
         elif bbc_cv and evaluated.outcomes and not steps:
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
+        if text is not None:
+            other = guarded(session, text, edit, progress)
+            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, guard=other))
     return SearchResult(
         evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
     )

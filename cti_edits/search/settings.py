@@ -28,6 +28,7 @@ MAX_DIRECTIONS = 10_000
 MAX_DROP = 1000
 MAX_EPOCHS = 1000
 MAX_COMPOSE = 1000
+MAX_KL = 1000
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -113,6 +114,8 @@ class SearchSettings:
         compose: how many edits at most, each the best on top of those before.
         preset: name of the preset that these settings are, or None.
         stack: the list of blocks whose matrices are tried, "encoder" or "decoder", where a model has both; None: all.
+        max_kl: how far the winner may move the predictions of other text: mean KL of the unedited model's next tokens
+            from the edited one's, nats; None: as far as it likes.
 
     Raises:
         EditError: a value is out of range or given twice, or there is no such partition, scorer or selector.
@@ -136,6 +139,7 @@ class SearchSettings:
     compose: int = 1
     preset: str | None = None
     stack: StackName | None = None
+    max_kl: float | None = None
 
     @property
     def draws(self) -> bool:
@@ -184,6 +188,10 @@ class SearchSettings:
             raise EditError(f"epochs: expected 0 to {MAX_EPOCHS}, got {self.epochs}")
         if not 1 <= self.compose <= MAX_COMPOSE:
             raise EditError(f"compose: expected 1 to {MAX_COMPOSE}, got {self.compose}")
+        if self.max_kl is not None and not 0 < self.max_kl <= MAX_KL:
+            raise EditError(f"max_kl: expected above 0 and at most {MAX_KL}, got {self.max_kl:g}")
+        if self.max_kl is not None and self.compose > 1:
+            raise EditError("max_kl: not together with several edits (compose)")
         find_scorer(self.scorer)
         find_selector(self.selector)
         if self.top_q is None and self.cuts_ranks and self.scorer != PAPER:
