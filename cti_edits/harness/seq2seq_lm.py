@@ -32,7 +32,7 @@ class EditedSeq2SeqLM(EditedAutoregressiveLM):
         return ScoredTokens(tuple(prompt[-self.max_length :]), tuple(range(len(answer))), tuple(answer))
 
     def text_pieces(self, text: str, width: int) -> list[ScoredTokens]:
-        """See `EditedHFLM.text_pieces`. The encoder reads the first half of each piece, the decoder writes the other."""
+        """See `EditedHFLM.text_pieces`. The encoder reads the first half of each, the decoder writes the second."""
         tokens = self.tok_encode(text, add_special_tokens=False)
         before, after = self._around(tokens[:1])
         room = 2 * (self.max_length - len(before) - len(after))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from cti_edits.artifact.matrix_id import StackName
 from cti_edits.artifact.records import Guard
 from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import NotFiniteError
@@ -15,7 +16,7 @@ from cti_edits.harness.other_text import OtherText, other_text
 from cti_edits.models.apply import applied
 from cti_edits.replay.session import Session
 from cti_edits.search import guard as module
-from cti_edits.search.candidates import Candidate
+from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.choice import RefusedError
 from cti_edits.search.guard import KlLimit, TextGuard, guarded
 from tests.support.edits import edit_of
@@ -29,8 +30,10 @@ def expected_logits(model: Any, piece: Any, kind: str) -> torch.Tensor:
     """By one call of the model for one piece, without padding or the project's code."""
     inputs = torch.tensor([piece.tokens])
     if kind == "seq2seq":
-        return model(input_ids=inputs, labels=torch.tensor([piece.answer])).logits[0]
-    return model(input_ids=inputs).logits[0][list(piece.places)]
+        logits: torch.Tensor = model(input_ids=inputs, labels=torch.tensor([piece.answer])).logits[0]
+        return logits
+    logits = model(input_ids=inputs).logits[0]
+    return logits[list(piece.places)]
 
 
 @pytest.mark.parametrize("model_type", ["gptj", "roberta", "t5", "bart"])
@@ -38,7 +41,8 @@ def test_kl_and_perplexities_are_those_of_plain_torch(model_type: str, monkeypat
     monkeypatch.setattr(module, "WIDENED", 1000)
     lm = lm_of(model_type)
     session = Session(lm)
-    (target, weight), *_ = edited_weights(lm.model, layers=(1,))
+    stack: StackName | None = "decoder" if lm.kind == "seq2seq" else None
+    (target, weight), *_ = edited_weights(lm.model, layers=(1,), stack=stack)
     former = target.weight.clone()
     found = TextGuard(session, TEXT).measure([(target, weight)])
     assert torch.equal(target.weight, former)
@@ -121,10 +125,10 @@ def test_a_limit_refuses_what_is_above_it() -> None:
     lm = lm_of("gptj")
     guard = TextGuard(Session(lm), TEXT)
     (weights, *_) = [[one] for one in edited_weights(lm.model, layers=(1,))]
-    kl = guard.measure(weights).kl
-    KlLimit(guard, 1.01 * kl).check(Candidate(), weights)
+    kl, cut = guard.measure(weights).kl, RankCut(MatrixId(1, "U_in"), 2, 0.1)
+    KlLimit(guard, 1.01 * kl).check(cut, weights)
     with pytest.raises(RefusedError, match=rf"its KL on other text is {kl:.4g} nats, above .* \(max_kl\)"):
-        KlLimit(guard, 0.99 * kl).check(Candidate(), weights)
+        KlLimit(guard, 0.99 * kl).check(cut, weights)
 
 
 def test_the_bundled_text_fills_some_thousand_tokens_and_a_short_one_is_refused() -> None:
