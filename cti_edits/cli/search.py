@@ -35,6 +35,7 @@ def search(
     drops: of.Drops = None,
     epochs: of.Epochs = None,
     compose: of.Compose = None,
+    confirm: of.Confirm = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -71,7 +72,7 @@ def search(
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
             "matrices": matrices, "stack": stack, "scorer": scorer, "selector": selector, "partition": partition,
             "method": method, "directions": directions, "drops": drops, "epochs": epochs,
-            "compose": compose, "max_kl": max_kl,
+            "compose": compose, "confirm": confirm, "max_kl": max_kl,
         }
     )  # fmt: skip
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
@@ -144,6 +145,7 @@ def search(
         control=control,
         bbc_cv=chosen.untested is not None,
         guard=text,
+        confirmation=chosen.confirmation,
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)

@@ -92,6 +92,13 @@ Compose = Annotated[
     int | None,
     Option(help="Edits at most, each the best on top of those before.", show_default="the preset's, else 1"),
 ]
+Confirm = Annotated[
+    int | None,
+    Option(
+        help="So many of the best candidates are compared again on as many fresh rows, which choose the winner.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[int, Option(help="Seed of the draw.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
 Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]

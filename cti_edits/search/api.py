@@ -83,8 +83,8 @@ def search(
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
         progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
         settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
-            ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, ``max_kl``, and by
-            their names ``method``, ``scorer``, ``selector``, ``partition``.
+            ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, ``max_kl``,
+            ``confirm``, and by their names ``method``, ``scorer``, ``selector``, ``partition``.
 
     Returns:
         The result; its ``edit`` is what to write, apply or share.
@@ -136,6 +136,7 @@ def search(
                 control=control,
                 bbc_cv=chosen.untested is not None,
                 guard=text,
+                confirmation=chosen.confirmation,
             )
     finally:
         model.train(was_training)

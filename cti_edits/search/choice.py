@@ -91,7 +91,7 @@ def choose(
             if outcome is not None:
                 found[candidate] = outcome
                 if cannot_win is not None:
-                    best = _winner(selector, [best, outcome])
+                    best = chosen_by(selector, [best, outcome])
         best = _leader(selector, unedited, candidates, found)
         wanted = still_wanted()
         if wanted:
@@ -118,10 +118,15 @@ def choose(
 def _leader(
     selector: Selector, unedited: Outcome, candidates: Sequence[Candidate], found: dict[Candidate, Outcome]
 ) -> Outcome:
-    return _winner(selector, [unedited, *(found[one] for one in candidates if one in found)]) if found else unedited
+    return chosen_by(selector, [unedited, *(found[one] for one in candidates if one in found)]) if found else unedited
 
 
-def _winner(selector: Selector, outcomes: list[Outcome]) -> Outcome:
+def chosen_by(selector: Selector, outcomes: list[Outcome]) -> Outcome:
+    """The one that a selector says wins; the first is the unedited model's.
+
+    Raises:
+        EditError: a plugin's selector fails, or chooses what is no outcome.
+    """
     with errors_name_provider("selectors", Selector, selector.name):
         chosen = selector.winner(outcomes)
         if chosen not in outcomes:

@@ -24,8 +24,9 @@ from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
+from cti_edits.search.confirmation import confirm
 from cti_edits.search.control import RandomDraws
-from cti_edits.search.evaluate import evaluate
+from cti_edits.search.evaluate import EvaluatedCandidates, evaluate
 from cti_edits.search.guard import KlLimit, TextGuard, guarded
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
@@ -47,6 +48,7 @@ class SearchResult:
         edit: the manifest of the winner.
         failed: the candidates with which a loss was not finite, or that are over the limit on other text.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
+        again: where the best candidates were compared again, what the fresh rows gave of them.
     """
 
     unedited: Outcome
@@ -56,6 +58,7 @@ class SearchResult:
     edit: Edit
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
+    again: EvaluatedCandidates | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def run_search(
     control: bool = False,
     bbc_cv: bool = False,
     guard: OtherText | None = None,
+    confirmation: CalibrationSet | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -142,6 +146,7 @@ def run_search(
         bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
             examples; see `selection_bias`. Every candidate is then evaluated to the end.
         guard: the text on which the winner is compared with the unedited model; None for no such comparison.
+        confirmation: the fresh rows by which the winner is chosen among the best ``settings.confirm`` candidates.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
@@ -149,8 +154,10 @@ def run_search(
     progress = progress or Silent()
     if settings.max_kl is not None and guard is None:
         raise EditError("max_kl: no text is compared on; give one (guard)")
-    bbc_cv = bbc_cv and test is None
-    exact_stop = exact_stop and not bbc_cv
+    if (settings.confirm is None) != (confirmation is None):
+        raise EditError("confirm: expected fresh rows and how many candidates are compared on them, or neither")
+    bbc_cv = bbc_cv and test is None and confirmation is None
+    exact_stop = exact_stop and not bbc_cv and confirmation is None
     cache = SpectrumCache()
     targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     if shared := shared_blocks(lm.model):
@@ -161,9 +168,10 @@ def run_search(
         text = None if guard is None else TextGuard(session, guard)
         limit = None if text is None or settings.max_kl is None else KlLimit(text, settings.max_kl)
         trials = proposed(context)
+        evaluator_of_all = session.evaluator(calibration)
         evaluated = evaluate(
             session,
-            session.evaluator(calibration),
+            evaluator_of_all,
             trials,
             exact_stop,
             progress,
@@ -171,7 +179,24 @@ def run_search(
             calibration.gold_index,
             limit,
         )
-        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
+        confirmed = None
+        if settings.confirm is not None and confirmation is not None:
+            evaluated, confirmed = confirm(
+                session,
+                evaluator_of_all,
+                calibration,
+                confirmation,
+                trials,
+                evaluated,
+                settings.confirm,
+                progress,
+                settings.selector,
+                limit,
+            )
+        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated, confirmation)
+        if confirmed is not None:
+            results = dataclasses.replace(edit.results, confirmation=confirmed.measurement)
+            edit = dataclasses.replace(edit, results=results)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
@@ -187,5 +212,12 @@ def run_search(
             other = guarded(session, text, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, guard=other))
     return SearchResult(
-        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
+        evaluated.unedited,
+        evaluated.outcomes,
+        evaluated.stopped,
+        evaluated.best,
+        edit,
+        evaluated.failed,
+        steps,
+        None if confirmed is None else confirmed.again,
     )
