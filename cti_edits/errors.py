@@ -21,6 +21,10 @@ class WriteError(EditError):
     """A file or folder cannot be written. Nothing half-written is left."""
 
 
+class MachineError(EditError):
+    """The machine gave out: its memory does not hold the least that is needed, or a device is lost."""
+
+
 class FitError(EditError):
     """An edit does not fit the model it was to be applied to: a module, layer or shape differs."""
 

@@ -58,6 +58,7 @@ class JsonLines:
             self._file.close()
             raise
         self.lines = content[:end].splitlines()
+        self._opened_at = end
 
     def append(self, *objects: Mapping[str, object]) -> None:
         """Add a line for each object; all of them are on the disk when this returns.
@@ -65,6 +66,8 @@ class JsonLines:
         Raises:
             WriteError: they cannot be written; the file is as it was, if that can be had.
         """
+        if not objects:
+            return
         content = "".join(json.dumps(one, ensure_ascii=False, allow_nan=False) + "\n" for one in objects).encode()
         end = self._file.seek(0, os.SEEK_END)
         try:
@@ -75,6 +78,21 @@ class JsonLines:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise self._cannot_write(error) from None
+
+    def undo(self) -> None:
+        """Take off what was added since the file was opened; a file that is empty then is gone. Closes it.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        try:
+            self._file.truncate(self._opened_at)
+            if not self._opened_at:
+                self.path.unlink()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let others write it."""

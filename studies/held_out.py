@@ -34,13 +34,13 @@ from cti_edits.models.apply import applied, target_matrices
 from cti_edits.progress import Silent
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.cross_validation import folds_of
 from cti_edits.search.direction_gradients import direction_gradients
 from cti_edits.search.direction_trials import DirectionTrials, Step
 from cti_edits.search.directions import Direction, chosen_directions, random_directions, step_scales
 from cti_edits.search.evaluate import completed, evaluate
 from cti_edits.search.presets import find_preset
 from cti_edits.search.runner import run_search
-from cti_edits.search.scale_fit import folds_of
 from cti_edits.search.settings import DROPS
 from cti_edits.stats import mcnemar_p_value, paired_interval
 

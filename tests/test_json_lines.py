@@ -92,6 +92,20 @@ def test_where_the_disk_is_full_the_lines_before_stay(tmp_path: Path) -> None:
     assert path.read_bytes() == b'{"a": 1}\n{"c": 3}\n'
 
 
+def test_what_was_added_can_be_undone(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = JsonLines(path)
+    lines.append({"a": 1})
+    lines.undo()
+    assert not path.exists()
+    path.write_bytes(b'{"a": 1}\n')
+    lines = JsonLines(path)
+    lines.append({"b": 2})
+    lines.undo()
+    assert path.read_bytes() == b'{"a": 1}\n'
+    JsonLines(path).close()
+
+
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "x.jsonl", tmp_path, tmp_path / "\0"):

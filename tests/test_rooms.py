@@ -27,6 +27,7 @@ OF_SEVERAL_MODULES = {
     "search/exact_stop": "candidates that are stopped, from the rule in space to the whole search",
     "search/experts": "whole searches of mixtures of experts and of fused weights",
     "studies/null_searches": "the simulation studies/null_searches.py, through choice, verdict and BBC-CV",
+    "search/killed_searches": "whole searches that are killed and go on, of every preset",
     "search/recorded_searches": "what whole searches found, to the last figure",
     "search/search_identity": "what a search records of its base, and verify and apply make of it",
 }

@@ -71,6 +71,9 @@ def _explain(error: Any, or_null: str) -> str:
     if error.validator == "required":
         missing = next(key for key in limit if key not in value)
         return f"the key {json.dumps(missing)} is missing"
+    if error.validator == "dependentRequired":
+        missing = next(one for key in value if key in limit for one in limit[key] if one not in value)
+        return f"the key {json.dumps(missing)} is missing"
     if error.validator == "type":
         names = " or ".join(JSON_NAMES[kind] for kind in ([limit] if isinstance(limit, str) else limit))
         return f"expected {names}{or_null}, got {json_type(value)} {shown_value(value)}".rstrip()

@@ -117,6 +117,7 @@ class SearchRecord(Record):
         epochs: how long factors were fitted, at most.
         confirm: so many of the best candidates were compared again on rows that had not chosen them.
         max_kl: how far the winner was allowed to move the predictions of other text, nats.
+        time_budget: seconds after which it was cut short, with candidates left; None: it went to its end.
         parts: those of the search that came from plugins.
     """
 
@@ -142,6 +143,7 @@ class SearchRecord(Record):
     epochs: int | None = None
     confirm: int | None = None
     max_kl: float | None = None
+    time_budget: float | None = None
     parts: tuple[PartRecord, ...] | None = None
 
     @classmethod

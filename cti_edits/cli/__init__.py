@@ -9,7 +9,7 @@ Beside them:
 - flags.py: names of flags, for typer, for lm-eval and in errors.
 - search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
   default_output.py: the file that its edit goes to.
-- progress.py: progress of a search on the terminal.
+- progress.py: progress of a search on the terminal; going_on.py: how it ends when it is stopped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from cti_edits.cli import (
 )
 from cti_edits.cli.examples import epilog
 from cti_edits.cli.flags import typer_arguments, with_flag
-from cti_edits.errors import EditError
+from cti_edits.errors import EditError, MachineError
 from cti_edits.terminal import accept_any_text, drop
 
 app = typer.Typer(
@@ -87,6 +87,7 @@ app.add_typer(cache.cache, name="cache")
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of an output that cannot be written because the device is full or broken."""
+MACHINE = 3
 CLOSED_PIPE = 141
 
 
@@ -96,6 +97,7 @@ def main() -> None:
     Exit codes, beside those that a command has of its own:
 
     - 2: a bad input, in one line on stderr; likewise where the output cannot be written, to a full device.
+    - 3: the machine gave out: too little memory for the smallest batch, or a device that is lost.
     - 130: interrupted.
     - 141: nobody reads the output any more (``cti-edits ls | head -1``). Nothing is said of it. It is what a shell
       shows of a program that SIGPIPE ended. Many Python programs end with 1 then, which ``diff`` and ``verify`` use
@@ -133,7 +135,8 @@ def _run() -> int:
             raise stop.__context__ from None
         raise
     except EditError as error:
-        return _refused(with_flag(str(error), _flags(sys.argv[1:2])), 2)
+        code = MACHINE if isinstance(error, MachineError) else 2
+        return _refused(with_flag(str(error), _flags(sys.argv[1:2])), code)
     except (KeyboardInterrupt, typer.Abort):
         return _refused("interrupted, nothing was written", 130)
     except Exception as error:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from cti_edits.errors import EditError, printable
+from cti_edits.search.search_log import log_path
 
 
 def default_output(name: str) -> Path:
     """``edits/gptj_fever.json``.
 
     Raises:
-        EditError: that file exists; it may be a published edit.
+        EditError: that file exists, and no search log beside it: it may be a published edit.
     """
     target = Path("edits") / f"{name}.json"
-    if target.exists():
+    if target.exists() and not log_path(target).exists():
         raise EditError(f"{printable(target)} is there already; name the file to write with --output")
     return target

@@ -9,6 +9,7 @@ import warnings
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.default_output import default_output
+from cti_edits.cli.going_on import going_on
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
 
@@ -55,16 +56,24 @@ def search(
     max_kl: of.MaxKl = None,
     include_path: of.IncludePath = None,
     output: of.Output = None,
+    time_budget: of.TimeBudget = None,
+    extend: of.Extend = False,
+    fresh: of.Fresh = False,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
 
     Lines of --data have prompt and answer, or prompt, choices and gold, the index of the right choice.
+
+    Finished steps are kept in a log beside the output, NAME.search.jsonl: after an interruption, the same command goes
+    on where it stopped.
     """
     # Before transformers, tqdm and datasets are imported: the search has a progress bar of its own.
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from cti_edits.search.search_log import SearchLog, log_path
     from cti_edits.search.settings import check_task_or_rows, held_out_rows, metric_and_selector
+    from cti_edits.search.time_budget import seconds_of
 
     metric, selector = metric_and_selector(metric, selector)
     given = given_settings(
@@ -83,6 +92,9 @@ def search(
     measured_on = held_out_rows(held_out)
     if evaluator not in ("replay", "reference"):
         raise EditError(f"evaluator: expected replay or reference, got {printable(evaluator)!r}")
+    if extend and fresh:
+        raise EditError("extend: expected it or a search that begins anew, got both (fresh)")
+    seconds = None if time_budget is None else seconds_of(time_budget)
     together = options.batch_size(batch_size)
     arguments = options.arguments("model_args", model_args)
 
@@ -125,27 +137,31 @@ def search(
     check_writable(target)
     # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
     chosen = examples(loaded, settings, prompting, metric, measured_on)
-    lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
-    if prompting.apply_chat_template:
-        chosen = examples(loaded, settings, prompting.with_model(lm), metric, measured_on)
-    progress = TerminalProgress()
-    chosen.say_untested(progress)
-    result = run_search(
-        lm,
-        chosen.evaluations,
-        settings,
-        name=name,
-        base_id=base.id,
-        progress=progress,
-        gradient_examples=chosen.gradients,
-        test=chosen.test,
-        evaluator="reference" if evaluator == "reference" else "replay",
-        exact_stop=exact_stop,
-        batch_rows=together,
-        control=control,
-        bbc_cv=chosen.untested is not None,
-        guard=text,
-        confirmation=chosen.confirmation,
-    )
-    result.edit.write(target)
+    path = log_path(target)
+    with SearchLog(path, fresh=fresh, extend=extend) as log, going_on(path, lambda: log.has_steps):
+        lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
+        if prompting.apply_chat_template:
+            chosen = examples(loaded, settings, prompting.with_model(lm), metric, measured_on)
+        progress = TerminalProgress()
+        chosen.say_untested(progress)
+        result = run_search(
+            lm,
+            chosen.evaluations,
+            settings,
+            name=name,
+            base_id=base.id,
+            progress=progress,
+            gradient_examples=chosen.gradients,
+            test=chosen.test,
+            evaluator="reference" if evaluator == "reference" else "replay",
+            exact_stop=exact_stop,
+            batch_rows=together,
+            control=control,
+            bbc_cv=chosen.untested is not None,
+            guard=text,
+            confirmation=chosen.confirmation,
+            log=log,
+            time_budget=seconds,
+        )
+        result.edit.write(target)
     print_report(result, chosen.evaluations, target)

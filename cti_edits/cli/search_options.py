@@ -159,5 +159,23 @@ MaxKl = Annotated[
         show_default="no limit",
     ),
 ]
+Fresh = Annotated[bool, Option("--fresh", help="Begin anew; the log that is there gets another name.")]
+Extend = Annotated[
+    bool,
+    Option(
+        "--extend",
+        help="Widen the search that the log is of: more rates, clusters, matrices, directions, drops or epochs, "
+        "a larger top q or number of edits to compose.",
+    ),
+]
+TimeBudget = Annotated[
+    str | None,
+    Option(
+        "--time-budget",
+        metavar="TIME",
+        help="Try no more candidates after 90s, 10m or 1.5h; the same command without it goes on.",
+        show_default="as long as it takes",
+    ),
+]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +12,10 @@ import typer
 
 from cti_edits.cli import completion, options
 from cti_edits.cli import search_options as of
+from cti_edits.cli.going_on import going_on
 from cti_edits.cli.search_settings import given_settings
 from cti_edits.studies.catalogue import NAMES, find_study
 
-INTERRUPTED = 130
 """The exit code of a command that was interrupted."""
 
 
@@ -91,12 +90,8 @@ def study(
     file = StudyFile(output / f"{name}.jsonl", question, chosen.records)
     progress = TerminalProgress()
     lm = load_base(base, device=device, dtype=dtype, batch_size=BATCH_SIZE)
-    try:
-        with Session(lm, progress=progress) as session:
-            records = measured(chosen, StudyContext(question, session, loaded, progress), file, progress)
-    except KeyboardInterrupt:
-        print(f"interrupted; {file.path} has what was measured, and the same command goes on there", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with going_on(file.path), Session(lm, progress=progress) as session:
+        records = measured(chosen, StudyContext(question, session, loaded, progress), file, progress)
     picture = output / f"{name}.svg"
     table = picture_of(chosen, question, records, picture)
     print_columns(table.headings, table.rows, table.right)

@@ -10,7 +10,7 @@ import functools
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from cti_edits.errors import EditError, printable
+from cti_edits.errors import MachineError, printable
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.documents import Documents
 from cti_edits.harness.edited_model import EditedHFLM
@@ -128,7 +128,7 @@ class EncoderDecoderEvaluator:
     def _halve(self) -> None:
         if not self._size.halve(any(len(batch.examples) > 1 for batch in self._batches), recomputable=True):
             longest = max(batch.inputs.shape[1] for batch in self._batches)
-            raise EditError(
+            raise MachineError(
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
                 "a narrower dtype, another device or a task with shorter examples may fit"
             )

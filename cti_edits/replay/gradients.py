@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from cti_edits.errors import EditError
+from cti_edits.errors import EditError, MachineError
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.models.apply import TargetMatrix
@@ -56,7 +56,7 @@ def loss_gradients(
 
     def take_less() -> None:
         if not size.halve(several=False, recomputable=False):
-            raise EditError(
+            raise MachineError(
                 f"the memory of {lm.device} does not hold the gradients of row {requests[order[0]].doc_id} beside "
                 "the model; a narrower dtype, another device or a task with shorter examples may fit"
             )

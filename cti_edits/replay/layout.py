@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cti_edits.errors import EditError
+from cti_edits.errors import MachineError
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.questions import GeneratedText, Question
 from cti_edits.replay.batches import ReadBatch, read_batches
@@ -132,7 +132,7 @@ class Layout:
         """
         if not self._size.halve(any(len(batch.examples) > 1 for batch in self.batches), recomputable=self._writes):
             longest = max(batch.packed.tokens.shape[1] for batch in self.batches)
-            raise EditError(
+            raise MachineError(
                 f"the memory of {self._lm.device} does not hold one example of {longest} tokens beside the model; "
                 "a narrower dtype, another device or a task with shorter examples may fit"
             )

@@ -12,6 +12,7 @@ from accelerate.utils.memory import (  # type: ignore[import-untyped]
     should_reduce_batch_size,
 )
 
+from cti_edits.errors import MachineError, printable
 from cti_edits.replay.packed_rows import ROW_TOKENS
 
 GPU_ROWS = 16
@@ -91,3 +92,14 @@ def within_memory(run: Callable[[], T], take_less: Callable[[], None]) -> T:
         # Outside of the handler, which would keep the tensors of the frames that failed.
         take_less()
         clear_device_cache(garbage_collection=True)
+
+
+def machine_gave_out(error: Exception) -> str | None:
+    """What the machine lacks, by an error of Python or torch; None for an error of another kind."""
+    if isinstance(error, MachineError):
+        return str(error)
+    said = printable(str(error).partition("\n")[0])
+    if isinstance(error, MemoryError) or should_reduce_batch_size(error):
+        return f"the memory is exhausted ({said or type(error).__name__}); a narrower dtype or another device may fit"
+    lost = isinstance(error, torch.AcceleratorError) or "CUDA error" in said or "HIP error" in said
+    return f"the device gave out ({said})" if lost else None

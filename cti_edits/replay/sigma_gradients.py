@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from cti_edits.errors import EditError
+from cti_edits.errors import MachineError
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.evaluation import NotFiniteError
@@ -102,7 +102,7 @@ def loss_sigma_gradients(
 
     def take_less() -> None:
         if not size.halve(several, recomputable=True):
-            raise EditError(
+            raise MachineError(
                 f"the memory of {lm.device} does not hold the gradients of row {doc_id} beside the model; "
                 "a narrower dtype, another device or a task with shorter examples may fit"
             )

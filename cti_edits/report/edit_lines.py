@@ -196,6 +196,8 @@ def _origin_lines(edit: Edit) -> Iterator[Line]:
         preset = f", preset {found.preset}" if found.preset else ""
         rows = found.samples if found.evaluated_on is None else found.evaluated_on
         yield "search", f"{found.candidates} candidates on {rows} examples, seed {found.seed}{preset}"
+        if found.time_budget is not None:
+            yield "  cut short", f"after {found.time_budget:g} s: there were more candidates, which might have won"
     made = edit.provenance
     yield "made by", f"{made.tool}, {made.created or 'time not given'}"
     if made.source:

@@ -47,6 +47,11 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
         + ("it is." if test else "it is: measure it on other rows (--test-rows).")
     )
+    if result.edit.search is not None and result.edit.search.time_budget is not None:
+        print(
+            f"Cut short after {result.edit.search.time_budget:g} s: what was left might have won. The same command "
+            "without a time budget goes on."
+        )
     if result.edit.results.bbc_cv is not None:
         print(f"BBC-CV: {bbc_cv_text(result.edit.results.bbc_cv)}.")
     described = [("the unedited model", result.unedited)]

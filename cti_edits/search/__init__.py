@@ -5,7 +5,8 @@
 - trials.py: what a method gives a search to try, and what it is given for that.
 - rank_cuts.py: the trials of the paper, with gradients.py, scores.py and candidates.py, its stages in their order.
 - direction_trials.py: those that change single singular values; direction_gradients.py: the gradients of all of them;
-  directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam.
+  directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam;
+  cross_validation.py: of how many, and for how long.
 - evaluate.py, measure.py, record.py: the stages after it, the same for every method; control.py and label_bias.py:
   what the winner is measured beside.
 - confirmation.py: the best few candidates again, on fresh rows, which choose among them.
@@ -15,6 +16,8 @@
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
+- search_log.py: the finished steps of a search on the disk; log_header.py: what was asked; log_values.py: what a step
+  gives, as JSON; logged_outcomes.py: those of candidates; time_budget.py: when no more candidates are tried.
 - composition.py: several edits, each the best on top of those before.
 - edited_weights.py: the weights of candidates, several from one decomposition.
 - outcome.py: what an evaluation gave, and which is better; choice.py: which candidate wins, and which need not be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,9 @@ from cti_edits.search.examples import examples, searched_task
 from cti_edits.search.presets import chosen_settings
 from cti_edits.search.record import edit_name
 from cti_edits.search.runner import SearchResult, run_search
+from cti_edits.search.search_log import SearchLog
 from cti_edits.search.settings import HeldOut, SearchSettings, check_task_or_rows, metric_and_selector
+from cti_edits.search.time_budget import seconds_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -50,6 +53,10 @@ def search(
     exact_stop: bool = True,
     batch_size: int | None = None,
     progress: bool | Progress = True,
+    log: str | Path | None = None,
+    fresh: bool = False,
+    extend: bool = False,
+    time_budget: str | float | None = None,
     **settings: Any,
 ) -> SearchResult:
     """Search an edit that makes ``model`` better at some rows.
@@ -82,6 +89,12 @@ def search(
         exact_stop: stop a candidate that provably cannot win any more.
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
         progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
+        log: a file for finished steps. A search that was stopped goes on with what is in it; one that differs in
+            anything is refused.
+        fresh: begin anew; a log that is there gets another name.
+        extend: allow that more is asked for than in the log: more rates, clusters, matrices, directions, drops or
+            epochs, a larger ``top_q`` or ``compose``.
+        time_budget: seconds, or "10m", after which no more candidates are tried.
         settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
             ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, ``max_kl``,
             ``confirm``, and by their names ``method``, ``scorer``, ``selector``, ``partition``.
@@ -98,6 +111,9 @@ def search(
         raise EditError("test_rows: only together with rows")
     if held_out not in (None, "all", "none") and not (isinstance(held_out, int) and held_out >= 1):
         raise EditError(f"held_out: expected a number from 1, all or none, got {printable(repr(held_out))}")
+    if log is None and (fresh or extend):
+        raise EditError(f"{'fresh' if fresh else 'extend'}: there is no log of a search; name it (log)")
+    seconds = seconds_of(time_budget) if isinstance(time_budget, str) else time_budget
     metric, selector = metric_and_selector(metric, settings.get("selector"))
     was_training = model.training
     try:
@@ -121,23 +137,26 @@ def search(
             told = (Bars() if progress else Silent()) if isinstance(progress, bool) else progress
             chosen.say_untested(told)
             text = other_text(None if guard is None else str(guard), include_path, lm.kind)
-            return run_search(
-                lm,
-                chosen.evaluations,
-                of_search,
-                name=name or edit_name(model_type, loaded.config.task, of_search.preset),
-                base_id=base_model or model.config._name_or_path or type(model).__name__,
-                progress=told,
-                gradient_examples=chosen.gradients,
-                test=chosen.test,
-                evaluator=evaluator,
-                exact_stop=exact_stop,
-                batch_rows=batch_size,
-                control=control,
-                bbc_cv=chosen.untested is not None,
-                guard=text,
-                confirmation=chosen.confirmation,
-            )
+            with contextlib.nullcontext() if log is None else SearchLog(Path(log), fresh=fresh, extend=extend) as steps:
+                return run_search(
+                    lm,
+                    chosen.evaluations,
+                    of_search,
+                    name=name or edit_name(model_type, loaded.config.task, of_search.preset),
+                    base_id=base_model or model.config._name_or_path or type(model).__name__,
+                    progress=told,
+                    gradient_examples=chosen.gradients,
+                    test=chosen.test,
+                    evaluator=evaluator,
+                    exact_stop=exact_stop,
+                    batch_rows=batch_size,
+                    control=control,
+                    bbc_cv=chosen.untested is not None,
+                    guard=text,
+                    confirmation=chosen.confirmation,
+                    log=steps,
+                    time_budget=seconds,
+                )
     finally:
         model.train(was_training)
 

@@ -32,12 +32,14 @@ class Choice:
         stopped: those that were not, since they cannot win whatever the rest of their examples give.
         best: the winner; the unedited model if nothing beat it.
         failed: those with which a loss is not finite, or that were refused, and why. They never win.
+        left: those that the time did not suffice for. They might have won.
     """
 
     outcomes: tuple[Outcome, ...]
     stopped: tuple[Candidate, ...]
     best: Outcome
     failed: Mapping[Candidate, str] = field(default_factory=dict)
+    left: tuple[Candidate, ...] = ()
 
 
 def choose(
@@ -47,6 +49,7 @@ def choose(
     as_applied: Callable[[Outcome], Outcome],
     exact_stop: bool,
     selector: Selector,
+    over: Callable[[], bool] = lambda: False,
 ) -> Choice:
     """Evaluate candidates until the winner is settled. It is the same with and without ``exact_stop``.
 
@@ -62,23 +65,27 @@ def choose(
             not win.
         exact_stop: whether candidates that provably cannot win are stopped.
         selector: says which outcome wins, and which candidates cannot.
+        over: whether the time is over, which is asked where there are candidates left; ``passes`` heeds it, too.
 
     Raises:
         EditError: a plugin's selector fails, or chooses what is no outcome.
     """
     cannot_win = selector.cannot_win if exact_stop else None
-
-    def may_win(candidate: Candidate) -> bool:
-        """Whether one that was stopped might still."""
-        return cannot_win is None or not cannot_win(best, *reached[candidate])
-
-    def still_wanted() -> list[Candidate]:
-        return [one for one in candidates if one not in found and one not in failed and may_win(one)]
-
     found: dict[Candidate, Outcome] = {}
     failed: dict[Candidate, str] = {}
     reached: dict[Candidate, tuple[int, float]] = {}
+    left: list[Candidate] = []
     wanted: Collection[Candidate] = list(candidates)
+
+    def may_win(candidate: Candidate) -> bool:
+        """Whether one that was stopped, or not evaluated at all, might still."""
+        return cannot_win is None or candidate not in reached or not cannot_win(best, *reached[candidate])
+
+    def still_wanted() -> list[Candidate]:
+        nonlocal left
+        left = [one for one in candidates if one not in found and one not in failed and may_win(one)]
+        return [] if left and over() else left
+
     applied: set[Candidate | None] = {None}
     while True:
         best = _leader(selector, unedited, candidates, found)
@@ -109,9 +116,10 @@ def choose(
         wanted = still_wanted()
     return Choice(
         tuple(found[one] for one in candidates if one in found),
-        tuple(one for one in candidates if one not in found and one not in failed),
+        tuple(one for one in candidates if one not in found and one not in failed and one not in left),
         best,
         failed,
+        tuple(left),
     )
 
 

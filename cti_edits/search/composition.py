@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.models.identity import checkpoint_of
+from cti_edits.replay.evaluator import Evaluator
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.evaluate import EvaluatedCandidates, completed, evaluate
+from cti_edits.search.log_values import fields_of
+from cti_edits.search.logged_outcomes import meaning
 from cti_edits.search.trials import SearchContext, Trials, applied_trial
 
 
@@ -71,23 +76,42 @@ def compose(
     edits: list[MatrixEdit] = list(edit.edits)
     steps: list[CompositionStep] = []
     left, tried = dict(context.targets), 0
+    after: list[dict[str, Any]] = []
     with contextlib.ExitStack() as in_force:
         while (best := evaluated.best).candidate is not None:
             for target, weight in applied_trial(trials, best.candidate).weights:
                 in_force.enter_context(session.replaced_weight(target, weight))
                 del left[target.id]
-            accuracy = None if held_out is None else completed(held_out.evaluate()).accuracy
+            after.append({**fields_of(best.candidate), **meaning(settings)})
+            known = context.steps.under(after=list(after))
+            accuracy = None
+            if held_out is not None:
+                measured = functools.partial(_accuracy, held_out)
+                accuracy = known.once("held out", {}, measured, float, float)
             steps.append(CompositionStep(best.candidate, best.accuracy, best.nll, accuracy))
-            if len(steps) == settings.compose or not left:
+            if len(steps) == settings.compose or not left or context.budget.over():
                 break
-            trials = propose(dataclasses.replace(context, targets=dict(left)))
+            trials = propose(dataclasses.replace(context, targets=dict(left), steps=known))
             evaluator = session.evaluator(context.calibration)
-            gold = context.calibration.gold_index
-            evaluated = evaluate(session, evaluator, trials, exact_stop, context.progress, settings.selector, gold)
-            tried += len(trials.candidates)
+            evaluated = evaluate(
+                session,
+                evaluator,
+                trials,
+                exact_stop,
+                context.progress,
+                settings.selector,
+                context.calibration.gold_index,
+                steps=known.under(**meaning(settings)),
+                budget=context.budget,
+            )
+            tried += len(trials.candidates) - len(evaluated.left)
             if evaluated.best.candidate is not None:
                 edits += trials.matrix_edits(evaluated.best.candidate, checkpoint)
     return _with(edit, edits, steps, tried), tuple(steps)
+
+
+def _accuracy(evaluator: Evaluator) -> float:
+    return completed(evaluator.evaluate()).accuracy
 
 
 def _with(edit: Edit, edits: list[MatrixEdit], steps: list[CompositionStep], tried: int) -> Edit:

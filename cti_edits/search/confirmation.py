@@ -24,6 +24,7 @@ from cti_edits.search.evaluate import EvaluatedCandidates, evaluate, evaluated_t
 from cti_edits.search.guard import KlLimit
 from cti_edits.search.measure import compared
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.search_log import Steps
 from cti_edits.search.selectors import find_selector
 from cti_edits.search.trials import Trial, Trials, applied_trial
 
@@ -69,6 +70,7 @@ def confirm(
     progress: Progress,
     selector: str,
     limit: KlLimit | None = None,
+    steps: Steps | None = None,
 ) -> tuple[EvaluatedCandidates, Confirmation | None]:
     """Choose again, by fresh rows alone, among the unedited model and the best ``count`` candidates that beat it.
 
@@ -83,6 +85,7 @@ def confirm(
         progress: told about it.
         selector: what says which outcome wins, on either rows.
         limit: how far the winner may move the predictions of other text.
+        steps: of a search log, with the `logged_outcomes.meaning` of the candidates.
 
     Returns:
         ``evaluated`` with the winner that the fresh rows chose, on the calibration rows; and what they gave. None where
@@ -107,6 +110,7 @@ def confirm(
             gold=fresh.gold_index,
             limit=limit,
             phase="confirmation",
+            steps=(steps or Steps()).under(on="confirmation"),
         )
     failed = {**refused, **dict.fromkeys(again.failed if again else (), "")}
     winner = evaluated.unedited

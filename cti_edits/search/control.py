@@ -6,6 +6,7 @@ It tells how much of what an edit does comes from where it was made, and how muc
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ from cti_edits.models.apply import TargetMatrix, bind
 from cti_edits.models.identity import tensor_sha256
 from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
+from cti_edits.search.log_values import evaluation_from, evaluation_json
+from cti_edits.search.search_log import Steps
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def random_control(
     rows: int,
     evaluate: Callable[[], Evaluation],
     progress: Progress,
+    steps: Steps | None = None,
 ) -> RandomControl | None:
     """Evaluate random edits as large as ``edit``; the model has its own weights when this returns or raises.
 
@@ -63,27 +67,41 @@ def random_control(
         rows: how many rows ``evaluate`` is about.
         evaluate: evaluates the model as it is.
         progress: told about each draw.
+        steps: of a search log, on these rows and of this edit.
 
     Returns:
         Their figures; None where every draw has a loss that is not finite.
     """
     targets = bind(edit, session.lm.model, verify=False)
+    steps = steps or Steps()
+
+    def evaluated(number: int) -> Evaluation:
+        generator = torch.Generator().manual_seed(draws.seed * draws.count + number)
+        with contextlib.ExitStack() as replaced:
+            # All of them are made before the first one is put in its place: two may be of one weight.
+            weights = [
+                _random_weight(target, one, draws.cache, generator)
+                for target, one in zip(targets, edit.edits, strict=True)
+            ]
+            for target, weight in zip(targets, weights, strict=True):
+                replaced.enter_context(session.replaced_weight(target, weight))
+            return evaluate()
+
     found: list[Evaluation] = []
     with progress.phase("random control", draws.count) as advance:
         for number in range(draws.count):
-            generator = torch.Generator().manual_seed(draws.seed * draws.count + number)
-            with contextlib.ExitStack() as replaced:
-                # All of them are made before the first one is put in its place: two may be of one weight.
-                weights = [
-                    _random_weight(target, one, draws.cache, generator)
-                    for target, one in zip(targets, edit.edits, strict=True)
-                ]
-                for target, weight in zip(targets, weights, strict=True):
-                    replaced.enter_context(session.replaced_weight(target, weight))
-                try:
-                    found.append(evaluate())
-                except NotFiniteError as error:
-                    progress.note(f"random control: a draw is left out: {error}")
+            try:
+                found.append(
+                    steps.once(
+                        "control",
+                        {"draw": number},
+                        functools.partial(evaluated, number),
+                        evaluation_json,
+                        evaluation_from,
+                    )
+                )
+            except NotFiniteError as error:
+                progress.note(f"random control: a draw is left out: {error}")
             advance(1)
     if not found:
         return None

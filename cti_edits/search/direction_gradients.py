@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.gradients import note_unseen_experts
+from cti_edits.search.log_values import vectors_from, vectors_json
+from cti_edits.search.search_log import Steps
 
 AT_ONCE = 4 << 30
 """Bytes of singular vectors that one gradient pass holds. Larger models take several passes."""
@@ -79,6 +82,7 @@ def direction_gradients(
     cache: SpectrumCache,
     progress: Progress,
     folds: Sequence[Sequence[int]] | None = None,
+    steps: Steps | None = None,
 ) -> DirectionGradients:
     """σ_i and g_i of all directions of every matrix.
 
@@ -90,6 +94,7 @@ def direction_gradients(
         cache: where decompositions come from.
         progress: told about both parts.
         folds: the examples, by their place, in parts whose gradients are wanted one by one, too.
+        steps: of a search log. No pass is made for the matrices whose gradients are in it.
 
     Raises:
         EditError: a weight, a loss or a gradient is not finite; the message names the matrix or the example.
@@ -103,9 +108,18 @@ def direction_gradients(
                 raise FitError(f"{target.module}: {error}") from None
             advance(1)
     parts = folds or [range(len(calibration.gold))]
+    steps = (steps or Steps()).under(clusters=clusters, folds=len(parts))
     by_fold: list[dict[MatrixId, Sequence[torch.Tensor]]] = [{} for _ in parts]
+    missing = dict(targets)
+    for place in targets:
+        known = [steps.get("direction gradients", _of(place, number), vectors_from) for number in range(len(parts))]
+        if all(one is not None for one in known):
+            del missing[place]
+            for found, gradients_of_fold in zip(by_fold, known, strict=True):
+                found[place] = gradients_of_fold or ()
+    loss = steps.get("loss", {}, float)
     losses: dict[int, float] = {}
-    groups = list(_groups(targets))
+    groups = list(_groups(missing))
     with progress.phase("gradients", len(groups) * len(calibration.gold)) as advance:
         for group in groups:
             vectors = [[singular_vectors(targets[place], spectra[place])] for place in group]
@@ -114,6 +128,14 @@ def direction_gradients(
                 requests = [calibration.gold[row] for row in part]
                 gradients = session.sigma_gradients(chosen, vectors, requests, advance, note_loss=losses.__setitem__)
                 found.update({place: blocks for place, (blocks,) in zip(group, gradients, strict=True)})
+            if loss is None:
+                loss = math.fsum(losses.values()) / len(losses)
+                steps.put("loss", ({}, loss))
+            finished = ((place, number) for place in group for number in range(len(parts)))
+            steps.put(
+                "direction gradients",
+                *((_of(place, number), vectors_json(by_fold[number][place])) for place, number in finished),
+            )
     blocks = {
         place: [
             BlockGradients(spectrum, _mean([found[place][number] for found in by_fold], [len(part) for part in parts]))
@@ -122,8 +144,12 @@ def direction_gradients(
         for place, of_matrix in spectra.items()
     }
     note_unseen_experts({place: [one.gradients for one in found] for place, found in blocks.items()}, progress)
-    loss = math.fsum(losses.values()) / len(losses)
+    assert loss is not None
     return DirectionGradients(blocks, loss, parts, by_fold if folds else ())
+
+
+def _of(place: MatrixId, fold: int) -> dict[str, object]:
+    return {"matrix": dataclasses.asdict(place), "fold": fold}
 
 
 def _mean(values: Sequence[torch.Tensor], counts: Sequence[int]) -> torch.Tensor:

@@ -19,10 +19,10 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.models.identity import identity_of
 from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.cross_validation import fitted_candidates, folds_of
 from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients, direction_gradients
 from cti_edits.search.directions import MAX_SCALE, Direction, by_matrix, chosen_directions, step_scales
 from cti_edits.search.edited_weights import shape_of
-from cti_edits.search.scale_fit import fitted_candidates, folds_of
 from cti_edits.search.trials import SearchContext, Trial
 
 Scales = Mapping[Direction, float]
@@ -58,6 +58,7 @@ def propose(context: SearchContext) -> DirectionTrials:
         context.cache,
         context.progress,
         folds_of(len(context.scored.gold), settings.seed) if settings.epochs else None,
+        context.steps,
     )
     found = fitted_candidates(context, gradients) if settings.epochs else _steps(context, gradients)
     return DirectionTrials(context.targets, gradients, found)

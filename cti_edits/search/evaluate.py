@@ -17,8 +17,11 @@ from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import Evaluate, choose
 from cti_edits.search.guard import KlLimit
+from cti_edits.search.logged_outcomes import LoggedOutcomes
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.search_log import Steps
 from cti_edits.search.selectors import BEST, Selector, find_selector
+from cti_edits.search.time_budget import TimeBudget
 from cti_edits.search.trials import Trial, Trials, applied_trial
 
 
@@ -33,6 +36,7 @@ class EvaluatedCandidates:
         best: the winner, measured with the very weight that `apply.apply` computes for it.
         batch_tokens: tokens in one pass, of every measurement; None where lm-eval decided.
         failed: those with which a loss is not finite, or that are over the limit on other text.
+        left: those that the time did not suffice for.
     """
 
     unedited: Outcome
@@ -41,6 +45,7 @@ class EvaluatedCandidates:
     best: Outcome
     batch_tokens: int | None
     failed: tuple[Candidate, ...] = ()
+    left: tuple[Candidate, ...] = ()
 
 
 def evaluate(
@@ -53,6 +58,8 @@ def evaluate(
     gold: Sequence[int] | None = None,
     limit: KlLimit | None = None,
     phase: str = "evaluations",
+    steps: Steps | None = None,
+    budget: TimeBudget | None = None,
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -72,16 +79,21 @@ def evaluate(
         gold: the number of each example's right label, where the task has fixed labels.
         limit: how far the winner may move the predictions of other text; only those that lead are asked.
         phase: what this is called where its progress is shown.
+        steps: of a search log, on these rows, with the `logged_outcomes.meaning` of the candidates. What is in it is
+            not evaluated again.
+        budget: of time; once it is over, candidates that are left stay so.
 
     Raises:
         EditError: a loss of the unedited model or a weight is not finite; the message names the example or the
             candidate. Or a plugin's part fails.
     """
+    chooses, steps, budget = find_selector(selector), steps or Steps(), budget or TimeBudget()
     while True:
         size = evaluator.batch_tokens
+        known = LoggedOutcomes(steps, size)
         try:
             return _evaluate_at_one_size(
-                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold, limit, phase
+                session, evaluator, trials, exact_stop, progress, chooses, gold, limit, phase, known, budget
             )
         except _SizeChangedError:
             evaluator.reset()
@@ -105,6 +117,8 @@ def _evaluate_at_one_size(
     gold: Sequence[int] | None,
     limit: KlLimit | None,
     phase: str,
+    known: LoggedOutcomes,
+    budget: TimeBudget,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -115,13 +129,23 @@ def _evaluate_at_one_size(
         return found
 
     def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
-        for trial in trials.trials(wanted):
-            yield trial.candidate, functools.partial(evaluate_trial, trial)
-            advance(1 if trial.candidate not in told else 0)
-            told.add(trial.candidate)
+        recalled = [candidate for candidate in wanted if known.has(candidate)]
+        for candidate in recalled:
+            yield candidate, functools.partial(known.recalled, candidate)
+            tell(candidate)
+        rest = set(wanted).difference(recalled)
+        made = trials.trials(rest) if rest else iter(())
+        while rest and not budget.over() and (trial := next(made, None)) is not None:
+            yield trial.candidate, functools.partial(known.evaluated, trial.candidate, evaluating(trial))
+            tell(trial.candidate)
+            rest.discard(trial.candidate)
 
-    def evaluate_trial(trial: Trial, stop: StopRule | None) -> Outcome | None:
-        return evaluated_trial(session, run, trial, gold, stop)
+    def tell(candidate: Candidate) -> None:
+        advance(1 if candidate not in told else 0)
+        told.add(candidate)
+
+    def evaluating(trial: Trial) -> Evaluate:
+        return lambda stop: evaluated_trial(session, run, trial, gold, stop)
 
     def as_applied(outcome: Outcome) -> Outcome:
         """Measured again where the very weights that `apply.apply` computes are others."""
@@ -129,16 +153,19 @@ def _evaluate_at_one_size(
         trial = trials.as_applied(outcome.candidate)
         if limit is not None:
             limit.check(outcome.candidate, (trial or applied_trial(trials, outcome.candidate)).weights)
-        return outcome if trial is None else evaluate_trial(trial, None) or outcome
+        return outcome if trial is None else known.as_applied(outcome.candidate, evaluating(trial)) or outcome
 
     told: set[Candidate] = set()
     with progress.phase(phase, 1 + len(trials.candidates)) as advance:
         unedited = _outcome(completed(run()), gold)
+        known.check_unedited(unedited)
         advance(1)
-        choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector)
+        choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector, budget.over)
     for why in choice.failed.values():
         progress.note(f"loses: {why}")
-    return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size, tuple(choice.failed))
+    return EvaluatedCandidates(
+        unedited, choice.outcomes, choice.stopped, choice.best, size, tuple(choice.failed), choice.left
+    )
 
 
 def evaluated_trial(

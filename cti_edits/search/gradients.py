@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import Gradients, SingularVectors
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.log_values import vectors_from, vectors_json
 from cti_edits.search.scorers import BlockDirections
+from cti_edits.search.search_log import Json, Steps
 
 Directions = list[list[tuple[BlockDirections, ...]]]
 """For each target, for each K: the directions of every block that were looked at."""
@@ -44,6 +47,7 @@ def sigma_gradients(
     targets: Mapping[MatrixId, TargetMatrix],
     cache: SpectrumCache,
     progress: Progress,
+    steps: Steps | None = None,
 ) -> Directions:
     """σ_i and g_i of the last singular values of every block of every matrix, for each K, from one gradient pass.
 
@@ -54,6 +58,7 @@ def sigma_gradients(
         targets: the matrices.
         cache: where decompositions come from.
         progress: told about both parts.
+        steps: of a search log. The matrices whose directions are in it are not looked at again.
 
     Returns:
         For each target, for each K, for each block: its directions.
@@ -61,12 +66,59 @@ def sigma_gradients(
     Raises:
         EditError: a weight, a loss or a gradient is not finite; the message names the matrix or the example.
     """
+    steps = steps or Steps()
+    found = {
+        (place, number): steps.get("gradients", _of(place, number), _directions_from)
+        for place in targets
+        for number in clusters
+    }
+    missing = {place: targets[place] for place in targets if any(found[place, number] is None for number in clusters)}
+    if missing:
+        computed = _computed(session, calibration, clusters, missing, cache, progress)
+        steps.put(
+            "gradients",
+            *((_of(*one), _directions_json(blocks)) for one, blocks in computed.items() if found[one] is None),
+        )
+        found |= computed
+    directions = [[found[place, number] or () for number in clusters] for place in targets]
+    gradients = [[block.g for blocks in ways for block in blocks] for ways in directions]
+    note_unseen_experts(dict(zip(targets, gradients, strict=True)), progress)
+    return directions
+
+
+def _computed(
+    session: Session,
+    calibration: CalibrationSet,
+    clusters: Sequence[int],
+    targets: Mapping[MatrixId, TargetMatrix],
+    cache: SpectrumCache,
+    progress: Progress,
+) -> dict[tuple[MatrixId, int], tuple[BlockDirections, ...]]:
+    """Of each matrix and each K, the directions. Arguments as of `sigma_gradients`."""
     triplets = last_triplets(clusters, targets, cache, progress)
     with progress.phase("gradients", len(calibration.gold)) as advance:
         gradients = session.sigma_gradients(list(targets.values()), triplets.vectors, calibration.gold, advance)
-    flat = [[block for blocks in ways for block in blocks] for ways in gradients]
-    note_unseen_experts(dict(zip(targets, flat, strict=True)), progress)
-    return with_values(gradients, triplets.values)
+    return {
+        (place, number): blocks
+        for place, ways in zip(targets, with_values(gradients, triplets.values), strict=True)
+        for number, blocks in zip(clusters, ways, strict=True)
+    }
+
+
+def _of(place: MatrixId, clusters: int) -> dict[str, object]:
+    return {"matrix": dataclasses.asdict(place), "clusters": clusters}
+
+
+def _directions_json(blocks: Sequence[BlockDirections]) -> dict[str, list[str]]:
+    return {
+        "sigma": vectors_json([one.S for one in blocks]),
+        "gradients": vectors_json([one.g for one in blocks]),
+    }
+
+
+def _directions_from(value: Json) -> tuple[BlockDirections, ...]:
+    pairs = zip(vectors_from(value["sigma"]), vectors_from(value["gradients"]), strict=True)
+    return tuple(BlockDirections(S, g) for S, g in pairs)
 
 
 def note_unseen_experts(gradients: Mapping[MatrixId, Sequence[torch.Tensor]], progress: Progress) -> None:

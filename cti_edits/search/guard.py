@@ -8,9 +8,10 @@ reads. The last two were trained for something else, so that their perplexity is
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 
@@ -25,6 +26,8 @@ from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import RefusedError
+from cti_edits.search.log_values import fields_of, guard_from
+from cti_edits.search.search_log import Steps
 
 WIDTH = 128
 """Tokens of a piece of the text."""
@@ -133,10 +136,12 @@ class KlLimit:
     Attributes:
         guard: measures that.
         most: the mean KL, in nats.
+        steps: of a search log, with the `logged_outcomes.meaning` of the candidates.
     """
 
     guard: TextGuard
     most: float
+    steps: Steps = field(default_factory=Steps)
     _known: dict[Candidate, float] = field(default_factory=dict, repr=False)
 
     def check(self, candidate: Candidate, weights: Weights) -> None:
@@ -147,7 +152,8 @@ class KlLimit:
             NotFiniteError: a figure is not finite.
         """
         if candidate not in self._known:
-            self._known[candidate] = self.guard.measure(weights).kl
+            of, measure = {"candidate": fields_of(candidate)}, functools.partial(self.guard.measure, weights)
+            self._known[candidate] = self.steps.once("guard", of, measure, asdict, guard_from).kl
         kl = self._known[candidate]
         if kl > self.most:
             raise RefusedError(f"{candidate}: its KL on other text is {kl:.4g} nats, above {self.most:g} (max_kl)")

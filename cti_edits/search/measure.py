@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -17,7 +19,9 @@ from cti_edits.replay.session import Session
 from cti_edits.search.control import RandomDraws, has_control, random_control
 from cti_edits.search.evaluate import completed
 from cti_edits.search.label_bias import MAX_LABELS, label_bias
+from cti_edits.search.log_values import evaluation_from, evaluation_json
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.search_log import Steps
 from cti_edits.stats import difference_interval, mcnemar_p_value
 
 
@@ -43,6 +47,7 @@ def measure(
     progress: Progress,
     draws: RandomDraws | None = None,
     calibration: CalibrationSet | None = None,
+    steps: Steps | None = None,
 ) -> HeldOutFigures:
     """The unedited and the edited model on the test rows, and what is to stand beside them.
 
@@ -53,28 +58,47 @@ def measure(
         progress: told about each step.
         draws: how random edits are drawn; None for none.
         calibration: the rows that labels are corrected by; None for no such correction.
+        steps: of a search log, for what was measured already.
     """
+    steps = (steps or Steps()).under(on="test", edits=_hash_of(edit))
     with progress.phase("test part", 2 if edit.edits else 1) as advance:
         evaluator = session.evaluator(test)
-        baseline = completed(evaluator.evaluate())
+
+        def evaluate() -> Evaluation:
+            return completed(evaluator.evaluate())
+
+        def evaluate_edited() -> Evaluation:
+            with applied(edit, session.lm.model, **session.lm.checkpoint_location):
+                # From the start: asked once, what enters the edited block would only take memory.
+                return evaluate()
+
+        # An evaluator is asked about the unedited model first, unless it is not asked at all.
+        known = steps.get("unedited", {}, evaluation_from) if steps.get("measured", {}, bool) else None
+        baseline = evaluate() if known is None else known
+        steps.put("unedited", *([] if known else [({}, evaluation_json(baseline))]))
         advance(1)
         edited = baseline
         if edit.edits:
-            with applied(edit, session.lm.model, **session.lm.checkpoint_location):
-                # From the start: asked once, what enters the edited block would only take memory.
-                edited = completed(evaluator.evaluate())
+            edited = steps.once("edited", {}, evaluate_edited, evaluation_json, evaluation_from)
             advance(1)
     control = None
     if draws is not None and has_control(edit):
-        control = random_control(
-            session, edit, draws, len(test.doc_ids), lambda: completed(evaluator.evaluate()), progress
-        )
+        control = random_control(session, edit, draws, len(test.doc_ids), evaluate, progress, steps)
     measured = compared(test, baseline, edited)
     correction = None
     if calibration is not None and edit.edits and baseline.likelihoods is not None:
-        known = completed(session.evaluator(calibration).evaluate())
-        correction = label_bias(known, calibration.gold_index, baseline, test.gold_index, edited.correct, test.records)
+        seen = steps.once(
+            "labels", {}, lambda: completed(session.evaluator(calibration).evaluate()), evaluation_json, evaluation_from
+        )
+        correction = label_bias(seen, calibration.gold_index, baseline, test.gold_index, edited.correct, test.records)
+    if known is None:
+        steps.put("measured", ({}, True))
     return HeldOutFigures(measured, control, correction)
+
+
+def _hash_of(edit: Edit) -> str:
+    """Of what it does to which matrices."""
+    return hashlib.sha256(json.dumps([one.to_json() for one in edit.edits], sort_keys=True).encode()).hexdigest()
 
 
 def compared(rows: CalibrationSet, baseline: Evaluation | Outcome, edited: Evaluation | Outcome) -> Measurement:

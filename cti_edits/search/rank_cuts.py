@@ -40,7 +40,13 @@ def propose(context: SearchContext) -> RankCutTrials:
         kept = {clusters: list(targets) for clusters in settings.clusters}
     else:
         directions = sigma_gradients(
-            context.session, context.scored, settings.clusters, targets, context.cache, context.progress
+            context.session,
+            context.scored,
+            settings.clusters,
+            targets,
+            context.cache,
+            context.progress,
+            context.steps,
         )
         scores = matrix_scores(directions, settings.clusters, targets, settings.scorer, settings.seed)
         kept = kept_matrices(scores, settings.top_q, settings.selector)

@@ -40,6 +40,7 @@ MAX_ROWS = 80_000
 
 def record(
     lm: EditedHFLM,
+    asked: Asked,
     calibration: CalibrationSet,
     drawn: CalibrationSet,
     settings: SearchSettings,
@@ -84,7 +85,7 @@ def record(
             stack=settings.stack,
             candidates=len(evaluated.outcomes) + len(evaluated.stopped) + len(evaluated.failed),
             row_hashes=_row_hashes(calibration, drawn, *([confirmation] if confirmation else [])),
-            asked=_asked(lm, calibration),
+            asked=asked,
             **_parts(settings),
         ),
         results=Results(
@@ -144,7 +145,7 @@ def _row_hashes(*seen_by_search: CalibrationSet) -> str | None:
     return joined(seen) if len(seen) <= MAX_ROWS else None
 
 
-def _asked(lm: EditedHFLM, calibration: CalibrationSet) -> Asked:
+def asked_of(lm: EditedHFLM, calibration: CalibrationSet) -> Asked:
     """The manifest's ``search.asked``: what every candidate was asked on the rows of ``calibration``."""
     model = lm.asked()
     task = calibration.task

@@ -28,11 +28,15 @@ from cti_edits.search.confirmation import confirm
 from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import EvaluatedCandidates, evaluate
 from cti_edits.search.guard import KlLimit, TextGuard, guarded
+from cti_edits.search.log_header import log_header
+from cti_edits.search.logged_outcomes import meaning
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
-from cti_edits.search.record import record
+from cti_edits.search.record import asked_of, record
+from cti_edits.search.search_log import SearchLog, Steps
 from cti_edits.search.selection_bias import selection_corrected
 from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
+from cti_edits.search.time_budget import TimeBudget
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
 
@@ -124,6 +128,8 @@ def run_search(
     bbc_cv: bool = False,
     guard: OtherText | None = None,
     confirmation: CalibrationSet | None = None,
+    log: SearchLog | None = None,
+    time_budget: float | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -147,9 +153,14 @@ def run_search(
             examples; see `selection_bias`. Every candidate is then evaluated to the end.
         guard: the text on which the winner is compared with the unedited model; None for no such comparison.
         confirmation: the fresh rows by which the winner is chosen among the best ``settings.confirm`` candidates.
+        log: where finished steps are, and go to; none are kept if None.
+        time_budget: seconds after which no further candidate is tried; the winner is then the best of those that were,
+            and the manifest says so.
 
     Raises:
-        EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
+        EditError: a setting does not fit the model, a loss, weight or score is not finite, a plugin's part fails, or
+            the log is of another search.
+        WriteError: the log cannot be written.
     """
     progress = progress or Silent()
     if settings.max_kl is not None and guard is None:
@@ -163,10 +174,31 @@ def run_search(
     if shared := shared_blocks(lm.model):
         progress.note(shared)
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
+    budget = TimeBudget(time_budget)
+    asked = asked_of(lm, calibration)
+    if log is not None:
+        header = log_header(
+            asked,
+            settings,
+            {"gradients": scored, "test": test, "confirmation": confirmation},
+            guard,
+            name=name,
+            base_model=base_id,
+            device=str(lm.device),
+            evaluator=evaluator,
+            exact_stop=exact_stop,
+            batch_rows=batch_rows,
+            control=control,
+            bbc_cv=bbc_cv,
+        )
+        if known := log.begin(header):
+            progress.note(f"goes on where it stopped: {known:,} steps are in {log.shown}")
+    known_steps = Steps() if log is None else log.steps
+    of_candidates = known_steps.under(**meaning(settings))
     with Session(lm, evaluator, batch_rows, progress) as session:
-        context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
+        context = SearchContext(session, settings, targets, calibration, scored, cache, progress, known_steps, budget)
         text = None if guard is None else TextGuard(session, guard)
-        limit = None if text is None or settings.max_kl is None else KlLimit(text, settings.max_kl)
+        limit = None if text is None or settings.max_kl is None else KlLimit(text, settings.max_kl, of_candidates)
         trials = proposed(context)
         evaluator_of_all = session.evaluator(calibration)
         evaluated = evaluate(
@@ -178,6 +210,8 @@ def run_search(
             settings.selector,
             calibration.gold_index,
             limit,
+            steps=of_candidates,
+            budget=budget,
         )
         confirmed = None
         if settings.confirm is not None and confirmation is not None:
@@ -192,8 +226,9 @@ def run_search(
                 progress,
                 settings.selector,
                 limit,
+                of_candidates,
             )
-        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated, confirmation)
+        edit = record(lm, asked, calibration, scored, settings, name, base_id, trials, evaluated, confirmation)
         if confirmed is not None:
             results = dataclasses.replace(edit.results, confirmation=confirmed.measurement)
             edit = dataclasses.replace(edit, results=results)
@@ -202,12 +237,14 @@ def run_search(
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
         if test is not None:
             draws = RandomDraws(CONTROL_DRAWS, settings.seed, cache) if control else None
-            measured = measure(session, test, edit, progress, draws, calibration if control else None)
+            measured = measure(session, test, edit, progress, draws, calibration if control else None, known_steps)
             results = dataclasses.replace(edit.results, **vars(measured))
             edit = dataclasses.replace(edit, results=results)
         elif bbc_cv and evaluated.outcomes and not steps:
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
+        if budget.cut and edit.search is not None:
+            edit = dataclasses.replace(edit, search=dataclasses.replace(edit.search, time_budget=budget.seconds))
         if text is not None:
             other = guarded(session, text, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, guard=other))

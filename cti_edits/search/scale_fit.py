@@ -1,7 +1,5 @@
 """Fitting the factors of N directions by Adam on the calibration rows. It fits N numbers, and no more.
 
-How many directions and how many epochs is chosen by cross-validation within the calibration rows: never on others.
-
 Factor i is 1 + p_i. The gradient of p_i is σ_i g_i, with g_i of the model as it stands: prompts, losses and batches are
 those of the gradient pass. No weight is changed or copied while fitting (`added_directions`).
 """
@@ -21,29 +19,12 @@ from cti_edits.models.apply import TargetMatrix
 from cti_edits.replay.added_directions import AddedDirections, added_directions
 from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import SingularVectors
-from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, singular_vectors
-from cti_edits.search.directions import SCALE_DIGITS, Direction, chosen_directions, matrices_of, rounded
-from cti_edits.search.settings import fold_count
-from cti_edits.search.trials import SearchContext
+from cti_edits.search.directions import SCALE_DIGITS, Direction, matrices_of, rounded
 
 CLIP = 1.0
 """The most that the gradient of all p together may measure; longer ones are shortened to it."""
-
-
-@dataclass(frozen=True)
-class Fitted(Candidate):
-    """The factors of ``count`` directions, fitted for ``epochs`` epochs."""
-
-    count: int
-    epochs: int
-
-    def __str__(self) -> str:
-        return f"{self.count} directions fitted for {self.epochs} epochs"
-
-    def cells(self) -> Mapping[str, str]:
-        """See `Candidate.cells`."""
-        return {"directions": str(self.count), "epochs": str(self.epochs)}
 
 
 @dataclass(frozen=True)
@@ -57,6 +38,21 @@ class FitSettings:
 
     rate: float = 0.05
     batch: int = 10
+
+
+@dataclass(frozen=True)
+class FitState:
+    """Where a fit stands between two epochs.
+
+    Attributes:
+        p: what is fitted, (N,) float64.
+        mean: Adam's mean of the gradients, likewise.
+        square: its mean of their squares, likewise.
+    """
+
+    p: torch.Tensor
+    mean: torch.Tensor
+    square: torch.Tensor
 
 
 class ScaleFit:
@@ -134,13 +130,41 @@ class ScaleFit:
         Raises:
             EditError: a loss, a gradient or a factor is not finite.
         """
-        order = list(range(len(self._requests)))
-        self._order.shuffle(order)
+        order = self._next_order()
         for start in range(0, len(order), self._settings.batch):
             rows = sorted(order[start : start + self._settings.batch])
             self._step([self._requests[row] for row in rows])
             advance(len(rows))
         self.epoch += 1
+
+    def state(self) -> FitState:
+        """Where the fit stands, after an epoch."""
+        moments = self._optimizer.state[self.p]
+        return FitState(self.p.detach().clone(), moments["exp_avg"].clone(), moments["exp_avg_sq"].clone())
+
+    def skip_epoch(self, after: FitState) -> None:
+        """Stand where the fit stood after its next epoch.
+
+        Raises:
+            EditError: a factor is not finite.
+        """
+        self._next_order()
+        self.epoch += 1
+        with torch.no_grad():
+            self.p.copy_(after.p)
+        done = self.epoch * math.ceil(len(self._requests) / self._settings.batch)
+        self._optimizer.state[self.p] = {
+            "step": torch.tensor(float(done)),
+            "exp_avg": after.mean.clone(),
+            "exp_avg_sq": after.square.clone(),
+        }
+        self.show_factors()
+
+    def _next_order(self) -> list[int]:
+        """The rows in the order of the next epoch."""
+        order = list(range(len(self._requests)))
+        self._order.shuffle(order)
+        return order
 
     def gradient(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
         """The gradient of the mean loss of some rows by every p, with the factors as they are: (N,) float64.
@@ -188,76 +212,3 @@ class ScaleFit:
             strict=True,
         ):
             one.copy_(values)
-
-
-def folds_of(count: int, seed: int) -> list[list[int]]:
-    """``count`` rows in `settings.fold_count` parts, drawn at random."""
-    rows = list(range(count))
-    random.Random(seed).shuffle(rows)
-    parts = fold_count(count)
-    return [sorted(rows[number::parts]) for number in range(parts)]
-
-
-def fitted_candidates(
-    context: SearchContext, gradients: DirectionGradients
-) -> dict[Candidate, Mapping[Direction, float]]:
-    """The factors that are fitted on all calibration rows, with the number of directions and of epochs that did best.
-
-    Each fold's directions are chosen by the gradients on the other folds, so that nothing of a row that is held out
-    reaches what it judges.
-
-    Args:
-        context: of the search.
-        gradients: of the calibration rows, by fold; with those of each fold.
-
-    Raises:
-        EditError: a loss, a gradient or a factor is not finite.
-    """
-    settings, requests = context.settings, context.scored.gold
-    counts, folds, epochs = settings.directions, gradients.folds, settings.epochs
-    losses: dict[tuple[int, int], float] = {}
-    if len(folds) > 1:
-        with context.progress.phase("cross-validation", len(counts) * len(folds) * epochs) as advance:
-            for count in counts:
-                found = _held_out_losses(context, gradients, count, advance)
-                losses |= {(count, epoch): loss for epoch, loss in enumerate(found, start=1)}
-                advance((epochs - len(found)) * len(folds))
-    count, epochs = min(losses, key=lambda name: losses[name]) if losses else (counts[0], epochs)
-    chosen = chosen_directions(gradients, count)
-    fit = ScaleFit(context.session, context.targets, gradients, chosen, requests, FitSettings(), settings.seed)
-    with context.progress.phase("fitting", epochs * len(requests)) as advance:
-        for _ in range(epochs):
-            fit.run_epoch(advance)
-    return {Fitted(len(chosen), epochs): fit.scales()}
-
-
-def _held_out_losses(
-    context: SearchContext, gradients: DirectionGradients, count: int, advance: Callable[[int], None]
-) -> list[float]:
-    """After each epoch, the loss on rows that were held out, summed over all folds; until it rises (early stopping).
-
-    Args:
-        context: of the search.
-        gradients: of the calibration rows, with those of each fold.
-        count: N.
-        advance: told of each epoch of each fold.
-    """
-    requests, folds = context.scored.gold, gradients.folds
-    fits = []
-    for held_out in range(len(folds)):
-        inside = gradients.without(held_out)
-        rows = [requests[row] for number, fold in enumerate(folds) if number != held_out for row in fold]
-        chosen = chosen_directions(inside, count)
-        seed = context.settings.seed
-        fits.append(ScaleFit(context.session, context.targets, inside, chosen, rows, FitSettings(), seed))
-    found: list[float] = []
-    for _ in range(context.settings.epochs):
-        total = 0.0
-        for fit, fold in zip(fits, folds, strict=True):
-            fit.run_epoch()
-            advance(1)
-            total += math.fsum(fit.losses([requests[row] for row in fold]))
-        found.append(total if math.isfinite(total) else math.inf)
-        if len(found) > 1 and found[-1] >= found[-2]:
-            break
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -17,7 +17,9 @@ from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate, MatrixId
+from cti_edits.search.search_log import Steps
 from cti_edits.search.settings import SearchSettings
+from cti_edits.search.time_budget import TimeBudget
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class SearchContext:
         scored: the examples that gradients are taken on; often the same.
         cache: where decompositions come from.
         progress: is told about each phase.
+        steps: those that a search log has; what takes long goes there and comes from there.
+        budget: of time; once it is over, what can be left out is.
     """
 
     session: Session
@@ -41,6 +45,8 @@ class SearchContext:
     scored: CalibrationSet
     cache: SpectrumCache
     progress: Progress
+    steps: Steps = field(default_factory=Steps)
+    budget: TimeBudget = field(default_factory=TimeBudget)
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,11 @@ def test_ctrl_c_leaves_no_partial_file(commands: Path, llama: Path, tmp_path: Pa
                 break
         time.sleep(0.5)
         os.kill(number, signal.SIGINT)
-        process.communicate(timeout=60)
+        said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert [path.name for path in output.parent.iterdir()] == ["edit.json"]
+    log = output.with_name("edit.search.jsonl")
+    assert said.splitlines()[-1] == f"interrupted; {log} has what is finished, and the same command goes on there"
+    assert {path.name for path in output.parent.iterdir()} == {"edit.json", log.name}
     assert output.read_text() == "the former file"
 
 

@@ -71,7 +71,7 @@ def test_ctrl_c_says_that_what_was_measured_is_there(commands: Path, llama: Path
     code, said = stopped(commands, llama, tmp_path, signal.SIGINT)
     assert code == 130
     path = tmp_path / "out" / "scorers.jsonl"
-    assert said.splitlines()[-1] == f"interrupted; {path} has what was measured, and the same command goes on there"
+    assert said.splitlines()[-1] == f"interrupted; {path} has what is finished, and the same command goes on there"
     assert not (tmp_path / "out" / "scorers.svg").exists()
 
 

@@ -24,12 +24,12 @@ from cti_edits.replay.session import EvaluatorName
 from cti_edits.report.edit_lines import manifest_lines
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.cross_validation import Fitted
 from cti_edits.search.direction_gradients import direction_gradients
 from cti_edits.search.direction_trials import DirectionTrials, Step, propose
 from cti_edits.search.directions import chosen_directions, step_scales
 from cti_edits.search.presets import find_preset, with_overrides
 from cti_edits.search.runner import SearchResult, run_search
-from cti_edits.search.scale_fit import Fitted
 from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import Notes, choices, lm_of, search_context
 from tests.support.tiny_models import MASKED, tiny_model
