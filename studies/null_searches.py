@@ -74,7 +74,7 @@ class NullSearch:
 
 @dataclass(frozen=True)
 class Numbered(Candidate):
-    """A candidate without a model."""
+    """A candidate without a model, that changes the more, the larger its number."""
 
     number: int
 
@@ -123,7 +123,8 @@ def _answers(
 
 
 def _outcome(candidate: Candidate | None, right: Booleans, generator: np.random.Generator) -> Outcome:
-    return Outcome(candidate, float(right.mean()), float(generator.random()), tuple(right.tolist()), 0)
+    changes = 1 + candidate.number if isinstance(candidate, Numbered) else 0
+    return Outcome(candidate, float(right.mean()), float(generator.random()), tuple(right.tolist()), changes)
 
 
 def summary(found: Sequence[NullSearch]) -> list[str]:

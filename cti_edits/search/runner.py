@@ -32,7 +32,7 @@ from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
 from cti_edits.search.selection_bias import selection_corrected
-from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
+from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings, check_limit
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
 
@@ -152,8 +152,7 @@ def run_search(
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
-    if settings.max_kl is not None and guard is None:
-        raise EditError("max_kl: no text is compared on; give one (guard)")
+    check_limit(settings.max_kl, guard is not None)
     if (settings.confirm is None) != (confirmation is None):
         raise EditError("confirm: expected fresh rows and how many candidates are compared on them, or neither")
     bbc_cv = bbc_cv and test is None and confirmation is None
