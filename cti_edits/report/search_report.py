@@ -10,6 +10,7 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.report.edit_lines import wrapped
 from cti_edits.report.listing import interval_text, print_columns
 from cti_edits.report.measurements import bbc_cv_text, confirmation_lines, guard_lines, held_out_lines
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
 from cti_edits.stats import top_answer, wilson_interval
@@ -63,21 +64,25 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
 
 def _print_candidates(result: SearchResult, n: int) -> None:
     """The best candidates on the calibration rows; of those that were compared again, how they did there."""
-    again = {} if result.again is None else {one.candidate: one for one in result.again.outcomes}
     best = sorted(result.outcomes, key=Outcome.order)
-    shown = [one for one in best if one.candidate in again] or best[:SHOWN]
     tried_by = [outcome.candidate.cells() for outcome in result.outcomes if outcome.candidate is not None]
     headings = tuple(tried_by[0]) if tried_by else ("candidate",)
-    figures = FIGURES if result.again is None else (*FIGURES[:-1], "on fresh rows", "")
-    rows = [_row(one, n, headings, one.candidate == result.best.candidate) for one in (result.unedited, *shown)]
+    fresh: dict[Candidate | None, float] = {}
+    figures: tuple[str, ...] = FIGURES
+    star = "* the best of all that were tried"
     if result.again is not None:
-        fresh = [result.again.unedited, *(again[one.candidate] for one in shown if one.candidate in again)]
-        rows = [(*row[:-1], f"{100 * other.accuracy:.1f} %", row[-1]) for row, other in zip(rows, fresh, strict=False)]
+        figures = (*FIGURES[:-1], "on fresh rows", "")
+        fresh = {one.candidate: one.accuracy for one in (result.again.unedited, *result.again.outcomes)}
+        star = f"* chosen among these by {len(result.again.unedited.correct)} fresh rows"
+    shown = [result.unedited, *([one for one in best if one.candidate in fresh] or best[:SHOWN])]
+    rows = []
+    for one in shown:
+        *cells, mark = _row(one, n, headings, one.candidate == result.best.candidate)
+        if result.again is not None:
+            cells.append(f"{100 * fresh[one.candidate]:.1f} %" if one.candidate in fresh else "")
+        rows.append((*cells, mark))
     print_columns((*headings, *figures), rows, right=(*headings[1:], *figures[:-1]))
-    if result.again is None:
-        print("* the best of all that were tried")
-    else:
-        print(f"* chosen among these by {len(result.again.unedited.correct)} fresh rows")
+    print(star)
 
 
 def _why_failed(result: SearchResult) -> str:
