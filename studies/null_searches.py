@@ -108,8 +108,9 @@ def _null_search(settings: NullSettings, generator: np.random.Generator) -> Null
         return NullSearch(*gains, "empty", confirmation_gain)
     before, (after,) = _answers(settings, settings.test_rows, 1, generator)
     pair = before.tolist(), after.tolist()
-    # The most frequent answer is right on few rows, so that no gain is put down to it.
-    found = verdict(paired_interval(*pair), mcnemar_p_value(*pair), int(after.sum()), len(after), majority=0.1)
+    # The most frequent answer is right on far fewer rows, so that no gain is put down to it.
+    majority = settings.accuracy / 4
+    found = verdict(paired_interval(*pair), mcnemar_p_value(*pair), int(after.sum()), len(after), majority)
     return NullSearch(*gains, found.word, confirmation_gain)
 
 
@@ -130,7 +131,7 @@ def _outcome(candidate: Candidate | None, right: Booleans, generator: np.random.
 def summary(found: Sequence[NullSearch]) -> list[str]:
     """Lines for a person."""
     lines, counts = [], Counter(one.word for one in found)
-    for word in ("better", "no evidence", "worse", "empty"):
+    for word in ("better", "no evidence", "worse", "collapsed", "empty"):
         low, high = wilson_interval(counts[word], len(found))
         lines.append(
             f"{word}: {100 * counts[word] / len(found):.2f} % of {len(found)} searches "
