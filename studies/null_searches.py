@@ -3,9 +3,9 @@
 python -m studies.null_searches [--searches 2000]
 
 Every candidate answers as the unedited model does on some of the rows, and like a coin of the same bias on the others.
-The whole procedure runs on them: the best on the calibration rows wins, is measured on held-out rows, and gets its
-verdict. Prints the share of each verdict with its interval, and beside it how much the calibration figure and BBC-CV
-are off.
+The whole procedure runs on them: the best on the calibration rows wins (with --confirm M, the best of M on as many
+fresh rows), is measured on held-out rows, and gets its verdict. Prints the share of each verdict with its interval, and
+beside it how much the calibration figure, that of the fresh rows and BBC-CV are off.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cti_edits.search.candidates import Candidate
+from cti_edits.search.confirmation import shortlist
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selection_bias import selection_corrected
 from cti_edits.search.selectors import find_selector
@@ -40,6 +41,7 @@ class NullSettings:
         same: share of the rows on which a candidate answers as the base does.
         selector: what chooses.
         corrected: whether BBC-CV is taken, too.
+        confirm: so many of the best are compared again on fresh rows, which choose; 0: none.
     """
 
     searches: int = 2000
@@ -50,6 +52,7 @@ class NullSettings:
     same: float = 0.5
     selector: str = "best"
     corrected: bool = True
+    confirm: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class NullSearch:
     """One of them.
 
     Attributes:
-        calibration_gain: of the winner on the rows that chose it, points of accuracy from 0 to 1.
+        calibration_gain: of the winner on the rows that chose it, or chose the few, points of accuracy from 0 to 1.
+        confirmation_gain: of the winner on the fresh rows, if there were any.
         corrected_gain: the same by BBC-CV, if it was taken.
         word: the verdict on the held-out rows; "empty" where the unedited model won.
     """
@@ -65,11 +69,12 @@ class NullSearch:
     calibration_gain: float
     corrected_gain: float | None
     word: str
+    confirmation_gain: float | None = None
 
 
 @dataclass(frozen=True)
 class Numbered(Candidate):
-    """A candidate without a model."""
+    """A candidate without a model, that changes the more, the larger its number."""
 
     number: int
 
@@ -87,16 +92,26 @@ def _null_search(settings: NullSettings, generator: np.random.Generator) -> Null
     base, answers = _answers(settings, settings.rows, settings.candidates, generator)
     unedited = _outcome(None, base, generator)
     outcomes = [_outcome(Numbered(number), row, generator) for number, row in enumerate(answers)]
-    best = find_selector(settings.selector).winner([unedited, *outcomes])
+    selector, confirmation_gain = find_selector(settings.selector), None
+    best = selector.winner([unedited, *outcomes])
+    if settings.confirm and best.candidate is not None:
+        few = shortlist(selector, unedited, outcomes, settings.confirm)
+        base, answers = _answers(settings, settings.rows, len(few), generator)
+        base_again = _outcome(None, base, generator)
+        again = [_outcome(one.candidate, row, generator) for one, row in zip(few, answers, strict=True)]
+        chosen = selector.winner([base_again, *again])
+        confirmation_gain = chosen.accuracy - base_again.accuracy
+        best = next((one for one in few if one.candidate == chosen.candidate), unedited)
     corrected = selection_corrected(unedited, outcomes) if settings.corrected else None
     gains = best.accuracy - unedited.accuracy, None if corrected is None else corrected.corrected - unedited.accuracy
     if best.candidate is None:
-        return NullSearch(*gains, "empty")
+        return NullSearch(*gains, "empty", confirmation_gain)
     before, (after,) = _answers(settings, settings.test_rows, 1, generator)
     pair = before.tolist(), after.tolist()
-    # The most frequent answer is right on few rows, so that no gain is put down to it.
-    found = verdict(paired_interval(*pair), mcnemar_p_value(*pair), int(after.sum()), len(after), majority=0.1)
-    return NullSearch(*gains, found.word)
+    # The most frequent answer is right on far fewer rows, so that no gain is put down to it.
+    majority = settings.accuracy / 4
+    found = verdict(paired_interval(*pair), mcnemar_p_value(*pair), int(after.sum()), len(after), majority)
+    return NullSearch(*gains, found.word, confirmation_gain)
 
 
 def _answers(
@@ -109,13 +124,14 @@ def _answers(
 
 
 def _outcome(candidate: Candidate | None, right: Booleans, generator: np.random.Generator) -> Outcome:
-    return Outcome(candidate, float(right.mean()), float(generator.random()), tuple(right.tolist()), 0)
+    changes = 1 + candidate.number if isinstance(candidate, Numbered) else 0
+    return Outcome(candidate, float(right.mean()), float(generator.random()), tuple(right.tolist()), changes)
 
 
 def summary(found: Sequence[NullSearch]) -> list[str]:
     """Lines for a person."""
     lines, counts = [], Counter(one.word for one in found)
-    for word in ("better", "no evidence", "worse", "empty"):
+    for word in ("better", "no evidence", "worse", "collapsed", "empty"):
         low, high = wilson_interval(counts[word], len(found))
         lines.append(
             f"{word}: {100 * counts[word] / len(found):.2f} % of {len(found)} searches "
@@ -123,6 +139,9 @@ def summary(found: Sequence[NullSearch]) -> list[str]:
         )
     gain = float(np.mean([one.calibration_gain for one in found]))
     lines.append(f"the calibration figure of the winner is off by {100 * gain:+.1f} points on average")
+    again = [one.confirmation_gain for one in found if one.confirmation_gain is not None]
+    if again:
+        lines.append(f"that of the fresh rows by {100 * float(np.mean(again)):+.1f} points")
     corrected = [one.corrected_gain for one in found if one.corrected_gain is not None]
     if corrected:
         lines.append(f"that of BBC-CV by {100 * float(np.mean(corrected)):+.1f} points")
@@ -133,10 +152,11 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = NullSettings()
-    for name in ("searches", "candidates", "rows", "test_rows"):
+    for name in ("searches", "candidates", "rows", "test_rows", "confirm"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(default, name))
     for name in ("accuracy", "same"):
         parser.add_argument(f"--{name}", type=float, default=getattr(default, name))
+    parser.add_argument("--corrected", action=argparse.BooleanOptionalAction, default=default.corrected)
     parser.add_argument("--selector", default=default.selector)
     parser.add_argument("--seed", type=int, default=0)
     chosen = vars(parser.parse_args())

@@ -30,12 +30,21 @@ def edit_table(edit: Edit) -> str:
 def _measured(edit: Edit) -> Iterator[str]:
     """A line for each pair of accuracies, the held-out ones first."""
     results = edit.results
-    for measured, rows in ((results.test, "test rows"), (results.calibration, "the rows that chose it")):
+    verdict = None if results.test is None else results.test.verdict()
+    if verdict is not None:
+        yield f"{verdict.word}: {verdict.reason}"
+    for measured, rows in (
+        (results.test, "test rows"),
+        (results.confirmation, "the rows that chose it among few"),
+        (results.calibration, "the rows that chose it, which flatter it"),
+    ):
         if measured is not None:
             yield (
                 f"{100 * measured.baseline:.1f} → {100 * measured.edited:.1f} % on {rows} (n = {measured.n}); "
                 f"always the most frequent answer: {100 * measured.majority_class:.1f} %"
             )
+    if results.test is None and (results.calibration or results.confirmation) is not None:
+        yield "not measured on rows that the search did not see"
     reported = results.reported
     if reported is not None:
         yield f"{100 * reported.baseline:.1f} → {100 * reported.edited:.1f} % as reported, not measured here"

@@ -75,11 +75,14 @@ def _what(edit: Edit) -> tuple[str, str, str, str]:
 
 
 def _accuracy(edit: Edit) -> str:
-    """Whether the accuracies were measured, on which rows, or only reported."""
+    """Whether the accuracies were measured, on which rows, and what they are worth; or only reported."""
+    results = edit.results
+    verdict = None if results.test is None else results.test.verdict()
     for found, how in (
-        (edit.results.test, "measured, test"),
-        (edit.results.calibration, "measured, calibration"),
-        (edit.results.reported, "reported"),
+        (results.test, "measured, test" + (f": {verdict.word}" if verdict else "")),
+        (results.confirmation, "measured on rows that chose it among few"),
+        (results.calibration, "measured on rows that chose it: flattered"),
+        (results.reported, "reported"),
     ):
         if found is not None:
             return f"{100 * found.baseline:.1f} → {100 * found.edited:.1f} % ({how})"

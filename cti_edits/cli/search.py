@@ -72,7 +72,7 @@ def search(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from cti_edits.search.search_log import SearchLog, log_path
-    from cti_edits.search.settings import check_task_or_rows, held_out_rows, metric_and_selector
+    from cti_edits.search.settings import check_limit, check_task_or_rows, held_out_rows, metric_and_selector
     from cti_edits.search.time_budget import seconds_of
 
     metric, selector = metric_and_selector(metric, selector)
@@ -132,6 +132,7 @@ def search(
         metadata={**of_model, **options.arguments("metadata", metadata)},
     )
     text = other_text(guard, include_path, base.kind)
+    check_limit(settings.max_kl, text is not None)
     name = edit_name(base.model_type, loaded.config.task, settings.preset)
     target = output or default_output(name)
     check_writable(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from cti_edits.errors import EditError, printable
@@ -9,6 +10,11 @@ from cti_edits.harness.task import LoggedSample, Task
 
 NO_FILTER = "none"
 """lm-eval's name for responses that went through no filter."""
+
+NLL, BALANCED = "nll", "balanced"
+
+CRITERIA = (NLL, BALANCED)
+"""What else a search ranks by where it is asked for as a metric, of any task: see `search.selectors`."""
 
 RIGHT_OR_WRONG = ("acc", "acc_norm", "exact_match", "acc_mutual_info", "acc_bytes")
 """lm-eval's metrics that are 0 or 1 for each example."""
@@ -52,7 +58,9 @@ def metric_of(task: Task, wanted: str | None = None) -> Metric:
                 f"{', '.join(RIGHT_OR_WRONG[:3])}; this task has {listed}; name the one to use"
             )
     if name not in declared:
-        raise EditError(f"{task.config.task}: metric: there is no {printable(name)!r}; this task has {listed}")
+        near = difflib.get_close_matches(name, (*declared, *CRITERIA), 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise EditError(f"{task.config.task}: metric: there is no {printable(name)!r}{meant}; this task has {listed}")
     if filter_name and filter_name not in filters:
         raise EditError(
             f"{task.config.task}: metric: there is no filter {printable(filter_name)!r}; this task has "

@@ -1,4 +1,4 @@
-"""What was measured of an edit, in lines: held-out rows and what stands beside them, then the calibration rows."""
+"""What was measured of an edit, in lines: held-out rows, what stands beside them, other text, then rows that chose."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ Line = tuple[str, object]
 
 BASE, EDITED = "base model", "edited"
 
+FEW_CHOSEN = "these rows chose the edit among the best few candidates, which flatters it a little"
+
 NOT_MEASURED = "not measured on rows that the search did not see"
 
 
 def result_lines(results: Results) -> Iterator[Line]:
     """All measurements of a manifest. The figure of the rows that chose an edit never stands alone."""
-    if results.test is not None:
-        yield "", ""
-        yield from held_out_lines(results)
-    if results.guard is not None:
-        yield "", ""
-        yield "other text", guard_text(results.guard)
+    for part in (held_out_lines(results), guard_lines(results), confirmation_lines(results)):
+        lines = list(part)
+        if lines:
+            yield "", ""
+        yield from lines
     if results.calibration is not None:
         yield "", ""
         yield from measurement_lines("calibration", results.calibration)
@@ -43,6 +44,19 @@ def held_out_lines(results: Results) -> Iterator[Line]:
         yield "  control", control_text(results.control, results.test)
     if results.label_bias is not None:
         yield "  label bias", label_bias_text(results.label_bias)
+
+
+def guard_lines(results: Results) -> Iterator[Line]:
+    """What the edit does to other text."""
+    if results.guard is not None:
+        yield "other text", guard_text(results.guard)
+
+
+def confirmation_lines(results: Results) -> Iterator[Line]:
+    """The measurement on the fresh rows by which the winner was chosen among the best."""
+    if results.confirmation is not None:
+        yield from measurement_lines("confirmation", results.confirmation)
+        yield "  mind", FEW_CHOSEN
 
 
 def measurement_lines(part: str, measured: Measurement, judged: bool = False) -> Iterator[Line]:

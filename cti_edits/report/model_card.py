@@ -165,6 +165,14 @@ def _measured(edit: Edit) -> Iterator[str]:
     if edit.results.test is None:
         yield "It was **not measured** on rows that the search did not see."
         yield ""
+    confirmation = edit.results.confirmation
+    if confirmation is not None:
+        yield (
+            f"On {confirmation.n:,} fresh rows, by which it was chosen among the best few candidates: "
+            f"{100 * confirmation.baseline:.1f} % without, {100 * confirmation.edited:.1f} % with the edit. "
+            f"{_difference(confirmation)}"
+        )
+        yield ""
     if edit.results.guard is not None:
         yield f"On text that has nothing to do with the task: {_text(guard_text(edit.results.guard))}."
         yield ""

@@ -9,7 +9,8 @@ from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.report.edit_lines import wrapped
 from cti_edits.report.listing import interval_text, print_columns
-from cti_edits.report.measurements import bbc_cv_text, guard_text, held_out_lines
+from cti_edits.report.measurements import bbc_cv_text, confirmation_lines, guard_lines, held_out_lines
+from cti_edits.search.candidates import Candidate
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
 from cti_edits.stats import top_answer, wilson_interval
@@ -23,22 +24,14 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     """What held-out rows say; then the best of the candidates beside the unedited model, and the path written."""
     n = len(calibration.doc_ids)
     name = printable(calibration.name)
-    test = result.edit.results.test
-    for key, value in held_out_lines(result.edit.results):
-        print(wrapped(key, str(value), None))
-    if result.edit.results.guard is not None:
-        print(wrapped("other text", guard_text(result.edit.results.guard), None))
-    shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
+    results = result.edit.results
+    test = results.test
+    for part in (held_out_lines(results), guard_lines(results), confirmation_lines(results)):
+        for key, value in part:
+            print(wrapped(key, str(value), None))
     metric = str(calibration.metric)
     print(f"{name}: {n} calibration examples" + ("" if metric == "acc" else f", metric {printable(metric)}"))
-    tried_by = [outcome.candidate.cells() for outcome in result.outcomes if outcome.candidate is not None]
-    headings = tuple(tried_by[0]) if tried_by else ("candidate",)
-    print_columns(
-        (*headings, *FIGURES),
-        [_row(outcome, n, headings, outcome.candidate == result.best.candidate) for outcome in shown],
-        right=(*headings[1:], *FIGURES[:-1]),
-    )
-    print("* the best of all that were tried")
+    _print_candidates(result, n)
     tried = len(result.outcomes) + len(result.stopped) + len(result.failed)
     stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
     failed = f", {len(result.failed)} of them {_why_failed(result)}" if result.failed else ""
@@ -52,8 +45,8 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             f"Cut short after {result.edit.search.time_budget:g} s: what was left might have won. The same command "
             "without a time budget goes on."
         )
-    if result.edit.results.bbc_cv is not None:
-        print(f"BBC-CV: {bbc_cv_text(result.edit.results.bbc_cv)}.")
+    if results.bbc_cv is not None:
+        print(f"BBC-CV: {bbc_cv_text(results.bbc_cv)}.")
     described = [("the unedited model", result.unedited)]
     if result.best.candidate is not None:
         described.append(("the best candidate", result.best))
@@ -72,6 +65,29 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             + ("Its test part is the rest." if test else "Leave them out when you measure the edit.")
         )
     print(f"wrote {target}")
+
+
+def _print_candidates(result: SearchResult, n: int) -> None:
+    """The best candidates on the calibration rows; of those that were compared again, how they did there."""
+    best = sorted(result.outcomes, key=Outcome.order)
+    tried_by = [outcome.candidate.cells() for outcome in result.outcomes if outcome.candidate is not None]
+    headings = tuple(tried_by[0]) if tried_by else ("candidate",)
+    fresh: dict[Candidate | None, float] = {}
+    figures: tuple[str, ...] = FIGURES
+    star = "* the best of all that were tried"
+    if result.again is not None:
+        figures = (*FIGURES[:-1], "on fresh rows", "")
+        fresh = {one.candidate: one.accuracy for one in (result.again.unedited, *result.again.outcomes)}
+        star = f"* chosen among these by {len(result.again.unedited.correct)} fresh rows"
+    shown = [result.unedited, *([one for one in best if one.candidate in fresh] or best[:SHOWN])]
+    rows = []
+    for one in shown:
+        *cells, mark = _row(one, n, headings, one.candidate == result.best.candidate)
+        if result.again is not None:
+            cells.append(f"{100 * fresh[one.candidate]:.1f} %" if one.candidate in fresh else "")
+        rows.append((*cells, mark))
+    print_columns((*headings, *figures), rows, right=(*headings[1:], *figures[:-1]))
+    print(star)
 
 
 def _why_failed(result: SearchResult) -> str:

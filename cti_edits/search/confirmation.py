@@ -7,7 +7,7 @@ candidates stand side by side with no such advantage but that of the best of a f
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cti_edits.artifact.matrix_edits import MatrixEdit
@@ -25,7 +25,7 @@ from cti_edits.search.guard import KlLimit
 from cti_edits.search.measure import compared
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.search_log import Steps
-from cti_edits.search.selectors import find_selector
+from cti_edits.search.selectors import Selector, find_selector
 from cti_edits.search.trials import Trial, Trials, applied_trial
 
 
@@ -134,19 +134,45 @@ def _best(
     trials: Trials, evaluated: EvaluatedCandidates, count: int, selector: str, limit: KlLimit | None
 ) -> tuple[list[Outcome], dict[Candidate, str]]:
     """The best that beat the unedited model, best first, and those of them that are not allowed, and why."""
-    chooses, left = find_selector(selector), list(evaluated.outcomes)
-    found: list[Outcome] = []
     refused: dict[Candidate, str] = {}
+
+    def allowed(candidate: Candidate) -> bool:
+        try:
+            if limit is not None:
+                limit.check(candidate, applied_trial(trials, candidate).weights)
+        except (NotFiniteError, RefusedError) as error:
+            refused[candidate] = str(error)
+        return candidate not in refused
+
+    found = shortlist(find_selector(selector), evaluated.unedited, evaluated.outcomes, count, allowed)
+    return found, refused
+
+
+def shortlist(
+    selector: Selector,
+    unedited: Outcome,
+    outcomes: Sequence[Outcome],
+    count: int,
+    allowed: Callable[[Candidate], bool] = lambda _: True,
+) -> list[Outcome]:
+    """The best ``count`` outcomes that beat the unedited model's, best first; fewer where no more of them do.
+
+    Args:
+        selector: says which of several is the best.
+        unedited: of the unedited model.
+        outcomes: of the candidates.
+        count: how many, at most.
+        allowed: whether a candidate may be among them.
+
+    Raises:
+        EditError: a plugin's selector fails.
+    """
+    left, found = list(outcomes), list[Outcome]()
     while left and len(found) < count:
-        best = chosen_by(chooses, [evaluated.unedited, *left])
+        best = chosen_by(selector, [unedited, *left])
         if best.candidate is None:
             break
         left.remove(best)
-        try:
-            if limit is not None:
-                limit.check(best.candidate, applied_trial(trials, best.candidate).weights)
-        except (NotFiniteError, RefusedError) as error:
-            refused[best.candidate] = str(error)
-            continue
-        found.append(best)
-    return found, refused
+        if allowed(best.candidate):
+            found.append(best)
+    return found

@@ -15,6 +15,8 @@ from cti_edits.harness.task import Task
 from cti_edits.harness.tasks import load_task
 from cti_edits.models.architectures import Kind
 from cti_edits.progress import Progress
+from cti_edits.search.outcome import NO_LABELS
+from cti_edits.search.selectors import find_selector
 from cti_edits.search.settings import HELD_OUT, HeldOut, Part, SearchSettings
 
 
@@ -75,6 +77,8 @@ def examples(
 
     evaluations = part(settings.evaluated_on)
     gradients = evaluations if not settings.takes_gradients else part(settings.gradients_on)
+    if evaluations.labels is None and find_selector(settings.selector).of_labels:
+        raise EditError(NO_LABELS)
     seen = {*gradients.row_hashes, *evaluations.row_hashes}
     confirmation = None
     if settings.confirm is not None:

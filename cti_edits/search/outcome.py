@@ -11,6 +11,8 @@ from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import NLL_STEP
 from cti_edits.search.candidates import Candidate
 
+NO_LABELS = "metric: balanced accuracy is of tasks that have the same labels for every example, and acc"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -58,7 +60,7 @@ def best_balanced(outcomes: Sequence[Outcome]) -> Outcome:
         EditError: the task has no fixed labels.
     """
     if any(one.balanced is None for one in outcomes):
-        raise EditError("metric: balanced accuracy is of tasks that have the same labels for every example, and acc")
+        raise EditError(NO_LABELS)
     return min(outcomes, key=lambda one: (-(one.balanced or 0.0), one.order()))
 
 

@@ -35,7 +35,7 @@ from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import asked_of, record
 from cti_edits.search.search_log import SearchLog, Steps
 from cti_edits.search.selection_bias import selection_corrected
-from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings
+from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings, check_limit
 from cti_edits.search.time_budget import TimeBudget
 from cti_edits.search.trials import SearchContext, Trial, Trials
 
@@ -163,8 +163,7 @@ def run_search(
         WriteError: the log cannot be written.
     """
     progress = progress or Silent()
-    if settings.max_kl is not None and guard is None:
-        raise EditError("max_kl: no text is compared on; give one (guard)")
+    check_limit(settings.max_kl, guard is not None)
     if (settings.confirm is None) != (confirmation is None):
         raise EditError("confirm: expected fresh rows and how many candidates are compared on them, or neither")
     bbc_cv = bbc_cv and test is None and confirmation is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cti_edits.harness.metrics import BALANCED, NLL
 from cti_edits.plugins import errors_name_provider, find_part
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.outcome import (
@@ -21,10 +22,7 @@ from cti_edits.search.outcome import (
 )
 from cti_edits.search.scores import keep_best
 
-BEST, NLL, BALANCED = "best", "nll", "balanced"
-
-CRITERIA = (NLL, BALANCED)
-"""Selectors that `metric` names, too: they rank by another figure than the share of examples that are right."""
+BEST = "best"
 
 Scores = Mapping[int, Mapping[MatrixId, float]]
 """For each K, the score of every matrix."""
@@ -49,6 +47,7 @@ class Selector:
         cannot_win: whether a candidate loses against an outcome whatever the rest of its examples give, from that
             outcome, the number of examples that are wrong so far, and the sum of their losses. None where that cannot
             be said; every candidate is then evaluated to the end.
+        of_labels: whether it is for tasks that have the same labels for every example, and for those alone.
     """
 
     name: str
@@ -56,6 +55,7 @@ class Selector:
     keep: Callable[[Scores, int], Mapping[int, Sequence[MatrixId]]] = best_of_each
     winner: Callable[[Sequence[Outcome]], Outcome] = winner
     cannot_win: Callable[[Outcome, int, float], bool] | None = None
+    of_labels: bool = False
 
 
 def find_selector(name: str) -> Selector:
@@ -97,6 +97,6 @@ SELECTORS = (
         winner=least_change,
     ),
     Selector(NLL, "the lowest NLL of the gold answers", winner=likeliest, cannot_win=cannot_be_likeliest),
-    Selector(BALANCED, "the best balanced accuracy, of tasks with fixed labels", winner=best_balanced),
+    Selector(BALANCED, "the best balanced accuracy, of tasks with fixed labels", winner=best_balanced, of_labels=True),
 )
 """Those that come with cti-edits."""

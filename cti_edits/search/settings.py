@@ -9,10 +9,11 @@ from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
 from cti_edits.artifact.matrix_id import StackName
 from cti_edits.artifact.ranks import ROW_BLOCKS
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.metrics import CRITERIA
 from cti_edits.methods.method import find_method
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.scorers import PAPER, find_scorer
-from cti_edits.search.selectors import BEST, CRITERIA, find_selector
+from cti_edits.search.selectors import BEST, find_selector
 
 RATES = (0.9, 0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0.01, 0.005)
 CLUSTERS = (1, 2, 4, 8, 16)
@@ -68,7 +69,7 @@ def fold_count(rows: int) -> int:
 
 
 def metric_and_selector(metric: str | None, selector: str | None) -> tuple[str | None, str | None]:
-    """The task's metric and the selector, where the metric that is asked for is one of `selectors.CRITERIA`.
+    """The task's metric and the selector, where the metric that is asked for is one of `metrics.CRITERIA`.
 
     Raises:
         EditError: it is, and another selector is asked for.
@@ -90,6 +91,16 @@ def check_task_or_rows(task: object, rows: object) -> None:
         raise EditError("task: expected the name of a task, or rows of your own in its place (rows)")
     if task is not None and rows is not None:
         raise EditError("task: expected it or rows of your own, got both (rows)")
+
+
+def check_limit(max_kl: float | None, compares: bool) -> None:
+    """Refuse a limit on other text for a search that is given none.
+
+    Raises:
+        EditError: so it is.
+    """
+    if max_kl is not None and not compares:
+        raise EditError("max_kl: there is no other text to keep to it on; name one (guard)")
 
 
 @dataclass(frozen=True)

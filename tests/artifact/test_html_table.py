@@ -73,6 +73,12 @@ def test_the_held_out_figure_comes_first(published: Edit) -> None:
     text = "".join(parsed(dataclasses.replace(published, results=both)).texts)
     assert "50.0 → 52.0 % on test rows (n = 400); always the most frequent answer: 55.0 %" in text
     assert text.index("test rows") < text.index("the rows that chose it")
+    alone = "".join(parsed(dataclasses.replace(published, results=Results(figures, None))).texts)
+    assert "on the rows that chose it, which flatter it (n = 100)" in alone
+    assert "not measured on rows that the search did not see" in alone
+    compared = dataclasses.replace(figures, ci95=(-0.1, 0.3), p_value=0.4)
+    judged = "".join(parsed(dataclasses.replace(published, results=Results(figures, compared))).texts)
+    assert "no evidence: the interval holds zero" in judged
 
 
 def test_text_from_a_stranger_is_text(published: Edit) -> None:

@@ -85,9 +85,18 @@ def test_a_folder_is_listed_after_the_shipped_ones(tmp_path: Path) -> None:
     assert len(out.splitlines()) == 1 + 48 + 2
     mine, two = out.splitlines()[-2:]
     assert mine.startswith(str(tmp_path / "mine.json"))
-    assert mine.endswith("50.0 → 60.0 % (measured, calibration)")
+    assert mine.endswith("50.0 → 60.0 % (measured on rows that chose it: flattered)")
     assert "2 matrices" in two
     assert two.endswith("50.0 → 40.0 % (measured, test)")
+    judged = dataclasses.replace(measured, ci95=(-0.1, 0.3), p_value=0.4)
+    dataclasses.replace(edit, results=Results(measured, judged)).write(tmp_path / "two.json")
+    assert listed(str(tmp_path))[1].splitlines()[-1].endswith("50.0 → 60.0 % (measured, test: no evidence)")
+    few = Results(measured, None, confirmation=dataclasses.replace(measured, edited=0.5))
+    dataclasses.replace(edit, results=few).write(tmp_path / "two.json")
+    assert (
+        listed(str(tmp_path))[1].splitlines()[-1].endswith("50.0 → 50.0 % (measured on rows that chose it among few)")
+    )
+    dataclasses.replace(edit, results=Results(measured, None), edits=(*edit.edits, other)).write(tmp_path / "two.json")
     alone = listed(str(tmp_path), "--no-shipped")[1]
     assert len(alone.splitlines()) == 3
     assert listed(str(SHIPPED))[1] == listed()[1]

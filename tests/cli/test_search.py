@@ -207,6 +207,7 @@ def test_directions(
         *phases,
         "test part",
         "random control",
+        "other text",
     ]
     assert f"{tried} candidate{'' if tried == 1 else 's'} tried" in done.stdout
     document = json.loads(output.read_text())
@@ -231,6 +232,52 @@ def test_another_figure_than_accuracy_can_choose(run_command: Run, llama: Path, 
         (("--metric", "nll", "--select", "best"), "--metric: nll says what chooses, and so does best (--select)"),
     ):
         refused = _search(run_command, llama, tmp_path / "other.json", *words)
+        assert message in refused.stderr
+        assert refused.stderr.count("cti-edits: error") == 1
+        assert refused.returncode == 2
+
+
+def test_the_best_are_compared_again_and_kept_to_a_limit_on_other_text(
+    run_command: Run, llama: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "other.txt"
+    text.write_text("The cat sat on the mat. " * 20)
+    words = (
+        "--seed",
+        "5",
+        "--confirm",
+        "2",
+        "--guard",
+        str(text),
+        "--max-kl",
+        "1000",
+        "--no-control",
+        "--test-rows",
+        "5",
+    )
+    done = _search(run_command, llama, tmp_path / "edit.json", *words)
+    assert done.returncode == 0, done.stderr
+    edit = load(tmp_path / "edit.json")
+    assert edit.search is not None
+    assert (edit.search.confirm, edit.search.max_kl) == (2, 1000)
+    confirmation, guard = edit.results.confirmation, edit.results.guard
+    assert confirmation is not None
+    assert confirmation.n == 6
+    assert edit.edits, "this model finds an edit"
+    assert guard is not None
+    assert guard.text.startswith("other.txt, sha256 ")
+    shown = run_command("cti-edits", "show", str(tmp_path / "edit.json")).stdout
+    for heading in ("test part: 5 examples", "other text     KL ", "confirmation: 6 examples"):
+        assert heading in done.stdout
+        assert heading in shown
+    assert "* chosen among these by 6 fresh rows" in done.stdout
+    for more, message in (
+        (("--guard", "none"), "--max-kl: there is no other text to keep to it on; name one (--guard)"),
+        (("--guard", "none.txt"), "--guard: none.txt: no such file"),
+        (("--samples", "37"), "--confirm: cti_capitals: its validation part has 37 rows, and none that was not drawn"),
+        (("--compose", "2"), "--max-kl: not together with several edits (--compose)"),
+    ):
+        refused = _search(run_command, llama, tmp_path / "other.json", *words, *more)
         assert message in refused.stderr
         assert refused.stderr.count("cti-edits: error") == 1
         assert refused.returncode == 2

@@ -51,6 +51,8 @@ def test_acc_else_the_first_that_is_right_or_wrong(tmp_path: Path) -> None:
     for wanted, message in (
         ("acc", "there is no 'acc'; this task has exact_match"),
         ("exact_match,x", "no filter 'x'"),
+        ("exactmatch", "there is no 'exactmatch' \\(did you mean exact_match.\\); this task has"),
+        ("balanced_acc", "there is no 'balanced_acc' \\(did you mean balanced.\\); this task has"),
     ):
         with pytest.raises(EditError, match=message):
             metric_of(written, wanted)

@@ -4,7 +4,7 @@ import dataclasses
 
 from cti_edits.artifact.manifest import load
 from cti_edits.artifact.records import Measurement, Results
-from cti_edits.report.measurements import held_out_lines, measurement_lines, result_lines
+from cti_edits.report.measurements import guard_lines, held_out_lines, measurement_lines, result_lines
 from tests.support.edits import EDIT_1
 
 MEASURED = Measurement(
@@ -55,7 +55,7 @@ def test_what_stands_beside_the_edit() -> None:
         "55.0 % without an edit, by adding a number to the likelihood of each label; the edit minus this "
         "+1.0 to +3.0 points; the edit does more"
     )
-    assert lines["  other text"] == (
+    assert dict(guard_lines(results))["other text"] == (
         "KL 0.0100 nats a token, perplexity 21.50 without and 21.70 with the edit (2,000 tokens, bundled)"
     )
     assert results.label_bias is not None
@@ -74,3 +74,16 @@ def test_the_figure_of_the_calibration_rows_never_stands_alone() -> None:
         "calibration: 100 examples; intervals are of 95 %",
     ]
     assert not any(key == "  verdict" for key, _ in lines)
+
+
+def test_the_parts_in_the_order_of_what_they_are_worth() -> None:
+    results = load(EDIT_1 / "asked.json").results
+    assert None not in (results.test, results.confirmation, results.guard, results.calibration)
+    lines = list(result_lines(results))
+    keys = [str(key).partition(":")[0] for key, _ in lines if not str(key).startswith("  ")]
+    assert keys == ["", "test part", "", "other text", "", "confirmation", "", "calibration"]
+    assert [value for key, value in lines if key == "  verdict"] == [lines[2][1]]
+    assert [str(value).partition(",")[0] for key, value in lines if key == "  mind"] == [
+        "these rows chose the edit among the best few candidates",
+        "these rows chose the edit",
+    ]

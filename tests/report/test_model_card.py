@@ -116,7 +116,8 @@ def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
     beside = body(load(EDIT_1 / "asked.json"))
     assert "- Random control: 2 random edits of the same size: 50.0 to 52.0 %" in beside
     assert "- Labels corrected: 55.0 % without an edit, by adding a number" in beside
-    assert "- On other text: KL 0.0100 nats a token" in beside
+    assert "On text that has nothing to do with the task: KL 0.0100 nats a token" in beside
+    assert "fresh rows, by which it was chosen among the best few candidates: " in beside
     without = body(dataclasses.replace(TWO, results=Results(calibration=None, test=None)))
     assert "**not measured** on rows that the search did not see" in without
 

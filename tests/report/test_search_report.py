@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from cti_edits.artifact.manifest import load
-from cti_edits.artifact.records import DatasetRecord
+from cti_edits.artifact.records import DatasetRecord, Guard, Measurement, Results
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.metrics import Metric
 from cti_edits.harness.prompting import Prompting
 from cti_edits.report.search_report import print_report
 from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.composition import CompositionStep
+from cti_edits.search.evaluate import EvaluatedCandidates
 from cti_edits.search.outcome import Outcome, winner
 from cti_edits.search.runner import SearchResult
 
@@ -41,9 +42,14 @@ def report(
     labels: tuple[str, ...] | None = None,
     failed: tuple[RankCut, ...] = (),
     steps: tuple[CompositionStep, ...] = (),
+    again: EvaluatedCandidates | None = None,
+    results: Results | None = None,
 ) -> list[str]:
     best, edit = winner([unedited, *outcomes]), load(str(EMPTY))
-    result = SearchResult(unedited, tuple(outcomes), (), best, edit, failed, steps)
+    if again is not None:
+        (best,) = [one for one in (unedited, *outcomes) if one.candidate == again.best.candidate]
+    edit = dataclasses.replace(edit, results=results or edit.results)
+    result = SearchResult(unedited, tuple(outcomes), (), best, edit, failed, steps, again)
     task: Any = None  # of which the report says nothing
     calibration = CalibrationSet(
         task,
@@ -108,6 +114,40 @@ def test_an_edit_that_gets_no_more_right_is_called_that(
         (found,) = [line for line in lines if line.startswith(said)] or [""]
         assert bool(found) is there
         assert ("how often each label is right" in found) is (there and labels is not None)
+
+
+def test_what_rows_say_that_did_not_choose_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = Measurement(n=9, baseline=0.5, edited=0.75, majority_class=0.5, ci95=(-0.1, 0.5), p_value=0.5)
+    results = Results(None, figures, guard=Guard("bundled", 2000, 0.01, 21.5, 21.75))
+    lines = report(outcome(4, 2.0, None), [outcome(5, 1.0, candidate(3))], capsys, results=results)
+    assert lines[:2] == [
+        "test part: 9 examples; intervals are of 95 %",
+        "  verdict      no evidence: the interval holds zero",
+    ]
+    other, calibration = (
+        next(n for n, one in enumerate(lines) if word in one) for word in ("other text", "calibration")
+    )
+    assert 1 < other < calibration
+    assert "perplexity 21.50 without and 21.75 with the edit" in lines[other]
+
+
+def test_candidates_that_were_compared_again_are_listed_with_what_fresh_rows_say(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tried = [outcome(right, 1.0, candidate(right)) for right in (3, 5, 6, 7)]
+    fresh = [outcome(2, 1.0, candidate(7)), outcome(6, 1.0, candidate(5))]
+    again = EvaluatedCandidates(outcome(4, 1.0, None), tuple(fresh), (), fresh[1], None)
+    figures = Measurement(n=N, baseline=0.5, edited=0.75, majority_class=0.5, ci95=(-0.1, 0.5), p_value=0.5)
+    lines = report(outcome(1, 2.0, None), tried, capsys, again=again, results=Results(None, None, confirmation=figures))
+    assert lines[0] == "confirmation: 8 examples; intervals are of 95 %"
+    start = lines.index("[red]cti\\x07: 8 calibration examples") + 1
+    assert [line.split()[-3:] for line in lines[start + 1 : start + 4]] == [
+        ["2.0000", "50.0", "%"],
+        ["1.0000", "25.0", "%"],
+        ["75.0", "%", "*"],
+    ]
+    assert lines[start].endswith("NLL of gold answer  on fresh rows")
+    assert lines[start + 4] == "* chosen among these by 8 fresh rows"
 
 
 def test_predictions_that_collapsed_onto_one_label_are_called_that(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,25 @@ def test_the_correction_of_labels_stands_beside_it(test_part: CalibrationSet) ->
     # Fitted on the very rows, it is at least as good as any constant answer.
     assert found.corrected >= test_part.majority_class
     assert measure(Session(lm), test_part, edit, Silent()).label_bias is None
+
+
+@pytest.mark.parametrize(
+    ("seed", "places", "before", "gain"),
+    [
+        (2, (("U_in", 0, 1, 0.02), ("U_out", 0, 1, 0.02)), (1, 9), 0.3),
+        (4, tuple(("U_out", layer, 1, 0.02) for layer in range(3)), (0, 10), 0.4),
+    ],
+)
+def test_a_gain_by_giving_one_answer_is_called_collapsed(
+    seed: int, places: Any, before: tuple[int, int], gain: float, test_part: CalibrationSet
+) -> None:
+    lm = lm_of("gptj", tiny_model("gptj", seed=seed))
+    found = measure(Session(lm), test_part, edit_of(lm.model, *places), Silent()).test
+    assert (found.baseline_answers, found.edited_answers) == (before, (10, 0))
+    assert found.edited - found.baseline == pytest.approx(gain)
+    verdict = found.verdict()
+    assert verdict is not None
+    assert (verdict.word, verdict.reason) == ("collapsed", "100.0 % of its answers are one and the same")
 
 
 def test_how_often_each_label_is_given(test_part: CalibrationSet) -> None:

@@ -53,6 +53,9 @@ def test_the_defaults_are_the_papers() -> None:
         ({"stack": "both"}, "stack: expected encoder or decoder, got 'both'"),
         ({"compose": 0}, "compose: expected 1 to 1000, got 0"),
         ({"compose": 1001}, "compose: expected 1 to 1000, got 1001"),
+        ({"max_kl": 0.0}, "max_kl: expected above 0 and at most 1000, got 0"),
+        ({"max_kl": float("nan")}, "max_kl: expected above 0 and at most 1000, got nan"),
+        ({"max_kl": 1.0, "compose": 2}, "max_kl: not together with several edits (compose)"),
         ({"selector": "x"}, "selector: no selector is called 'x' (known: best, one-standard-error, nll, balanced)"),
         (
             {"scorer": "paper", "selector": "BEST"},
