@@ -23,6 +23,7 @@ from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.evaluate import evaluate
+from cti_edits.search.explanation import Explanation, explanation_of
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
@@ -42,6 +43,7 @@ class SearchResult:
         edit: the manifest of the winner.
         failed: the candidates with which a loss was not finite.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
+        explanation: why these candidates were tried; of the first, where edits were composed.
     """
 
     unedited: Outcome
@@ -51,6 +53,7 @@ class SearchResult:
     edit: Edit
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
+    explanation: Explanation = Explanation()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class _NamedTrials:
     def matrix_edits(self, candidate: Candidate, checkpoint: Checkpoint | None) -> tuple[MatrixEdit, ...]:
         with self._named():
             return self.made.matrix_edits(candidate, checkpoint)
+
+    def explanation(self, best: Candidate | None) -> Explanation:
+        with self._named():
+            return explanation_of(self.made, best)
 
     def _named(self) -> AbstractContextManager[None]:
         return errors_name_provider("methods", MethodPart, self.method)
@@ -142,6 +149,7 @@ def run_search(
         trials = proposed(context)
         evaluated = evaluate(session, session.evaluator(calibration), trials, exact_stop, progress, settings.selector)
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
+        explanation = explanation_of(trials, evaluated.best.candidate)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
@@ -149,5 +157,12 @@ def run_search(
             measured = measure(session, test, edit, progress)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, test=measured))
     return SearchResult(
-        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
+        evaluated.unedited,
+        evaluated.outcomes,
+        evaluated.stopped,
+        evaluated.best,
+        edit,
+        evaluated.failed,
+        steps,
+        explanation,
     )
