@@ -16,6 +16,7 @@ from cti_edits.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 COLOURS = ("#3f51b5", "#c62828", "#00897b", "#f9a825", "#6d4c41", "#8e24aa", "#7cb342")
 
@@ -40,7 +41,7 @@ def svg(
     description: str,
     draw: Callable[[Figure], None],
     size: tuple[float, float] = (9.6, 4.2),
-    settings: Mapping[str, object] | None = None,
+    settings: Mapping[RcKeyType, object] | None = None,
     headed: bool = True,
 ) -> bytes:
     """A picture.
@@ -56,9 +57,14 @@ def svg(
     from matplotlib import rc_context, style
     from matplotlib.figure import Figure
 
-    plain = {"svg.hashsalt": "cti-edits", "svg.fonttype": "path", "font.size": 9.0, "figure.facecolor": "white"}
+    plain: dict[RcKeyType, object] = {
+        "svg.hashsalt": "cti-edits",
+        "svg.fonttype": "path",
+        "font.size": 9.0,
+        "figure.facecolor": "white",
+    }
     # Not what a person's own matplotlibrc says; and no identifiers that are drawn at random.
-    with style.context("default"), rc_context({**plain, **(settings or {})}):
+    with style.context("default"), rc_context(plain), rc_context(dict(settings or {})):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         if headed:

@@ -49,6 +49,7 @@ def search(
     final: of.Final = False,
     final_limit: of.FinalLimit = None,
     include_path: of.IncludePath = None,
+    report: of.Report = True,
     output: of.Output = None,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
@@ -84,10 +85,13 @@ def search(
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.files import check_writable
+    from cti_edits.cli.search_command import commands
+    from cti_edits.files import check_writable, write_atomically
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
+    from cti_edits.report.edit_report import edit_report
+    from cti_edits.report.report_data import of_search
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples, searched_task
     from cti_edits.search.record import edit_name
@@ -133,3 +137,9 @@ def search(
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)
+    if report:
+        page = target.with_suffix(".html")
+        write_atomically(
+            page, edit_report(of_search(result, chosen.evaluations), commands(result.edit, str(target))).encode()
+        )
+        print(f"wrote {page}")

@@ -60,6 +60,10 @@ class Explanation:
     gradients: MatrixGradients | None = None
 
 
+NOT_EXPLAINED = Explanation()
+"""Of a method that says nothing of itself."""
+
+
 @runtime_checkable
 class Explained(Protocol):
     """Trials of a method that says why."""
@@ -74,4 +78,4 @@ class Explained(Protocol):
 
 def explanation_of(trials: object, best: Candidate | None) -> Explanation:
     """What the trials of a search say of themselves; nothing where their method does not."""
-    return trials.explanation(best) if isinstance(trials, Explained) else Explanation()
+    return trials.explanation(best) if isinstance(trials, Explained) else NOT_EXPLAINED

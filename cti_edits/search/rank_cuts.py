@@ -20,7 +20,7 @@ from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.identity import identity_of
 from cti_edits.search.candidates import Candidate, Group, MatrixId, RankCut, candidates
 from cti_edits.search.edited_weights import EditedWeights, shape_of
-from cti_edits.search.explanation import Explanation, MatrixGradients, MatrixScore
+from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, MatrixGradients, MatrixScore
 from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.scorers import BlockDirections, find_scorer
 from cti_edits.search.scores import matrix_scores
@@ -80,10 +80,8 @@ class ScoredMatrices:
             for target, score in of_matrix.items()
         )
         first = min((one for one in scores if one.kept), key=lambda one: one.score, default=None)
-        if best is not None:
-            gradients = self._gradients(best.target, best.clusters)
-        else:
-            gradients = None if first is None else self._gradients(first.target, first.clusters)
+        shown = best or first
+        gradients = None if shown is None else self._gradients(shown.target, shown.clusters)
         return Explanation(self.scored_by, scores, gradients)
 
     def _gradients(self, target: MatrixId, clusters: int) -> MatrixGradients:
@@ -127,7 +125,7 @@ class RankCutTrials:
     def explanation(self, best: Candidate | None) -> Explanation:
         """See `explanation.Explained`."""
         if self._scored is None:
-            return Explanation()
+            return NOT_EXPLAINED
         return self._scored.explanation(None if best is None else _rank_cut(best))
 
     def _of(self, group: Group) -> Iterator[Trial]:

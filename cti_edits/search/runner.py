@@ -23,7 +23,7 @@ from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.evaluate import evaluate
-from cti_edits.search.explanation import Explanation, explanation_of
+from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, explanation_of
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
@@ -53,7 +53,7 @@ class SearchResult:
     edit: Edit
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
-    explanation: Explanation = Explanation()
+    explanation: Explanation = NOT_EXPLAINED
 
 
 @dataclass(frozen=True)
