@@ -22,6 +22,7 @@ def report(
 
     A search writes such a page beside its edit, with what it alone knows: scores, candidates, rows that changed.
     """
+    from cti_edits.cli.default_output import page_beside
     from cti_edits.cli.search_command import commands
     from cti_edits.files import write_atomically
     from cti_edits.hub.references import load_edit
@@ -29,6 +30,6 @@ def report(
     from cti_edits.report.report_data import ReportData
 
     found = load_edit(edit)
-    target = output or Path(f"{found.path.stem if found.path else found.name}.html")
+    target = output or page_beside(Path(found.path.name if found.path else f"{found.name}.json"))
     write_atomically(target, edit_report(ReportData(found), commands(found, edit)).encode())
     print(f"wrote {printable(target)}")

@@ -8,7 +8,7 @@ import warnings
 
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
-from cti_edits.cli.default_output import default_output
+from cti_edits.cli.default_output import default_output, page_beside
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
 
@@ -91,7 +91,7 @@ def search(
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
     from cti_edits.report.edit_report import edit_report
-    from cti_edits.report.report_data import of_search
+    from cti_edits.report.search_data import of_search
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples, searched_task
     from cti_edits.search.record import edit_name
@@ -138,8 +138,6 @@ def search(
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)
     if report:
-        page = target.with_suffix(".html")
-        write_atomically(
-            page, edit_report(of_search(result, chosen.evaluations), commands(result.edit, str(target))).encode()
-        )
-        print(f"wrote {page}")
+        page = edit_report(of_search(result, chosen.evaluations), commands(result.edit, str(target)))
+        write_atomically(page_beside(target), page.encode())
+        print(f"wrote {page_beside(target)}")

@@ -150,7 +150,7 @@ def _tried(search: SearchDetails) -> Table | None:
     )
     count = len(search.tried)
     caption = "The candidates, best first" + (f": {len(rows)} of {count:,}" if len(rows) < count else "")
-    return Table(caption, (*headings, "accuracy", "NLL", ""), rows, (*headings[1:], "accuracy", "NLL"))
+    return Table(caption, (*headings, "accuracy", "NLL", "place"), rows, (*headings[1:], "accuracy", "NLL"))
 
 
 def _checks() -> Iterator[Fact]:

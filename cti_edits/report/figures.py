@@ -19,6 +19,7 @@ from cti_edits.pictures import svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure as Canvas
     from matplotlib.typing import RcKeyType
 
@@ -101,12 +102,33 @@ def name_text(text: str) -> str:
     return printable(text, MOST_TEXT)
 
 
-def percent_axis(axes: Axes, axis: str) -> None:
-    """Have the ``axis``, "x" or "y", of ``axes`` say shares in per cent."""
-    from matplotlib.ticker import PercentFormatter
+def percent_axis(axis: Axis) -> None:
+    """Have an axis say shares in per cent, at few places."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    chosen = axes.xaxis if axis == "x" else axes.yaxis
-    chosen.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+
+
+def log_x_axis(axes: Axes) -> None:
+    """Have the x axis go by factors, with numbers as people write them: 0.1, 10, 10 k, 1 M."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_xlim()
+    axes.set_xscale("log")
+    # Within a decade or two, a place at each factor of ten is too few.
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if high > 100 * max(low, 1e-12) else (1.0, 2.0, 5.0), numticks=6)
+    )
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
 
 
 def _inline(picture: bytes, key: str) -> Markup:

@@ -41,7 +41,7 @@ def accuracy_figure(edit: Edit) -> Figure | None:
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.1)
-        percent_axis(axes, "x")
+        percent_axis(axes.xaxis)
 
     described = "Accuracy without and with the edit; a line is a 95 % interval"
     if majority is not None:
@@ -78,7 +78,7 @@ def shares_figure(shares: LabelShares) -> Figure:
         axes.set_yticks(range(count), [name_text(label) for label in shares.labels[:count]])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        percent_axis(axes, "x")
+        percent_axis(axes.xaxis)
         canvas.legend(loc="outside upper center", ncols=3)
 
     return drawn(

@@ -10,7 +10,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import DirectionsEdit
 from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.report.compute import THIS, SystemCost
-from cti_edits.report.figures import ACCENT, INK, QUIET, Figure, drawn, name_text, percent_axis
+from cti_edits.report.figures import ACCENT, INK, QUIET, Figure, drawn, log_x_axis, name_text, percent_axis
 from cti_edits.report.report_data import SearchDetails, TriedCandidate
 from cti_edits.report.words import percent
 from cti_edits.search.explanation import Explanation, MatrixGradients
@@ -42,9 +42,9 @@ def scores_figure(explanation: Explanation) -> Figure | None:
     return _heat_map(
         "scores",
         "Score of every matrix",
-        f"The score is {explanation.scored_by}. In each line, the darker the lower, and the lowest are tried; a dot "
-        "marks what was kept.",
-        ("matrix", "layer", "K", "score", "kept"),
+        f"The score is {explanation.scored_by}. In each line, the darker the lower; a dot marks what is "
+        f"{explanation.kept_for}.",
+        ("matrix", "layer", "K", "score", explanation.kept_for),
         [
             (one.target.matrix, one.target.place, str(one.clusters), f"{one.score:.4g}", "yes" if one.kept else "")
             for one in scores
@@ -92,10 +92,10 @@ def tried_figure(search: SearchDetails) -> Figure | None:
             )  # fmt: skip
         axes.axhline(search.unedited, color=INK, linestyle="--", linewidth=1.2, label="base")
         if len({x for line in by_line.values() for x, _ in line}) > 1:
-            axes.set_xscale("log")
+            log_x_axis(axes)
         axes.set_xlabel(axis)
         axes.margins(y=0.15)
-        percent_axis(axes, "y")
+        percent_axis(axes.yaxis)
         canvas.legend(loc="outside upper center", ncols=2)
 
     said = "No candidate beat the base." if best_line is None else f"The winner's line, {best_line}, is marked."
@@ -110,35 +110,38 @@ def tried_figure(search: SearchDetails) -> Figure | None:
 
 
 def compute_figure(systems: Sequence[SystemCost]) -> Figure | None:
-    """Accuracy against forward passes; where an accuracy is not known, the passes alone."""
-    if not systems:
+    """Accuracy against forward passes; None of one system by itself.
+
+    Where no accuracy of the others is known, on a task or a model that is not the paper's, the passes alone.
+    """
+    if len(systems) < 2:
         return None
-    known = any(one.accuracy is not None for one in systems)
+    known = all(one.accuracy is not None for one in systems)
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for number, one in enumerate(systems):
             colour = ACCENT if one.name == THIS else QUIET
-            place = number if not known else one.accuracy
-            if place is None:
-                axes.axvline(one.passes, color=colour, linestyle=":", linewidth=1.4)
-                _name(axes, one, 1 - 0.09 * number, colour, along=True)
-            else:
-                axes.plot([one.passes], [place], "o", color=colour, markersize=8)
-                _name(axes, one, place, colour, along=False)
-        axes.set_xscale("log")
-        axes.margins(x=0.3, y=0.2)
+            place = one.accuracy if known and one.accuracy is not None else float(number)
+            axes.plot([one.passes], [place], "o", color=colour, markersize=8)
+            if known:
+                _name(axes, one, place)
+        axes.margins(x=0.25, y=0.2)
         axes.set_xlabel("forward passes of one example")
+        log_x_axis(axes)
         if known:
-            percent_axis(axes, "y")
+            percent_axis(axes.yaxis)
         else:
-            axes.set_yticks([])
+            axes.set_yticks(range(len(systems)), [one.name for one in systems])
+            axes.set_ylim(len(systems) - 0.5, -0.5)
 
     return drawn(
         "compute",
         "Accuracy against compute" if known else "Compute",
         "Forward passes until the edit is found, without the test part. Those of the paper's systems are as the paper "
-        "counts, on a task and a model of this size; an accuracy of theirs is the paper's. This search's are at most.",
+        "counts, on a task and a model of this size"
+        + ("; their accuracies are the paper's. " if known else ". ")
+        + ("A search counts at most: with every candidate evaluated to the end." if _has_this(systems) else ""),
         ("system", "forward passes", "accuracy", "accuracy is"),
         [
             (one.name, f"{one.passes:,.0f}", "" if one.accuracy is None else percent(one.accuracy), one.source)
@@ -146,6 +149,10 @@ def compute_figure(systems: Sequence[SystemCost]) -> Figure | None:
         ],
         draw,
     )
+
+
+def _has_this(systems: Sequence[SystemCost]) -> bool:
+    return any(one.name == THIS for one in systems)
 
 
 def sigma_figure(gradients: MatrixGradients) -> Figure:
@@ -162,7 +169,7 @@ def sigma_figure(gradients: MatrixGradients) -> Figure:
                 axes.plot(*zip(*those, strict=True), "o", color=colour, markersize=3.4, alpha=0.75, label=label)
         axes.axhline(0, color=INK, linewidth=0.8)
         if all(sigma > 0 for sigma, _, _ in shown):
-            axes.set_xscale("log")
+            log_x_axis(axes)
         axes.set_xlabel("singular value σ")
         axes.set_ylabel("gradient g")
         if any(gradients.changed):
@@ -259,15 +266,14 @@ def _heat_map(
     return drawn(key, title, description, headings, rows, draw, (4.8, min(6.0, 1.0 + 0.34 * max(3, len(lines)))))
 
 
-def _name(axes: Axes, one: SystemCost, place: float, colour: str, along: bool) -> None:
+def _name(axes: Axes, one: SystemCost, place: float) -> None:
     """A system's name beside its point."""
     axes.annotate(
         one.name,
         (one.passes, place),
-        xycoords=("data", "axes fraction") if along else "data",
-        xytext=(5, 4 if not along else 0),
+        xytext=(0, 7),
         textcoords="offset points",
-        color=colour if one.name == THIS else INK,
+        color=ACCENT if one.name == THIS else INK,
         fontsize=8.5,
-        va="top" if along else "bottom",
+        ha="center",
     )

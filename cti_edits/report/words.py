@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Digits of an exponent."""
+
 
 def percent(share: float) -> str:
     """0.357 as "35.7 %"."""
@@ -24,8 +27,8 @@ def points_interval(low: float, high: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Three significant digits, and no exponent where few zeros do."""
+    """Two significant digits, and no exponent where few zeros do."""
     if value < 1e-4:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa} · 10^{int(exponent)}".replace("-", "−") if value else "0"
+        return f"{mantissa} × 10{str(int(exponent)).translate(RAISED)}" if value else "0"
     return f"{value:.2g}"

@@ -123,7 +123,9 @@ class DirectionTrials:
             for place, value in sums.items()
         )
         shown = max(sums, key=lambda place: (changed[place], sums[place]))
-        return Explanation("minus Σ |g| of all its directions", scores, self._matrix_gradients(shown, best))
+        return Explanation(
+            "minus Σ |g| of all its directions", "changed by the winner", scores, self._matrix_gradients(shown, best)
+        )
 
     def _matrix_gradients(self, place: MatrixId, best: Candidate | None) -> MatrixGradients:
         blocks = self._gradients.blocks[place]

@@ -17,7 +17,7 @@ class MatrixScore:
         target: the matrix.
         clusters: K, with which it was scored.
         score: the lowest are tried.
-        kept: whether it was tried.
+        kept: whether it is one of those that `Explanation.kept_for` tells of.
     """
 
     target: MatrixId
@@ -51,11 +51,13 @@ class Explanation:
 
     Attributes:
         scored_by: what the scores are, in words.
+        kept_for: what the matrices that are kept are, in words.
         scores: of every matrix at every K; none where nothing is scored.
         gradients: of one matrix, the winner's or the one that comes first.
     """
 
     scored_by: str = ""
+    kept_for: str = ""
     scores: tuple[MatrixScore, ...] = ()
     gradients: MatrixGradients | None = None
 

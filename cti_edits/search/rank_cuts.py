@@ -82,7 +82,7 @@ class ScoredMatrices:
         first = min((one for one in scores if one.kept), key=lambda one: one.score, default=None)
         shown = best or first
         gradients = None if shown is None else self._gradients(shown.target, shown.clusters)
-        return Explanation(self.scored_by, scores, gradients)
+        return Explanation(self.scored_by, "tried", scores, gradients)
 
     def _gradients(self, target: MatrixId, clusters: int) -> MatrixGradients:
         blocks = self.directions[target][self.clusters.index(clusters)]
