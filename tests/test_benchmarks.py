@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         r"\| disk \| spectra, the demo model \|.*\| computed \|.*\| [\d.]+ \(",
     ),
+    "encoder_decoder": (("--samples", "5", "--small"), r"ratio, geometric mean over both stacks: [\d.]+"),
     "evaluation": (
         ("--tasks", "capitals", "--samples", "10", "--batch-sizes", "4,8", "--clusters", "2", "--repeats", "1"),
         r"same predictions for all of \d+ candidates(.|\n)*geometric mean over tasks and layers: [\d.]+",
@@ -39,7 +40,7 @@ RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "startup": (("--pairs", "2"), r"[\d.]+ ms"),
 }
-WITH_MODEL = {"devices", "evaluation", "growth", "scoring", "search"}
+WITH_MODEL = {"devices", "encoder_decoder", "evaluation", "growth", "scoring", "search"}
 
 
 def test_every_benchmark_is_run_here() -> None:

@@ -26,6 +26,7 @@ STAND_INS = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "llama",
     "EleutherAI/gpt-j-6b": "gptj",
     "FacebookAI/roberta-base": "roberta",
+    "google/flan-t5-base": "t5",
 }
 """For each model that the pages name, the family of the tiny one in its place."""
 COMMIT = "0" * 40

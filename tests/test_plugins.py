@@ -29,12 +29,13 @@ from cti_edits.search.partitions import find_partition
 from cti_edits.search.presets import find_preset
 from cti_edits.search.scorers import BlockDirections, MatrixDirections, Scorer, find_scorer
 from cti_edits.search.selectors import find_selector
+from studies.tiny import TINY
 from tests.conftest import ROOT
 from tests.support.edits import cuts, edit_of, plugin_edit
 from tests.support.installed_plugins import InstalledPlugins, forget
 from tests.support.pages import blocks
 from tests.support.small_tasks import write_task
-from tests.support.tiny_models import EVERY, byte_tokenizer, tiny_model
+from tests.support.tiny_models import byte_tokenizer, tiny_model
 
 PAGE = ROOT / "docs" / "plugins.md"
 HOOKS = (*HOMES, *FOLDERS)
@@ -245,7 +246,7 @@ def test_hook_architecture_folders(plugin_folder: InstalledPlugins) -> None:
     (plugin_folder.folder / "architectures" / "newest_family.json").write_text(json.dumps(FAMILY))
     plugin_folder.add("example", example("architecture_folders"))
     assert family_of("newest").module_name("U_in", 7) == "model.blocks.7.up"
-    assert set(families()) == {*EVERY, "newest"}
+    assert set(families()) == {*TINY, "newest"}
 
 
 def test_hook_report_sections(plugin_folder: InstalledPlugins) -> None:
@@ -285,7 +286,7 @@ def selectors():
 def test_two_plugins_both_count(plugin_folder: InstalledPlugins) -> None:
     add_families(plugin_folder, "first_one", a=FAMILY)
     add_families(plugin_folder, "second_one", b={**FAMILY, "model_types": ["other"]})
-    assert set(families()) == {*EVERY, "newest", "other"}
+    assert set(families()) == {*TINY, "newest", "other"}
 
 
 def test_what_is_built_in_comes_through_the_same_hooks(plugin_folder: InstalledPlugins) -> None:
@@ -304,7 +305,7 @@ def test_the_off_switch_leaves_plugins_out(
     add_families(plugin_folder, "addition", newest_family=FAMILY)
     plugin_folder.add("broken", "raise RuntimeError('imported all the same')")
     monkeypatch.setenv(OFF_SWITCH, value)
-    assert set(families()) == set(EVERY)
+    assert set(families()) == set(TINY)
     assert capsys.readouterr().err == ""
     assert "addition" not in sys.modules
     assert {(one.provider.plugin, one.reason) for one in plugins.plugins().left_out} == {
@@ -350,7 +351,7 @@ def test_a_plugin_that_does_not_load_is_named_and_left_out_whole(
 ) -> None:
     plugin_folder.add("broken", source, target, distribution="of_a_stranger")
     add_families(plugin_folder, "zz_addition", newest_family=FAMILY)
-    assert set(families()) == {*EVERY, "newest"}
+    assert set(families()) == {*TINY, "newest"}
     line = warning(capsys)
     assert f"the plugin 'broken' (of_a_stranger 1.0) could not be loaded and is left out: {reason}" in line
     with pytest.raises(EditError, match="no scorer is called 'flat'"):
@@ -378,7 +379,7 @@ def test_a_plugin_whose_hook_fails_is_named_and_left_out_whole(
 ) -> None:
     plugin_folder.add("broken", f"{SCORER}\n@hookimpl\ndef {hook}(): {body}")
     add_families(plugin_folder, "zz_addition", newest_family=FAMILY)
-    assert set(families()) == {*EVERY, "newest"}
+    assert set(families()) == {*TINY, "newest"}
     line = warning(capsys)
     assert f"the plugin 'broken' (broken 1.0) failed in its hook {hook} and is left out: {reason}" in line
     with pytest.raises(EditError, match="no scorer is called 'flat'"):
@@ -401,7 +402,7 @@ def test_a_plugin_with_a_wrong_data_file_is_left_out_whole(
     add_families(plugin_folder, "addition", newest_family=FAMILY)
     wrong = {"a_good": {**FAMILY, "model_types": ["other"]}, "b_wrong": {**FAMILY, "kind": "neither"}}
     data = add_families(plugin_folder, "broken", **wrong)
-    assert set(families()) == {*EVERY, "newest"}
+    assert set(families()) == {*TINY, "newest"}
     assert f"{data / 'b_wrong.json'}: kind: expected" in warning(capsys)
 
 
@@ -415,7 +416,7 @@ def test_a_model_type_is_claimed_once(
         a={**FAMILY, "model_types": ["other"]},
         b={**FAMILY, "model_types": ["fresh", claimed]},
     )
-    assert set(families()) == set(EVERY)
+    assert set(families()) == set(TINY)
     assert families()["gpt2"].layers == "transformer.h"
     owner = "gpt2" if claimed == "gpt2" else "a"
     line = warning(capsys)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cti_edits.artifact.asked import Asked
+from cti_edits.artifact.matrix_id import StackName
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class SearchRecord(Record):
         clusters: the numbers of row blocks K that were tried.
         rates: the shares ρ that were tried.
         matrices: the roles that were tried, "U_in".
+        stack: of the blocks whose matrices were tried; None: of all of them.
         candidates: how many edits were tried.
         screen: of all, so many were tried: those that a first-order prediction put first.
         evaluated_on: how many rows every candidate was evaluated on; None: those of ``samples``.
@@ -124,6 +126,7 @@ class SearchRecord(Record):
     rates: tuple[float, ...]
     matrices: tuple[str, ...]
     candidates: int
+    stack: StackName | None = None
     screen: int | None = None
     evaluated_on: int | None = None
     row_hashes: str | None = None

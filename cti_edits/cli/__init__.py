@@ -21,6 +21,7 @@ import sys
 import typer
 
 from cti_edits.cli import (
+    architectures,
     cache,
     compare,
     compose,
@@ -65,6 +66,7 @@ app.command("gallery", epilog=epilog("gallery"))(gallery.gallery)
 app.command("ls", epilog=epilog("ls"))(list_edits.list_edits)
 app.command("presets", epilog=epilog("presets"))(presets.presets)
 app.command("cost", epilog=epilog("cost"))(cost.cost)
+app.command("architectures", epilog=epilog("architectures"))(architectures.architectures)
 app.command("doctor", epilog=epilog("doctor"))(doctor.doctor)
 app.command("plugins", epilog=epilog("plugins"))(plugins.plugins)
 app.command("validate", epilog=epilog("validate"))(validate.validate)

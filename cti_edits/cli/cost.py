@@ -19,13 +19,17 @@ Option = typer.Option
 
 def cost(
     preset: Annotated[str, Option(help="One of cti-edits presets.", show_default=False)],
-    layers: Annotated[int, Option(help="Blocks of the model: 28 for GPT-J, 12 for RoBERTa base.", show_default=False)],
+    layers: Annotated[int, Option(help="Blocks of the model, of all its stacks: 28 for GPT-J.", show_default=False)],
     task: Annotated[
         str | None, Option(help="A task of the paper, or any lm-eval task, to count its rows.", show_default=False)
     ] = None,
     dataset_size: Annotated[int | None, Option(help="Rows of the task.", show_default=False)] = None,
     kind: Annotated[
-        str | None, Option(help="causal or masked.", show_default="masked for a task called so, else causal")
+        str | None,
+        Option(
+            help="causal, masked or seq2seq.",
+            show_default="masked for a task called so, else causal",
+        ),
     ] = None,
 ) -> None:
     """Print what a search costs in forward passes, as the paper counts and here, and its speed-up over laser."""

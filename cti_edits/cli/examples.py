@@ -13,6 +13,7 @@ EXAMPLES = {
     "ls": "cti-edits ls edits",
     "presets": "cti-edits presets",
     "cost": "cti-edits cost --preset cl-100g-100e --layers 28 --task fever",
+    "architectures": f"cti-edits architectures {MODEL}",
     "doctor": "cti-edits doctor",
     "plugins": "cti-edits plugins",
     "validate": "cti-edits validate capitals.json edits/gptj_fever.json",

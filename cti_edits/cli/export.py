@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from cti_edits.cli import completion
+from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import EditError, printable
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def export(
     format: Annotated[  # noqa: A002 (what it is called everywhere)
         str, Option(metavar="FORMAT", help="checkpoint, or peft: a LoRA adapter of the base model.")
     ] = "checkpoint",
+    architecture: Architecture = None,
 ) -> None:
     """Write a checkpoint folder with the edit applied, for any engine that loads safetensors; or a LoRA adapter."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -42,7 +44,10 @@ def export(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     from cti_edits import api
     from cti_edits.hub.references import load_edit
+    from cti_edits.models.architectures import use_architecture
 
+    if architecture is not None:
+        use_architecture(architecture)
     try:
         # Another text is refused there.
         done = api.export(load_edit(file), out, model, revision, subfolder, verify, cast("Format", format))

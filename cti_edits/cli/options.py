@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from cti_edits.errors import EditError, printable
 
@@ -104,13 +104,15 @@ def arguments(field: str, text: str) -> dict[str, object]:
 
 
 def model_kind(text: str) -> Kind:
-    """``causal`` or ``masked``.
+    """A kind of language model by its name.
 
     Raises:
-        EditError: it is neither.
+        EditError: there is no such kind.
     """
-    if text == "causal":
-        return "causal"
-    if text == "masked":
-        return "masked"
-    raise EditError(f"kind: expected causal or masked, got {printable(text)!r}")
+    from cti_edits.models.architectures import Kind
+
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    for kind in kinds:
+        if text == kind:
+            return kind
+    raise EditError(f"kind: expected one of {', '.join(kinds)}, got {printable(text)!r}")

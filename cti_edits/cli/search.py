@@ -19,12 +19,14 @@ def search(
     test_rows: of.TestRows = None,
     model: of.Model = "EleutherAI/gpt-j-6b",
     model_args: of.ModelArgs = "",
+    architecture: of.Architecture = None,
     preset: of.Preset = None,
     samples: of.Samples = None,
     top_q: of.TopQ = None,
     clusters: of.Clusters = None,
     rates: of.Rates = None,
     matrices: of.Matrices = None,
+    stack: of.Stack = None,
     scorer: of.Scorer = None,
     selector: of.Selector = None,
     partition: of.Partition = None,
@@ -65,7 +67,7 @@ def search(
     given = given_settings(
         {
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
-            "matrices": matrices, "scorer": scorer, "selector": selector, "partition": partition,
+            "matrices": matrices, "stack": stack, "scorer": scorer, "selector": selector, "partition": partition,
             "method": method, "directions": directions, "drops": drops, "epochs": epochs,
             "compose": compose,
         }
@@ -90,6 +92,7 @@ def search(
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
+    from cti_edits.models.architectures import use_architecture
     from cti_edits.report.edit_report import edit_report
     from cti_edits.report.search_data import of_search
     from cti_edits.report.search_report import print_report
@@ -100,11 +103,13 @@ def search(
     prompting = options.prompting(
         num_fewshot, apply_chat_template, fewshot_as_multiturn, system_instruction, gen_kwargs
     )
+    if architecture is not None:
+        use_architecture(architecture)
     base = read_base(model, arguments)
     settings = search_settings(preset, base.kind, given)
-    check_matrices(base.model_type, settings.matrices)
+    check_matrices(base.model_type, settings.matrices, settings.stack)
     # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
-    of_model = {key: value for key, value in arguments.items() if key != "revision"}
+    of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
     loaded, settings = searched_task(
         str(task) if rows is None else read_own_rows(rows),
         settings,

@@ -23,6 +23,10 @@ TestRows = Annotated[
 ]
 Model = Annotated[str, Option(help="Hub id or checkpoint folder of the base model.")]
 ModelArgs = Annotated[str, Option(help="More arguments for lm-eval's hf model, key=value,key=value or JSON.")]
+Architecture = Annotated[
+    Path | None,
+    Option(help="Where the matrices of a model are whose type is not known.", show_default=False),
+]
 Preset = Annotated[
     str | None,
     Option(
@@ -48,6 +52,9 @@ Rates = Annotated[
     Option(help="Shares of the rank, rho, that are tried.", show_default="0.9,0.8,0.6,0.4,0.2,0.1,0.05,0.01,0.005"),
 ]
 Matrices = Annotated[str | None, Option(help="Matrices that are tried.", show_default="U_in,U_out")]
+Stack = Annotated[
+    str | None, Option(help="Of an encoder-decoder: matrices of the encoder or decoder alone.", show_default="both")
+]
 Scorer = Annotated[
     str | None,
     Option(help="What a matrix is scored by, see cti-edits plugins.", show_default="the preset's, else paper"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cti_edits.cli import completion
+from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import printable
 
 
@@ -23,15 +24,19 @@ def verify(
     subfolder: Annotated[
         str | None, typer.Option(help="Of the model, with its config and weights.", show_default="the edit's")
     ] = None,
+    architecture: Architecture = None,
 ) -> None:
     """Check that MODEL is the base that the edit was made for; a line for each matrix.
 
     Reads the matrices concerned and loads no model. Exit code 0: it is; 1: it is not; 2: that cannot be told.
     """
     from cti_edits.hub.references import load_edit
+    from cti_edits.models.architectures import use_architecture
     from cti_edits.models.verify import base_checkpoint, exit_code
     from cti_edits.models.verify import verify as findings_of
 
+    if architecture is not None:
+        use_architecture(architecture)
     edit = load_edit(file)
     checkpoint = base_checkpoint(edit, model, revision, subfolder=subfolder)
     findings = []

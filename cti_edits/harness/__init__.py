@@ -23,8 +23,9 @@ Tasks and examples:
 The model:
 
 - lm.py: ``--model cti`` for causal language models, and the base model of a search.
+- seq2seq_lm.py: encoder-decoders; autoregressive_lm.py: what they share with causal models.
 - masked_lm.py, masked_prompt.py: masked language models; their prompts as tokens.
-- edited_model.py: what both kinds share: loads the base, applies the edit, records both.
+- edited_model.py: what all kinds share: loads the base, applies the edit, records both.
 - base_config.py: which base model is loaded, and of which kind it is.
 - edit_argument.py: the argument ``edit``: one edit, or several.
 - model_arguments.py, hf_arguments.py: misspelt arguments and load errors; arguments by what they decide.

@@ -11,7 +11,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.model_arguments import check_remote_code, loading
 from cti_edits.hub.repositories import quiet_hub
-from cti_edits.models.architectures import Kind, families
+from cti_edits.models.architectures import Kind, known_family
 from cti_edits.models.wrappers import inner_model
 
 Pretrained = str | torch.nn.Module
@@ -45,7 +45,7 @@ def model_kind(
         named_by: the edit that names the checkpoint, if one does, for messages.
 
     Raises:
-        EditError: the config cannot be read, or names classes of a masked family that have no language model head.
+        EditError: the config cannot be read, or names classes that have no language model head of their family's kind.
     """
     config = config_of(pretrained, revision, arguments, named_by)
     if isinstance(pretrained, str):
@@ -54,15 +54,29 @@ def model_kind(
         classes = [type(inner_model(pretrained)).__name__]
     if any(name.endswith("ForMaskedLM") for name in classes):
         return "masked"
-    family = families().get(str(getattr(config, "model_type", None)))
-    if family is None or family.kind == "causal":
+    family = known_family(str(getattr(config, "model_type", None)))
+    if family is None:
+        return "seq2seq" if getattr(config, "is_encoder_decoder", False) else "causal"
+    if family.kind == "causal":
         return "causal"
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
-        return "causal"
-    # Loaded as a masked language model, a classifier would get a random head; BertForPreTraining has the right one.
-    if classes and not any(name.endswith("ForPreTraining") for name in classes):
+    if family.kind == "seq2seq":
+        without_head = classes and not any(_has_seq2seq_head(name, config) for name in classes)
+    else:
+        if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in classes):
+            return "causal"
+        # Loaded as a masked language model, a classifier would get a random head; BertForPreTraining has the right one.
+        without_head = classes and not any(name.endswith("ForPreTraining") for name in classes)
+    if without_head:
         raise EditError(f"{name_of(pretrained)} is a {printable(classes[0])}, which has no language model head")
-    return "masked"
+    return family.kind
+
+
+def _has_seq2seq_head(name: str, config: object) -> bool:
+    """Whether a checkpoint of this class has what an encoder-decoder's head needs; bare ones where it is tied."""
+    if name.endswith(("ForConditionalGeneration", "MTModel", "WithLMHeadModel")):
+        return True
+    bare = name.endswith("Model") and not name.endswith("EncoderModel")
+    return bare and bool(getattr(config, "tie_word_embeddings", True))
 
 
 def read_config(

@@ -26,7 +26,7 @@ from cti_edits.harness.skipped_rows import SkippedRows, rows_to_skip
 from cti_edits.harness.task import Instance, Task
 from cti_edits.harness.tasks import refuse_other_kind
 from cti_edits.models.apply import AppliedEdit, apply
-from cti_edits.models.architectures import Kind
+from cti_edits.models.architectures import Kind, use_architecture
 from cti_edits.models.checkpoint_location import checkpoint_location
 
 
@@ -35,8 +35,9 @@ class ScoredTokens:
     """What goes into a model to score an answer.
 
     Attributes:
-        tokens: token ids that go into the model.
-        places: positions in ``tokens``, ascending, whose logits predict the answer's tokens.
+        tokens: token ids that go into the model; into its encoder, if it has one beside a decoder.
+        places: positions, ascending, whose logits predict the answer's tokens: in ``tokens``, or in what a decoder is
+            given beside them.
         answer: the answer's token ids, one for each position.
     """
 
@@ -46,7 +47,9 @@ class ScoredTokens:
 
 
 class EditedHFLM(HFLM):  # type: ignore[misc]
-    """lm-eval's Hugging Face model with an edit; `lm.EditedLM` and `masked_lm.EditedMaskedLM` are its two kinds.
+    """lm-eval's Hugging Face model with an edit.
+
+    `lm.EditedLM`, `masked_lm.EditedMaskedLM` and `seq2seq_lm.EditedSeq2SeqLM` are its three kinds.
 
     Arguments:
         edit: an edit manifest, a folder with one, or ``owner/name[/file.json][@revision]`` on the hub; several that fit
@@ -63,6 +66,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             name of an edit (or several) leaves out that one's, as for the base model beside it. The results say how
             many.
         trust_remote_code: true runs code that comes with the checkpoint; never done unless asked for.
+        architecture: an architecture file, for a model whose type is not known.
 
     Every other argument goes to lm-eval's ``HFLM``.
 
@@ -96,8 +100,11 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         factorize: bool = False,
         skip_calibration: bool | EditArgument = False,
         trust_remote_code: bool | None = False,
+        architecture: str | None = None,
         **arguments: Any,
     ) -> None:
+        if architecture:
+            use_architecture(architecture)
         for name, value in (("verify", verify), ("factorize", factorize)):
             if not isinstance(value, bool):
                 raise EditError(f"{name}: expected true or false, got {printable(value)!r}")
@@ -117,7 +124,7 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
         check_arguments(type(self), arguments, lambda name: hasattr(config_of(base, revision, reading, named_by), name))
         found = model_kind(base, revision, reading, named_by)
         if found != self.kind:
-            right = {"causal": "EditedLM", "masked": "EditedMaskedLM"}[found]
+            right = {"causal": "EditedLM", "masked": "EditedMaskedLM", "seq2seq": "EditedSeq2SeqLM"}[found]
             raise EditError(
                 f"{name_of(base)} is a {found} language model, which {type(self).__name__} cannot run; "
                 f"use {right}, or `lm_eval --model cti`, which goes by the checkpoint"
@@ -273,6 +280,8 @@ def kind_for(arguments: Mapping[str, Any]) -> Kind:
     Raises:
         EditError: see `edit_argument.read_edits`, `base_of` and `model_kind`.
     """
+    if architecture := arguments.get("architecture"):
+        use_architecture(architecture)
     edit, pretrained = arguments.get("edit"), arguments.get("pretrained")
     edits = None if edit is None else read_edits(edit)
     if edits is None and not pretrained:

@@ -10,42 +10,40 @@ from typing import Any
 import torch
 from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig
 
+from cti_edits.artifact.matrix_id import StackName
 from cti_edits.errors import EditError, FitError, one_line_in_command, printable
+from cti_edits.harness.autoregressive_lm import EditedAutoregressiveLM, answer_loss
 from cti_edits.harness.base_config import model_kind, read_config
 from cti_edits.harness.calibration import GoldRequest
 from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, kind_for
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
-from cti_edits.harness.special_tokens import check_prefix, keep_padding_in_vocabulary
-from cti_edits.harness.task import Instance
-from cti_edits.models.architectures import Kind, family_of
+from cti_edits.harness.seq2seq_lm import EditedSeq2SeqLM
+from cti_edits.models.architectures import Kind, family_of, use_architecture
 
 
 @register_model("cti")
-class EditedLM(EditedHFLM):
+class EditedLM(EditedAutoregressiveLM):
     """A causal language model with an edit. Arguments as `EditedHFLM` has them.
 
     lm-eval knows one class for the name ``cti`` and makes models of it by the two ``create_from_arg_…`` methods;
-    given a masked language model, those make an `EditedMaskedLM`.
+    given a masked language model or an encoder-decoder, those make an `EditedMaskedLM` or `EditedSeq2SeqLM`.
     """
 
     kind = "causal"
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        keep_padding_in_vocabulary(self.tokenizer, self.model)
-
     @classmethod
     def for_checkpoint(cls, **arguments: Any) -> EditedHFLM:
-        """An `EditedMaskedLM` where the base is a masked language model, else one of this class.
+        """A model of the class for the kind of the base: see `EditedHFLM`.
 
         Raises:
             EditError: see `EditedHFLM`.
         """
-        lm_class = EditedMaskedLM if kind_for(arguments) == "masked" else cls
-        return lm_class(**arguments)
+        classes: dict[Kind, type[EditedHFLM]] = {"causal": cls, "masked": EditedMaskedLM, "seq2seq": EditedSeq2SeqLM}
+        return classes[kind_for(arguments)](**arguments)
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> EditedHFLM:
@@ -67,57 +65,18 @@ class EditedLM(EditedHFLM):
         with one_line_in_command(), loading(arg_dict.get("pretrained")):
             return cls.for_checkpoint(**arg_dict, **more)
 
-    @one_line_in_command()
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """See HFLM. Tasks whose prompts are for masked language models are refused."""
-        self.check_requests(requests)
-        if any(request.args[0] == "" for request in requests):
-            check_prefix(self)
-        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
-        return answers
-
-    @one_line_in_command()
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """See HFLM. Tasks whose prompts are for masked language models are refused."""
-        self.check_requests(requests)
-        answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-        return answers
-
-    @one_line_in_command()
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """See HFLM, which puts the prefix token before each text."""
-        self.check_requests(requests)
-        check_prefix(self)
-        answers: list[float] = super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm)
-        return answers
-
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **named: Any) -> list[int]:
-        """See HFLM, which fails for tokenizers without a prefix token."""
-        if add_special_tokens is None and self.prefix_token_id is None:
-            add_special_tokens = self.add_bos_token is not False
-        tokens: list[int] = super().tok_encode(string, add_special_tokens, **named)
-        return tokens
-
-    def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> Any:
-        """See HFLM. None, which stands for the EOS token of a tokenizer without one, stays None and ends no text."""
-        return None if tokens is None else super().tok_decode(tokens, skip_special_tokens=skip_special_tokens)
+    def _get_backend(
+        self, config: PretrainedConfig, backend: str = "default", trust_remote_code: bool | None = False
+    ) -> None:
+        """See HFLM. A text model inside a multimodal one is loaded with what it is inside of."""
+        super()._get_backend(config, backend, trust_remote_code)
+        of_text, of_images = AutoModelForCausalLM._model_mapping, AutoModelForImageTextToText._model_mapping
+        if type(config) not in of_text and type(config) in of_images:
+            self.AUTO_MODEL_CLASS = AutoModelForImageTextToText
 
     def scored_tokens(self, context: str, continuation: str) -> ScoredTokens:
-        """See `EditedHFLM.scored_tokens`. An empty context is the prefix token; a long one is cut on the left."""
-        if context:
-            prompt, answer = self._encode_pair(context, continuation)
-        else:
-            check_prefix(self)
-            answer = self.tok_encode(continuation, add_special_tokens=False)
-            prompt = [self.prefix_token_id]
-            if answer and answer[0] == self.prefix_token_id:
-                prompt, answer = answer[:1], answer[1:]
-        if not answer:
-            raise EditError(f"the answer {printable(continuation)!r} has no tokens")
-        if len(answer) > self.max_length:
-            raise EditError(
-                f"the answer has {len(answer)} tokens, more than the {self.max_length} that the model takes"
-            )
+        """See `EditedHFLM.scored_tokens`. A context that is too long is cut on the left."""
+        prompt, answer = self.encoded(context, continuation)
         # The last token predicts what comes after the answer.
         tokens = (prompt + answer)[-(self.max_length + 1) :][:-1]
         return ScoredTokens(tuple(tokens), tuple(range(len(tokens) - len(answer), len(tokens))), tuple(answer))
@@ -139,13 +98,9 @@ class EditedLM(EditedHFLM):
             inputs[row, : len(scored.tokens)] = torch.tensor(scored.tokens, device=self.device)
             mask[row, : len(scored.tokens)] = 1
         logits = self.model(input_ids=inputs, attention_mask=mask).logits
-        losses = []
-        for row, scored in enumerate(encoded):
-            answered = logits[row, list(scored.places)]
-            # Half precision would lose the loss in rounding; a wider model keeps its own precision.
-            wide = answered.float() if answered.dtype in (torch.float16, torch.bfloat16) else answered
-            losses.append(torch.nn.functional.cross_entropy(wide, torch.tensor(scored.answer, device=self.device)))
-        return torch.stack(losses)
+        return torch.stack(
+            [answer_loss(logits[row, list(scored.places)], scored.answer) for row, scored in enumerate(encoded)]
+        )
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -157,7 +112,7 @@ class Base:
 
     Attributes:
         id: hub id, or the whole path of a checkpoint folder.
-        kind: "causal" or "masked".
+        kind: of language model.
         model_type: of its config, "gptj".
         arguments: further arguments of HFLM.
     """
@@ -186,6 +141,8 @@ def read_base(model: str, model_args: str | Mapping[str, object]) -> Base:
     """
     named = simple_parse_args_string(model_args) if isinstance(model_args, str) else model_args
     arguments: dict[str, Any] = dict(named)
+    if architecture := arguments.pop("architecture", None):
+        use_architecture(architecture)
     if clash := set(RESERVED_ARGUMENTS) & set(arguments):
         raise EditError(f"model_args: {min(clash)} has an option of its own here, or no place in a search")
     if not model:
@@ -199,18 +156,26 @@ def read_base(model: str, model_args: str | Mapping[str, object]) -> Base:
     return Base(base_id, kind, model_type, arguments)
 
 
-def check_matrices(model_type: str, matrices: Sequence[str]) -> None:
+def check_matrices(model_type: str, matrices: Sequence[str], stack: StackName | None = None) -> None:
     """Refuse matrices that models of this type do not have, before one is loaded.
 
+    Args:
+        model_type: of the config.
+        matrices: roles.
+        stack: the list of blocks that has to have them, where it is not all one which.
+
     Raises:
-        EditError: the model type is unknown, or has no such matrix.
+        EditError: the model type is unknown, or has no such matrix or stack.
     """
     family = family_of(model_type)
     for matrix in matrices:
         try:
-            family.check_role(matrix)
+            if stack is None:
+                family.check_role(matrix)
+            else:
+                family.places(matrix, stack)
         except FitError as error:
-            raise EditError(f"matrices: {error}") from None
+            raise EditError(str(error) if str(error).startswith("stack: ") else f"matrices: {error}") from None
 
 
 def load_base(base: Base, device: str | None, dtype: str, batch_size: int) -> EditedHFLM:

@@ -127,6 +127,8 @@ def _sequence(lm: EditedHFLM, instance: Instance) -> TokenSequence:
     if instance.request_type != "generate_until":
         raise UnsupportedError(f"the task makes {instance.request_type} requests")
     context, arguments = instance.args[:2]
+    if lm.kind == "seq2seq":
+        raise UnsupportedError("an encoder-decoder writes its texts through lm-eval")
     if lm.kind == "masked":
         prompt = lm.masked_prompt(context)
         until = arguments.get("until")

@@ -1,4 +1,7 @@
-"""Finds an lm-eval task by its name and loads it; refuses those that are for the other kind of model."""
+"""Finds an lm-eval task by its name and loads it; refuses those that are for the other kind of model.
+
+A prompt is for masked language models or for all others: encoder-decoders take those of causal language models.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ def _check_kind(name: str, kind: Kind, manager: TaskManager) -> None:
     """Refuse a task whose file says that its prompt is for the other kind of model."""
     metadata = (manager.task_index[name].cfg or {}).get("metadata")
     wanted = metadata.get("model_kind") if isinstance(metadata, dict) else None
-    if wanted not in ("causal", "masked") or wanted == kind:
+    if wanted not in ("causal", "masked") or (wanted == "masked") == (kind == "masked"):
         return
     other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
     raise EditError(
@@ -113,7 +116,7 @@ def refuse_other_kind(requests: Sequence[Instance], kind: Kind) -> None:
         for name in sorted({str(request.task_name) for request in requests}):
             wanted = "masked" if name.endswith("_masked") else "causal"
             other = name.removesuffix("_masked") if wanted == "masked" else f"{name}_masked"
-            if wanted == kind or other not in _bundled_tasks():
+            if (wanted == "masked") == (kind == "masked") or other not in _bundled_tasks():
                 continue
             raise EditError(
                 f"{printable(name)} is for {wanted} language models and this one is {kind}; use {printable(other)}"

@@ -37,7 +37,7 @@ def columns_of(values: torch.Tensor, rows: Rows | None) -> torch.Tensor:
 
 
 def in_columns(values: torch.Tensor, rows: Rows | None, like: torch.Tensor) -> torch.Tensor:
-    """``values`` (…, m) in the places that `columns_of` takes them from, of a tensor as ``like`` that is 0 elsewhere."""
+    """``values`` (…, m) where `columns_of` takes them from, in a tensor as ``like`` that is 0 elsewhere."""
     if rows is None:
         return values
     places = torch.tensor(list(rows), device=like.device)

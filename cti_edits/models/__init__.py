@@ -2,8 +2,13 @@
 
 - architectures/: one data file for each family of models, which says what its matrices are called; looking them up.
 - targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
-- targets.py: the weight matrices of a loaded model, whole or parts of a parameter: found, read and written.
+- architecture_tree.py: the matrices of a model, with their shapes and layers.
+- empty_model.py: a model of a config, without weights.
+- detection/: a model that no data file covers: which one is proposed.
 - apply.py: binding an edit to a loaded model, applying it, and putting the former weights back.
+- targets.py: the matrices of a loaded model, whole or as parts; config_model.py: a model without its weights.
+- stored_names.py: under which name a checkpoint stores a matrix; stored_part.py: a matrix that is a part of a tensor.
+- quantization.py: quantized weights, and what to load in their place.
 - wrappers.py: the model inside PEFT's and torch.compile's wrappers; weights that cannot be edited in place.
 - stored_tensor.py: a tensor of a safetensors file: where its bytes are, its hash and norm.
 - checkpoint.py: the reader of a checkpoint, in a folder or on the hub.

@@ -21,6 +21,7 @@ from cti_edits.models.factor_file import read_factors
 from cti_edits.models.loaded_base import LoadedBase
 from cti_edits.models.targets import TargetMatrix as TargetMatrix
 from cti_edits.models.targets import model_family as model_family
+from cti_edits.models.targets import shared_blocks
 from cti_edits.models.targets import target_matrices as target_matrices
 from cti_edits.models.targets import target_matrix as target_matrix
 from cti_edits.models.wrappers import frozen, has_adapter, inner_model, keep_hook, no_values
@@ -177,6 +178,8 @@ def apply(
     model = inner_model(model)
     targets = bind(edit, model, verify, **where)
     packed = read_factors(edit)
+    if edit.edits and (shared := shared_blocks(model)):
+        logger.warning("%s: %s", edit.name, shared)
     unverified = [m.matrix_name for m in edit.edits if m.sha256 is None]
     if unverified:
         logger.warning("%s: has no sha256 for %s: its base was not verified", edit.name, ", ".join(unverified))

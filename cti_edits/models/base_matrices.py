@@ -16,6 +16,7 @@ from cti_edits.models.apply import TargetMatrix, find_target
 from cti_edits.models.base_match import Evidence, base_match, check_tensor_name
 from cti_edits.models.checkpoint import Checkpoint
 from cti_edits.models.config_model import model_of_config
+from cti_edits.models.quantization import quantized_checkpoint
 from cti_edits.models.stored_names import Stored, find_stored
 
 logger = logging.getLogger("cti_edits")
@@ -71,11 +72,14 @@ def stored_tensor(one: MatrixEdit, target: TargetMatrix, checkpoint: Checkpoint,
         raise FitError(f"{where}.{error}") from None
     if stored is None:
         shorter = name.split(".", 1)[1]
-        raise FitError(f"{where}.module: {printable(shown)} stores neither {name} nor {shorter}; is it quantized?")
+        quantized = quantized_checkpoint(checkpoint.config.quant_method) or "is it quantized?"
+        raise FitError(f"{where}.module: {printable(shown)} stores neither {name} nor {shorter}; {quantized}")
     try:
         check_tensor_name(one, name, stored.name)
     except FitError as error:
         raise FitError(f"{where}.{error}") from None
+    if not stored.is_weight and (why := quantized_checkpoint(checkpoint.config.quant_method)):
+        raise FitError(f"{where}.module: {printable(shown)} stores {stored.name} as {printable(stored.dtype)}; {why}")
     if stored.shape != tuple(target.hashed.shape) or not stored.is_weight:
         raise FitError(
             f"{where}.shape: expected {stored.name} as {list(target.hashed.shape)} floating-point numbers, "

@@ -31,10 +31,12 @@ class Config:
     Attributes:
         model_type: key of its architecture family, "gpt2"; None if it does not say.
         architectures: names of its transformers classes, usually one; none if it does not say.
+        quant_method: by which its weights are quantized, "gptq"; None if it names none.
     """
 
     model_type: str | None = None
     architectures: tuple[str, ...] = ()
+    quant_method: str | None = None
 
 
 class Checkpoint:
@@ -68,9 +70,12 @@ class Checkpoint:
         file = self._fetch("config.json")
         content = _json_object(file) if file else {}
         model_type, architectures = content.get("model_type"), content.get("architectures")
+        quantization = content.get("quantization_config")
+        quant_method = quantization.get("quant_method") if isinstance(quantization, dict) else None
         return Config(
             model_type if isinstance(model_type, str) else None,
             tuple(name for name in architectures if isinstance(name, str)) if isinstance(architectures, list) else (),
+            quant_method if isinstance(quant_method, str) else None,
         )
 
     @property

@@ -1,8 +1,8 @@
 """The safetensors file of factors beside a manifest: what is in it, and reading one that a stranger wrote.
 
-Block k of the matrix edit of module M (of a part: `MatrixEdit.matrix_name` M) has the tensors ``M.k.left`` (m_k, j_k) and ``M.k.right`` (j_k, n), or
-``M.k.dense`` (m_k, n) where factors would have no fewer numbers (`factors.is_smaller`), or none where it keeps all of
-its ranks, and with them the bits of the base.
+Block k of the matrix edit of module M (of a part: `MatrixEdit.matrix_name` M) has the tensors ``M.k.left`` (m_k, j_k)
+and ``M.k.right`` (j_k, n), or ``M.k.dense`` (m_k, n) where factors would have no fewer numbers (`factors.is_smaller`),
+or none where it keeps all of its ranks, and with them the bits of the base.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def factor_bytes(blocks: Mapping[str, Sequence[Block | None]]) -> bytes:
 
 
 def read_factors(edit: Edit) -> dict[str, tuple[Block | None, ...]]:
-    """The blocks of each matrix of ``edit`` that has a file of factors, by `MatrixEdit.matrix_name`; None for a block that keeps all of its ranks.
+    """The blocks of each matrix of ``edit`` that has a file of factors, by `MatrixEdit.matrix_name`.
+
+    None stands for a block that keeps all of its ranks.
 
     Raises:
         FactorsError: the edit was not read from a file; or a file of factors is missing, is a link, has another size or

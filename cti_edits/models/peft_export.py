@@ -26,7 +26,7 @@ from cti_edits.linalg.gram import squares_error
 from cti_edits.linalg.lowrank import row_selector
 from cti_edits.methods.method import method_of
 from cti_edits.models.apply import TargetMatrix
-from cti_edits.models.architectures import family_of
+from cti_edits.models.architectures import Kind, family_of
 from cti_edits.models.base_matrices import base_weight, find_targets, stored_tensor, verified_base
 from cti_edits.models.checkpoint import folder_checkpoint
 from cti_edits.models.export import Export
@@ -35,6 +35,9 @@ from cti_edits.models.factor_file import read_factors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The names that PEFT looks for."""
+
+TASK_TYPES: Mapping[Kind, str | None] = {"causal": "CAUSAL_LM", "masked": None, "seq2seq": "SEQ_2_SEQ_LM"}
+"""What PEFT calls each kind of model."""
 
 
 def export_adapter(
@@ -108,10 +111,10 @@ def _config(
     without a module's name are the largest, for engines that read those alone.
     """
     ranks = {re.escape(module): len(low.right) for module, low in factors.items()}
-    causal = model_type is not None and family_of(model_type).kind == "causal"
+    kind = None if model_type is None else family_of(model_type).kind
     return {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if causal else None,
+        "task_type": None if kind is None else TASK_TYPES[kind],
         "base_model_name_or_path": base,
         "revision": revision,
         "inference_mode": True,

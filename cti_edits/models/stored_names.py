@@ -1,8 +1,8 @@
 """Under which name, and as which part of a tensor, a checkpoint stores a matrix of a loaded model.
 
 Transformers may load a parameter from tensors of other names: a model's experts are one parameter of three axes, and in
-most checkpoints each has a tensor of its own. What it loads from what, is asked of its own conversion: a parameter whose
-numbers say which row they are in is converted to what would be saved.
+most checkpoints each has a tensor of its own. What it loads from what, is asked of its own conversion: a parameter
+whose numbers say which row they are in is converted to what would be saved.
 """
 
 from __future__ import annotations
@@ -60,9 +60,8 @@ def _converted(checkpoint: Checkpoint, target: TargetMatrix) -> Stored | None:
             continue
         piece, pieces, transposed, rows = place
         part = StoredPart(stored, piece, pieces, transposed, rows)
-        if not target.is_part:
-            whole = pieces == 1 and transposed == target.transposed and rows is None
-            return stored if whole else None
+        if not target.is_part and rows is None:
+            return stored if pieces == 1 and transposed == target.transposed else None
         shape = tuple(target.weight.shape)
         if not part.fits or part.shape != shape:
             raise FitError(f"shape: {stored.name} has {list(stored.shape)}, no part of which is {list(shape)}")
@@ -85,12 +84,27 @@ def _saved(target: TargetMatrix) -> Mapping[str, torch.Tensor]:
         from transformers.core_model_loading import revert_weight_conversion
     except ImportError:
         return {}
-    # A conversion that needs all of a model's parameters, or other shapes, is none that moves rows alone.
-    with contextlib.suppress(Exception):
-        model = cast("PreTrainedModel", target.model)
-        found: dict[str, torch.Tensor] = revert_weight_conversion(model, {target.name: numbered})
-        return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    model = cast("PreTrainedModel", target.model)
+    # With the other matrices beside it, which a checkpoint may keep in one tensor with it; then alone. A conversion
+    # that needs more, or other shapes, is none that moves rows alone.
+    for others in (_others_beside(target), {}):
+        with contextlib.suppress(Exception):
+            found: dict[str, torch.Tensor] = revert_weight_conversion(model, {**others, target.name: numbered})
+            saved = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+            if target.name not in saved:
+                return saved
     return {}
+
+
+def _others_beside(target: TargetMatrix) -> dict[str, torch.Tensor]:
+    """The other weights beside a matrix, their rows numbered −1, with one input feature each."""
+    beside = target.module.rpartition(".")[0]
+    module = cast("torch.nn.Module", target.model).get_submodule(beside)
+    return {
+        f"{beside}.{name}": torch.full((len(one), 1), -1)
+        for name, one in module.named_parameters()
+        if one.ndim == 2 and f"{beside}.{name}" != target.name
+    }
 
 
 def _numbers_of(target: TargetMatrix) -> list[int]:

@@ -14,6 +14,7 @@ from cti_edits.errors import FitError
 from cti_edits.linalg.fused_rows import put_rows, rows_of
 from cti_edits.models.architectures import Family, MatrixPlace, family_of
 from cti_edits.models.architectures.family import count_of
+from cti_edits.models.quantization import is_plain, quantized_layer
 from cti_edits.models.wrappers import inner_layer, inner_model
 
 
@@ -177,12 +178,42 @@ def target_matrices(model: torch.nn.Module, matrices: tuple[str, ...]) -> list[T
     return found
 
 
+def every_target(model: torch.nn.Module, family: Family) -> list[TargetMatrix]:
+    """Every matrix that ``model`` has where an architecture file says, of the first expert where there are several.
+
+    Args:
+        model: see `target_matrix`.
+        family: the file's, which need not be one that is known.
+
+    Raises:
+        FitError: see `target_matrix`.
+    """
+    found: list[TargetMatrix] = []
+    for name in family.stack_names:
+        blocks = _Blocks(model, name, family)
+        for matrix in family.stack(name).matrices:
+            places = ((layer, blocks.place(matrix, layer)) for layer in range(blocks.count))
+            found += [blocks.target(place, matrix, layer, 0) for layer, place in places if place is not None]
+    return found
+
+
+def shared_blocks(model: torch.nn.Module) -> str | None:
+    """That one block of ``model`` stands for several, as ALBERT's does, so that an edit of it edits all; else None."""
+    family = model_family(model)
+    inside = inner_model(model)
+    blocks = family.layer_count(dict(inside.named_modules()), family.main_stack)
+    layers = getattr(getattr(inside, "config", None), "num_hidden_layers", None)
+    if not isinstance(layers, int) or not 0 < blocks < layers or family.main_stack is not None:
+        return None
+    return f"{blocks} block{'s stand' if blocks > 1 else ' stands'} for all {layers} layers: an edit of it edits all"
+
+
 class _Blocks:
     """The blocks of one stack of a model."""
 
-    def __init__(self, model: torch.nn.Module, stack: str | None) -> None:
+    def __init__(self, model: torch.nn.Module, stack: str | None, family: Family | None = None) -> None:
         self._model = inner_model(model)
-        self._family = model_family(self._model)
+        self._family = family or model_family(self._model)
         self._stack = stack
         self._layers = self._family.stack(stack).layers
         self._modules: Mapping[str, torch.nn.Module] = dict(self._model.named_modules())
@@ -222,7 +253,9 @@ class _Blocks:
         module = inner_layer(self._modules[name], name)
         parameter = getattr(module, place.parameter, None)
         axes = 3 if place.experts is True else 2
-        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not parameter.is_floating_point():
+        if why := quantized_layer(module, name, parameter, self._config):
+            raise FitError(f"module: {why}")
+        if not isinstance(parameter, torch.nn.Parameter) or parameter.ndim != axes or not is_plain(parameter):
             what = "a floating-point matrix" if axes == 2 else "a floating-point tensor of three axes"
             where = name if place.parameter == "weight" else f"{name}.{place.parameter}"
             raise FitError(f"module: expected {where} to hold {what}, got {type(module).__name__}")

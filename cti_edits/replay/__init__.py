@@ -2,9 +2,10 @@
 
 - session.py: what gradients, evaluations and the test part share of one loaded model.
 - replay_evaluator.py: evaluates the model on a set of examples, from the edited block on.
-- evaluator.py: what it and lm-eval's reference evaluator both offer.
+- encoder_decoder_evaluator.py, answer_batches.py: the same of encoder-decoders; answers in batches by their contexts.
+- evaluator.py: what they and lm-eval's reference evaluator offer.
 - sigma_gradients.py: the gradient of each singular value, from one forward and backward pass; backward.py: its hooks.
-- gradients.py: whole gradients, for models that take no packed rows.
+- gradients.py: whole gradients, for models that take no packed rows, and encoder-decoders.
 - block_replay.py: a model whose blocks can be run in parts.
 - packed_rows.py, batches.py: token sequences packed into rows, and where in them what is read.
 - packing_check.py: whether a model heeds the masks of such rows.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -13,7 +14,30 @@ from cti_edits.harness.evaluation import Evaluation, StopRule, checked_loss, sum
 from cti_edits.harness.metrics import is_right
 from cti_edits.harness.questions import Question
 from cti_edits.harness.task import LoggedSample, Response
-from cti_edits.replay.batches import ReadBatch
+
+
+class ScoredBatch(Protocol):
+    """What is looked at of a batch; see `batches.ReadBatch`."""
+
+    @property
+    def reads(self) -> Mapping[tuple[int, int], Sequence[int]]:
+        """For each sequence, (example, number among the example's), which of the places are its own."""
+        ...
+
+    @property
+    def scored_places(self) -> torch.Tensor:
+        """For each token of each scored answer, the place that predicts it."""
+        ...
+
+    @property
+    def scored_tokens(self) -> torch.Tensor:
+        """And its id."""
+        ...
+
+    @property
+    def scored(self) -> Sequence[tuple[int, int]]:
+        """The sequences of these answers, in the order of their tokens."""
+        ...
 
 
 class Answers:
@@ -31,7 +55,7 @@ class Answers:
         self._samples: dict[int, LoggedSample] = {}
         self._losses: dict[int, float] = {}
 
-    def score(self, batch: ReadBatch, logits: torch.Tensor, logprobs: torch.Tensor) -> None:
+    def score(self, batch: ScoredBatch, logits: torch.Tensor, logprobs: torch.Tensor) -> None:
         """Take the likelihoods of a batch's scored answers.
 
         Args:
@@ -58,7 +82,7 @@ class Answers:
             else:
                 self._gold[example] = wide[index]
 
-    def _wide_likelihoods(self, batch: ReadBatch, logits: torch.Tensor, bounds: Sequence[int]) -> list[float]:
+    def _wide_likelihoods(self, batch: ScoredBatch, logits: torch.Tensor, bounds: Sequence[int]) -> list[float]:
         """Of each scored answer, in float32 or wider: the gold answers that lm-eval does not ask for, as losses are."""
         if all(number < len(self._questions[example].asked) for example, number in batch.scored):
             return []

@@ -25,9 +25,17 @@ def without_weight_gradients(model: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_stop_at(block: torch.nn.Module) -> Iterator[None]:
-    """Inside, gradients reach back to what enters this block, and no further."""
+    """Inside, gradients of one pass reach back to what first enters this block, and no further.
+
+    A block that stands for several, as ALBERT's does, is entered several times.
+    """
+    entered = False
 
     def leaf(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        nonlocal entered
+        if entered:
+            return None
+        entered = True
         if arguments:
             return (arguments[0].detach().requires_grad_(), *arguments[1:]), named
         return arguments, {**named, "hidden_states": named["hidden_states"].detach().requires_grad_()}

@@ -15,6 +15,7 @@ import torch
 
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.masked_lm import unused_positions
+from cti_edits.harness.questions import UnsupportedError
 from cti_edits.models.apply import model_family
 from cti_edits.models.projection import projected_at
 from cti_edits.replay.packed_rows import PackedBatch
@@ -47,7 +48,13 @@ class BlockReplay:
     """
 
     def __init__(self, lm: EditedHFLM) -> None:
-        """Take the model of ``lm``, one of `lm` or `masked_lm`."""
+        """Take the model of ``lm``.
+
+        Raises:
+            UnsupportedError: it has an encoder and a decoder.
+        """
+        if lm.kind == "seq2seq":
+            raise UnsupportedError(f"{type(lm.model).__name__} has two stacks of blocks, an encoder and a decoder")
         self._lm = lm
         self._model = lm.model
         family = model_family(self._model)

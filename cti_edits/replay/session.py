@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Literal
@@ -17,6 +17,7 @@ from cti_edits.harness.reference_evaluator import ReferenceEvaluator
 from cti_edits.models.apply import TargetMatrix
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.block_replay import BlockReplay
+from cti_edits.replay.encoder_decoder_evaluator import EncoderDecoderEvaluator, encoder_depth
 from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.gradients import NoteLoss
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
@@ -73,9 +74,12 @@ class Session:
             stack.close()
 
     @cached_property
-    def replay(self) -> BlockReplay:
-        """The model as blocks that can be run in parts."""
-        return BlockReplay(self.lm)
+    def replay(self) -> BlockReplay | None:
+        """The model as blocks that can be run in parts; None if its blocks cannot be."""
+        try:
+            return BlockReplay(self.lm)
+        except UnsupportedError:
+            return None
 
     def evaluator(self, calibration: CalibrationSet) -> Evaluator:
         """What evaluates the model on these examples; the reference one where the task or the model needs it.
@@ -85,6 +89,8 @@ class Session:
         """
         if self._evaluator == "replay":
             try:
+                if self.lm.kind == "seq2seq":
+                    return EncoderDecoderEvaluator(self.lm, calibration, self._rows)
                 return ReplayEvaluator(self.lm, calibration, self._rows, self.replay)
             except UnsupportedError as error:
                 self._progress.note(f"the reference evaluator takes over, which is slower: {error}")
@@ -110,6 +116,14 @@ class Session:
             packing_checked=packing_checked,
             note_loss=note_loss,
         )
+
+    @cached_property
+    def _encoder_depth(self) -> int:
+        return encoder_depth(self.lm.model)
+
+    def first_block(self, targets: Iterable[TargetMatrix]) -> int:
+        """The first block with one of these matrices, counted as blocks run: those of an encoder come first."""
+        return min(target.layer + (self._encoder_depth if target.stack == "decoder" else 0) for target in targets)
 
     @contextlib.contextmanager
     def replaced_weight(self, target: TargetMatrix, edited: torch.Tensor) -> Iterator[None]:

@@ -51,6 +51,9 @@ class SingularVectors(NamedTuple):
     V: torch.Tensor
 
 
+EXAMPLES = 16
+"""How many examples are in one pass to begin with, where the model cannot be run block by block."""
+
 Gradients = list[list[tuple[torch.Tensor, ...]]]
 """For each target, for each way to cut it, for each block: a (directions,) float64 tensor on the CPU."""
 
@@ -84,10 +87,14 @@ def loss_sigma_gradients(
         EditError: a loss or a gradient is not finite, or a single example does not fit the memory; the message names
             the matrix and the example.
     """
+    try:
+        replay = replay or BlockReplay(lm)
+    except UnsupportedError:
+        found = loss_gradients(lm, targets, requests, EXAMPLES, advance, note_loss)
+        return _of_whole_gradients(found, targets, directions)
     precision = torch.float64 if targets[0].parameter.dtype == torch.float64 else torch.float32
     projections = [_Projection(ways, precision, lm.device) for ways in directions]
     totals = [torch.zeros(projection.width, dtype=torch.float64) for projection in projections]
-    replay = replay or BlockReplay(lm)
     remaining = [Question(request.doc_id, (lm.gold_tokens(request),), None, 0) for request in requests]
     size = BatchSize(rows)
     causal = lm.kind == "causal"
@@ -223,7 +230,8 @@ def _batch_gradients(
     def take(number: int, x: torch.Tensor, delta: torch.Tensor) -> None:
         index = layers[number]
         x, delta = x.flatten(0, -2), columns_of(delta.flatten(0, -2), targets[index].rows)
-        found[index] = projections[index].contribution(x, delta)
+        # A layer that several blocks share has a part in each.
+        found[index] += projections[index].contribution(x, delta)
         if not bool(torch.isfinite(found[index]).all()):
             wrong = ~(torch.isfinite(x).all(dim=1) & torch.isfinite(delta).all(dim=1))
             if not bool(wrong.any()):

@@ -76,8 +76,8 @@ def search(
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
         progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
         settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
-            ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, and by their names ``method``,
-            ``scorer``, ``selector``, ``partition``.
+            ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, and by their names
+            ``method``, ``scorer``, ``selector``, ``partition``.
 
     Returns:
         The result; its ``edit`` is what to write, apply or share.
@@ -99,7 +99,7 @@ def search(
             )
             of_search = _settings(preset, lm.kind, settings)
             model_type = str(model.config.model_type)
-            check_matrices(model_type, of_search.matrices)
+            check_matrices(model_type, of_search.matrices, of_search.stack)
             prompting = (prompting or Prompting()).with_model(lm)
             loaded, of_search = searched_task(
                 str(task) if rows is None else _own(rows, "rows"),

@@ -19,6 +19,7 @@ from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.replay.sigma_gradients import SingularVectors
 from cti_edits.search.candidates import MatrixId
+from cti_edits.search.gradients import note_unseen_experts
 
 AT_ONCE = 4 << 30
 """Bytes of singular vectors that one gradient pass holds. Larger models take several passes."""
@@ -120,6 +121,7 @@ def direction_gradients(
         ]
         for place, of_matrix in spectra.items()
     }
+    note_unseen_experts({place: [one.gradients for one in found] for place, found in blocks.items()}, progress)
     loss = math.fsum(losses.values()) / len(losses)
     return DirectionGradients(blocks, loss, parts, by_fold if folds else ())
 

@@ -111,7 +111,7 @@ def _evaluate_at_one_size(
         with about(str(trial.candidate)), contextlib.ExitStack() as replaced:
             for target, edited in trial.weights:
                 replaced.enter_context(session.replaced_weight(target, edited))
-            found = run(trial.first_layer, stop)
+            found = run(session.first_block(target for target, _ in trial.weights), stop)
         return None if found is None else _outcome(found, trial)
 
     def as_applied(outcome: Outcome) -> Outcome:

@@ -64,7 +64,28 @@ def sigma_gradients(
     triplets = last_triplets(clusters, targets, cache, progress)
     with progress.phase("gradients", len(calibration.gold)) as advance:
         gradients = session.sigma_gradients(list(targets.values()), triplets.vectors, calibration.gold, advance)
+    flat = [[block for blocks in ways for block in blocks] for ways in gradients]
+    note_unseen_experts(dict(zip(targets, flat, strict=True)), progress)
     return with_values(gradients, triplets.values)
+
+
+def note_unseen_experts(gradients: Mapping[MatrixId, Sequence[torch.Tensor]], progress: Progress) -> None:
+    """Say which experts no token of the rows went to: their gradients are 0, and so are their scores.
+
+    Args:
+        gradients: of each matrix, g of all its directions, in parts.
+        progress: is told, once, if there are such experts.
+    """
+    unseen = [
+        place
+        for place, parts in gradients.items()
+        if place.expert is not None and not any(bool(part.any()) for part in parts)
+    ]
+    if unseen:
+        first = "; ".join(map(str, unseen[:3])) + ("; …" if len(unseen) > 3 else "")
+        progress.note(
+            f"no token of these rows went to the experts of {len(unseen)} matrices, whose score is 0: {first}"
+        )
 
 
 def with_values(gradients: Gradients, values: Sequence[Sequence[Sequence[torch.Tensor]]]) -> Directions:

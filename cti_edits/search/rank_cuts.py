@@ -101,8 +101,8 @@ class RankCutTrials:
         self.candidates: Sequence[Candidate] = [one for group in groups for one in group]
 
     def trials(self, wanted: Collection[Candidate]) -> Iterator[Trial]:
-        """See `trials.Trials.trials`: in the order of the layers, so that what comes before them is run once."""
-        for group in sorted(self._groups, key=lambda group: group.target.layer):
+        """See `trials.Trials.trials`: in the order of the blocks, so that what comes before them is run once."""
+        for group in sorted(self._groups, key=lambda group: (group.target.stack == "decoder", group.target.layer)):
             those = [candidate for candidate in group if candidate in wanted]
             if those:
                 yield from self._of(Group(group.target, group.clusters, those))

@@ -80,6 +80,7 @@ def record(
             clusters=settings.clusters,
             rates=settings.rates if settings.cuts_ranks else (),
             matrices=settings.matrices,
+            stack=settings.stack,
             candidates=len(evaluated.outcomes) + len(evaluated.stopped) + len(evaluated.failed),
             row_hashes=_row_hashes(calibration, drawn),
             asked=_asked(lm, calibration),

@@ -17,6 +17,7 @@ from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
 from cti_edits.models.checkpoint import Checkpoint
+from cti_edits.models.targets import shared_blocks
 from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
@@ -142,7 +143,9 @@ def run_search(
     """
     progress = progress or Silent()
     cache = SpectrumCache()
-    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices)}
+    targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
+    if shared := shared_blocks(lm.model):
+        progress.note(shared)
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit
+from cti_edits.artifact.matrix_id import StackName
 from cti_edits.artifact.ranks import ROW_BLOCKS
-from cti_edits.errors import EditError
+from cti_edits.errors import EditError, printable
 from cti_edits.methods.method import find_method
 from cti_edits.search.partitions import find_partition
 from cti_edits.search.scorers import PAPER, find_scorer
@@ -71,6 +72,7 @@ class SearchSettings:
         epochs: with the method directions, fit the factors for so many epochs at most; 0: one step.
         compose: how many edits at most, each the best on top of those before.
         preset: name of the preset that these settings are, or None.
+        stack: the list of blocks whose matrices are tried, "encoder" or "decoder", where a model has both; None: all.
 
     Raises:
         EditError: a value is out of range or given twice, or there is no such partition, scorer or selector.
@@ -93,6 +95,7 @@ class SearchSettings:
     epochs: int = 0
     compose: int = 1
     preset: str | None = None
+    stack: StackName | None = None
 
     @property
     def draws(self) -> bool:
@@ -127,6 +130,8 @@ class SearchSettings:
         most = find_partition(self.partition).max_clusters
         if most is not None and max(self.clusters) > most:
             raise EditError(f"clusters: expected at most {most} with {self.partition}, got {max(self.clusters)}")
+        if self.stack not in (None, *get_args(StackName)):
+            raise EditError(f"stack: expected {' or '.join(get_args(StackName))}, got {printable(self.stack)!r}")
         find_method(self.method)
         if self.method == DirectionsEdit.METHOD and len(self.clusters) != 1:
             raise EditError(f"clusters: expected one K for directions, got {', '.join(map(str, self.clusters))}")

@@ -59,11 +59,6 @@ class Trial:
     added_parameters: int = 0
     partition: str = ROW_BLOCKS
 
-    @property
-    def first_layer(self) -> int:
-        """The first layer that it changes."""
-        return min(target.layer for target, _ in self.weights)
-
 
 class Trials(Protocol):
     """The candidates of a search."""

@@ -52,7 +52,7 @@ EXPERT_TYPES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {**_GROUPED, **_ROUTED, "head_dim": 8, "mlp_only_layers": [1]},
     ),
     "deepseek_v2": ("DeepseekV2Config", "DeepseekV2ForCausalLM", _LOW_RANK),
-    "deepseek_v3": ("DeepseekV3Config", "DeepseekV3ForCausalLM", _LOW_RANK),
+    "deepseek_v3": ("DeepseekV3Config", "DeepseekV3ForCausalLM", {**_LOW_RANK, "head_dim": 4}),
     "granitemoe": (
         "GraniteMoeConfig",
         "GraniteMoeForCausalLM",

@@ -80,7 +80,7 @@ def test_what_cannot_be_counted_is_refused_in_one_line(refused: Callable[..., st
     assert "got both" in refused(*start, "--task", "fever", "--dataset-size", "3")
     assert "--dataset-size: expected 1" in refused(*start, "--dataset-size", "0")
     assert "--layers: expected 1" in refused("cost", "--preset", "laser", "--layers", "-1", "--dataset-size", "3")
-    assert "--kind: expected causal or masked" in refused(*start, "--dataset-size", "3", "--kind", "both")
+    assert "--kind: expected one of causal, masked, seq2seq" in refused(*start, "--dataset-size", "3", "--kind", "both")
     unknown = refused("cost", "--preset", "cl-100g", "--layers", "2", "--dataset-size", "3")
     assert "did you mean cl-100g-se" in unknown
 

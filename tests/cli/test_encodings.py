@@ -97,6 +97,10 @@ def real_commands(inputs: Path) -> list[list[str]]:
     return [
         ["ls", str(inputs)],
         ["plugins"],
+        ["architectures", "--json"],
+        ["architectures", "./σ"],
+        # What it finds takes seconds each time, and is its own tests'.
+        ["doctor", "--ρ"],
         ["presets"],
         ["cost", "--preset", "cl-100g-100e", "--dataset-size", "1000", "--layers", "28"],
         ["show", a],

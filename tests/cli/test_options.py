@@ -42,7 +42,7 @@ def test_arguments_are_pairs_or_json() -> None:
 def test_a_kind_and_a_boolean_are_one_of_two_words() -> None:
     assert [options.model_kind(text) for text in ("causal", "masked")] == ["causal", "masked"]
     assert [options.boolean("fewshot_as_multiturn", text) for text in ("True", "false")] == [True, False]
-    with pytest.raises(EditError, match=r"^kind: expected causal or masked, got 'Causal'"):
+    with pytest.raises(EditError, match=r"^kind: expected one of causal, masked, seq2seq, got 'Causal'"):
         options.model_kind("Causal")
     with pytest.raises(EditError, match=r"^fewshot_as_multiturn: expected true or false, got 'yes'"):
         options.boolean("fewshot_as_multiturn", "yes")

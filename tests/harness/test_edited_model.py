@@ -13,6 +13,7 @@ from cti_edits.harness.base_config import model_kind
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from studies.tiny.encoder_decoders import SEQ2SEQ
 from tests.support.tiny_models import CAUSAL, EVERY, MASKED, save_checkpoint, tiny_model
 
 CPU: dict[str, Any] = {"device": "cpu"}
@@ -50,15 +51,42 @@ def test_a_checkpoint_that_names_no_class_is_of_its_family_s_kind(model_type: st
         ("bert", ["BertLMHeadModel"], "causal"),
         ("bert", ["BertForPreTraining"], "masked"),
         ("electra", ["ElectraForMaskedLM"], "masked"),
-        ("t5", ["T5ForConditionalGeneration"], "causal"),
+        ("t5", ["T5ForConditionalGeneration"], "seq2seq"),
         ("gpt2", ["GPT2Model"], "causal"),
-        ("t5", None, "causal"),
+        ("t5", None, "seq2seq"),
+        ("fsmt", ["FSMTForConditionalGeneration"], "seq2seq"),
     ],
 )
 def test_the_class_goes_before_the_family(
     model_type: str, architectures: list[str] | None, kind: str, tmp_path: Path
 ) -> None:
     assert model_kind(config_only(tmp_path, model_type, architectures), None, {}) == kind
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "tied"),
+    [
+        ("bart", "BartForCausalLM", True),
+        ("bart", "BartForSequenceClassification", True),
+        ("t5", "T5EncoderModel", True),
+        ("bart", "BartModel", False),
+    ],
+)
+def test_an_encoder_decoder_without_its_head_is_refused(model_type: str, name: str, tied: bool, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(model_type, tie_word_embeddings=tied, architectures=[name])
+    config.save_pretrained(tmp_path)
+    with pytest.raises(EditError, match=f"is a {name}, which has no language model head"):
+        model_kind(str(tmp_path), None, {})
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name"),
+    [*((name, SEQ2SEQ[name][1]) for name in SEQ2SEQ), ("bart", "BartModel"), ("t5", "T5WithLMHeadModel")],
+)
+def test_an_encoder_decoder_may_be_saved_without_a_head_that_is_tied(
+    model_type: str, name: str, tmp_path: Path
+) -> None:
+    assert model_kind(config_only(tmp_path, model_type, [name]), None, {}) == "seq2seq"
 
 
 @pytest.mark.parametrize("name", ["RobertaForSequenceClassification", "RobertaModel"])
@@ -104,15 +132,17 @@ def test_a_subclass_makes_causal_models_of_itself(tmp_path: Path) -> None:
     [
         (EditedLM, "bert", "is a masked language model, which EditedLM cannot run; use EditedMaskedLM, or `lm_eval"),
         (EditedMaskedLM, "opt", "is a causal language model, which EditedMaskedLM cannot run; use EditedLM, or"),
+        (EditedLM, "bart", "is a seq2seq language model, which EditedLM cannot run; use EditedSeq2SeqLM, or"),
     ],
 )
 def test_a_class_refuses_the_other_kind(
     lm_class: type[EditedHFLM], model_type: str, message: str, tmp_path: Path
 ) -> None:
-    folder = config_only(tmp_path, model_type, [EVERY[model_type][1]])
+    name = {**EVERY, **SEQ2SEQ}[model_type][1]
+    folder = config_only(tmp_path, model_type, [name])
     with pytest.raises(EditError, match=message):
         lm_class(pretrained=folder, **CPU)
-    with pytest.raises(EditError, match=f"{EVERY[model_type][1]} {message}"):
+    with pytest.raises(EditError, match=f"{name} {message}"):
         lm_class(pretrained=tiny_model(model_type), **CPU)
 
 

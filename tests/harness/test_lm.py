@@ -15,6 +15,8 @@ from cti_edits.harness.lm import EditedLM, load_base, read_base
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.models.apply import apply, target_matrix
 from cti_edits.paths import folder
+from studies.tiny import TINY
+from studies.tiny.tokenizer import save_checkpoint as save_model
 from tests.conftest import Run
 from tests.support.edits import cuts, directions_of, edit_of, edit_with, plugin_edit
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
@@ -321,3 +323,11 @@ def test_byte_tokenizer_keeps_every_character() -> None:
     # The tests above would mean little if all prompts became unknown tokens.
     tokenizer = byte_tokenizer()
     assert tokenizer.decode(tokenizer.encode("The capital of São Tomé is")) == "The capital of São Tomé is"
+
+
+def test_a_text_model_inside_a_multimodal_one_is_loaded_with_it(tmp_path: Path) -> None:
+    tiny = TINY["llava"]
+    folder = save_model(tmp_path / "base", tiny.build())
+    lm = EditedLM.for_checkpoint(pretrained=str(folder), device="cpu")
+    assert type(lm.model).__name__ == tiny.model_class
+    assert lm.kind == "causal"

@@ -426,7 +426,7 @@ def test_a_layer_without_the_module() -> None:
     edit = edit_of(model, matrix_edit(model, "U_in", 0), matrix_edit(model, "U_out", 1))
     del model.transformer.h[1].mlp.fc_out
     assert refused(edit, model) == (
-        "edits[1].module: the model has no transformer.h.1.mlp.fc_out, where the gptj family keeps U_out"
+        "edits[1].matrix: layer 1 has no U_out (it has U_in, W_q, W_k, W_v, W_o; layers with one: 0, 2)"
     )
 
 

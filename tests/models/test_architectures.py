@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,14 @@ from cti_edits.models.architectures import (
     Stack,
     families,
     family_of,
+    known,
+    known_family,
+    made_family,
     read_family,
+    use_architecture,
 )
+from studies.tiny import TINY
+from studies.tiny.encoder_decoders import SEQ2SEQ
 from tests.support.tiny_models import CAUSAL, EVERY, INNER, LAYERS, VOCABULARY, WIDTH, tiny_model
 
 SHIPPED = sorted(Path(cti_edits.models.architectures.__file__).parent.glob("*.json"))
@@ -95,7 +102,60 @@ def input_of(
 
 def test_every_shipped_family_has_a_tiny_model_for_each_of_its_model_types() -> None:
     shipped = {model_type for path in SHIPPED for model_type in read_family(path).model_types}
-    assert shipped == set(EVERY)
+    assert shipped == set(TINY)
+
+
+# Plain MLPs of T5 have no U_up.
+WITHOUT_UP = ("t5",)
+BLOCKS = {True: (3, 2), False: (2, 3)}
+"""Of encoder and decoder, in the tiny T5s and in the others."""
+CROSS_ATTENTION = ("W_crossq", "W_crossk", "W_crossv", "W_crosso")
+
+
+@pytest.mark.parametrize("model_type", SEQ2SEQ)
+def test_every_role_of_both_stacks_of_an_encoder_decoder(model_type: str) -> None:
+    model = tiny_model(model_type)
+    family = model_family(model)
+    assert (family.kind, family.stack_names) == ("seq2seq", ("encoder", "decoder"))
+    both = {*family.stack("encoder").matrices} - ({"U_up"} if model_type in WITHOUT_UP else set())
+    assert both >= {"U_in", "U_out", "W_q", "W_k", "W_v", "W_o"}
+    encoder_blocks, decoder_blocks = BLOCKS["t5" in model_type]
+    targets = target_matrices(model, (*both, *CROSS_ATTENTION))
+    assert [one.stack for one in targets].count("encoder") == encoder_blocks * len(both)
+    assert [one.stack for one in targets].count("decoder") == decoder_blocks * (len(both) + 4)
+    # Each is a weight of its own, and none is shared with another stack or the embeddings.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert sorted(names[id(one.parameter)] for one in targets) == sorted({f"{one.module}.weight" for one in targets})
+    assert [one.id for one in targets] == sorted(
+        (one.id for one in targets), key=lambda one: (one.stack == "decoder", one.layer)
+    )
+    if model_type in WITHOUT_UP:
+        with pytest.raises(FitError, match=r"^matrix: no layer of the model has U_up \(it has U_in, U_out, W_q"):
+            target_matrices(model, ("U_up",))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model_type", SEQ2SEQ)
+def test_the_roles_of_an_encoder_decoder_do_what_they_are_named_for(model_type: str) -> None:
+    """By what reads what: an MLP's, and that cross-attention reads the encoder for keys and values alone."""
+    model = tiny_model(model_type)
+    seen: dict[tuple[str, str], torch.Tensor] = {}
+
+    def record(name: tuple[str, str], _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.setdefault(name, inputs[0])
+
+    for one in target_matrices(model, ("U_in", "U_out", "W_q", "W_v", *CROSS_ATTENTION)):
+        if one.layer == 1:
+            name = (str(one.stack), one.matrix)
+            model.get_submodule(one.module).register_forward_pre_hook(functools.partial(record, name))
+    model(input_ids=torch.arange(5, 25)[None], decoder_input_ids=torch.arange(5, 12)[None])
+    inner = {"encoder": INNER, "decoder": INNER if "t5" in model_type else 40}
+    for stack in ("encoder", "decoder"):
+        assert seen[stack, "U_in"].shape[-1] == WIDTH
+        assert seen[stack, "U_out"].shape[-1] == inner[stack]
+        assert torch.equal(seen[stack, "W_q"], seen[stack, "W_v"])
+    assert [seen["decoder", role].shape[-2] for role in CROSS_ATTENTION] == [7, 20, 20, 7]
+    assert torch.equal(seen["decoder", "W_crossk"], seen["decoder", "W_crossv"])
 
 
 @pytest.mark.parametrize("model_type", EVERY)
@@ -119,7 +179,11 @@ def test_every_role_of_every_layer_is_a_weight_of_its_own_of_the_right_shape(mod
     for target in targets:
         assert target.parameter is model.get_submodule(target.module).weight
         assert tuple(target.weight.shape) == expected_shape(model_type, target.matrix)
-    assert len({id(target.parameter) for target in targets}) == len(targets)
+    parts = [(id(target.parameter), target.rows) for target in targets]
+    assert len({(one, None if rows is None else tuple(rows)) for one, rows in parts}) == len(targets)
+    assert sum(target.weight.numel() for target in targets) == sum(
+        parameter.numel() for parameter in {id(target.parameter): target.parameter for target in targets}.values()
+    )
 
 
 @pytest.mark.parametrize("model_type", EVERY)
@@ -153,16 +217,6 @@ def test_the_attention_roles_do_what_they_are_named_for(model_type: str) -> None
     assert key[1:].any()
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "gpt_neox"])
-def test_a_fused_projection_has_no_role(model_type: str) -> None:
-    family = family_of(model_type)
-    assert set(family.matrices) == {"U_in", "U_out", "W_o"}
-    model = model_of(model_type)
-    mixed = input_of(model, "W_o")
-    assert mixed.shape[-1] == WIDTH
-    assert not torch.equal(mixed, input_of(model, "U_in"))
-
-
 @pytest.mark.parametrize("model_type", EVERY)
 def test_layer_one_of_twelve_is_not_also_ten_and_eleven(model_type: str) -> None:
     model = model_of(model_type, 12)
@@ -191,10 +245,10 @@ def test_an_unknown_matrix_names_the_nearest_and_all() -> None:
     with pytest.raises(FitError) as caught:
         family_of("gpt2").module_name("U_ou", 0)
     assert str(caught.value) == (
-        "matrix: the gpt2 family has no matrix 'U_ou', perhaps 'U_out' (it has U_in, U_out, W_o)"
+        "matrix: the gpt2 family has no matrix 'U_ou', perhaps 'U_out' (it has U_in, U_out, W_q, W_k, W_v, W_o)"
     )
     with pytest.raises(
-        FitError, match=r"^matrix: the gpt2 family has no matrix 'zz\\\\n' \(it has U_in, U_out, W_o\)$"
+        FitError, match=r"^matrix: the gpt2 family has no matrix 'zz\\\\n' \(it has U_in, U_out, W_q, W_k, W_v, W_o\)$"
     ):
         family_of("gpt2").module_name("zz\n", 0)
 
@@ -204,15 +258,47 @@ def test_a_negative_layer() -> None:
         family_of("gpt2").module_name("U_in", -1)
 
 
-def test_an_unknown_family_lists_the_known_ones_and_says_how_to_add_one() -> None:
+def test_an_unknown_family_names_near_ones_and_the_command_that_proposes_one() -> None:
     with pytest.raises(FitError) as caught:
-        family_of("mamba\n")
+        family_of("lama\n")
     message = str(caught.value)
     assert "\n" not in message
-    assert "no architecture file covers the model type 'mamba\\\\n'" in message
-    assert f"(known: {', '.join(sorted(EVERY))})" in message
-    assert "to add one, write a data file like those in cti_edits/models/architectures/" in message
-    assert "docs/architecture.md" in message
+    assert "no architecture file covers the model type 'lama\\\\n' (near: llama" in message
+    assert "cti-edits architectures MODEL" in message
+    assert "--architecture FILE" in message
+    with pytest.raises(FitError, match="model type 'zzzz'; cti-edits architectures"):
+        family_of("zzzz")
+
+
+@pytest.fixture
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "_given", {})
+
+
+@pytest.mark.usefixtures("nothing_given")
+def test_a_file_that_is_given_covers_its_types_from_then_on(tmp_path: Path) -> None:
+    assert known_family("one") is None
+    given = use_architecture(written(tmp_path, "own", GOOD))
+    assert given == family_of("one") == known_family("two")
+    assert "one" not in families()
+    other = use_architecture(written(tmp_path, "other", {**GOOD, "layers": "model.others"}))
+    assert family_of("one") == other
+
+
+@pytest.mark.usefixtures("nothing_given")
+def test_a_file_for_a_known_type_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "own", {**GOOD, "model_types": ["new", "mistral"]})
+    with pytest.raises(EditError, match=r"own.json: model_types: mistral is known already, by the architecture \w+;"):
+        use_architecture(path)
+    assert known_family("new") is None
+    with pytest.raises(EditError, match="not an architecture file"):
+        use_architecture(tmp_path / "absent.json")
+
+
+def test_a_file_is_checked_before_it_is_written() -> None:
+    assert made_family("own", GOOD).stack(None).layers == "model.blocks"
+    with pytest.raises(EditError, match=r"^own\.json: .*kind"):
+        made_family("own", {**GOOD, "kind": "vision"})
 
 
 GOOD: dict[str, Any] = {
@@ -303,7 +389,10 @@ def test_files_that_are_like_one_another(tmp_path: Path) -> None:
         )
     with pytest.raises(EditError) as caught:
         read_family(written(tmp_path, "f", {"model_types": ["x"], "like": "lama"}))
-    assert str(caught.value) == f"{tmp_path / 'f'}.json: like: there is no architecture file 'lama', perhaps 'llama'"
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'f'}.json: like: there is no architecture file 'lama', perhaps 'llama' or 'jamba'"
+    )
 
 
 def rows_of(**rows: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def recorded(folder: Path, dtype: torch.dtype, matrix: str = "U_in") -> Edit:
     """As a search records it: hash, dtype, name and norm of what the checkpoint stores."""
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     one = matrix_edit(model, matrix, 1)
-    identity = identity_of(target_matrix(model, matrix, 1).parameter, f"{one.module}.weight", checkpoint_of(model))
+    identity = identity_of(target_matrix(model, matrix, 1), checkpoint_of(model))
     base = BaseModel(str(folder), None, type(model).__name__, str(dtype)[6:])
     return Edit("tried", "", base, (dataclasses.replace(one, **vars(identity)),))
 

@@ -53,11 +53,7 @@ def recorded(place: str | Path, **where: Any) -> Edit:
     """As a search records it, of a model loaded as bfloat16."""
     model = loaded(place, **where)
     one = matrix_edit(model, "U_in", 1)
-    identity = identity_of(
-        target_matrix(model, "U_in", 1).parameter,
-        f"{one.module}.weight",
-        checkpoint_of(model, **checkpoint_location(where)),
-    )
+    identity = identity_of(target_matrix(model, "U_in", 1), checkpoint_of(model, **checkpoint_location(where)))
     base = BaseModel(str(place), where.get("revision"), type(model).__name__, "bfloat16")
     return Edit("tried", "", base, (dataclasses.replace(one, **vars(identity)),))
 

@@ -315,9 +315,9 @@ def test_a_checkpoint_that_is_none(tmp_path: Path, sharded: Path) -> None:
     assert message(source) == f"SOURCE: {file} is missing"
     source = broken(tmp_path / "config", sharded)
     (source / "config.json").write_text("[1]")
-    assert message(source) == "SOURCE/config.json: expected a JSON object, got list"
+    assert message(source) == "test: SOURCE/config.json: expected a JSON object, got list"
     (source / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "none"}')
-    assert message(source).startswith("SOURCE: cannot make the model of its config.json: ")
+    assert message(source).startswith("test: SOURCE: cannot make the model of its config.json: ")
     (source / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"], "model_type": "llama"}')
     assert message(source, FitError).endswith("transformers has no GPT2LMHeadModel for this checkpoint")
     source = tmp_path / "quantized"
@@ -337,7 +337,7 @@ def test_code_in_a_checkpoint_is_not_run_nor_asked_about(tmp_path: Path, sharded
     (source / "config.json").write_text(json.dumps(config))
     (source / "code.py").write_text("raise SystemExit('ran')")
     message = refused(edit, source, tmp_path / "target", EditError)
-    assert message.startswith(f"{source}: cannot make the model of its config.json: ")
+    assert message.startswith(f"test: {source}: cannot make the model of its config.json: ")
 
 
 def test_a_target_that_is_in_the_way(tmp_path: Path, sharded: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cti_edits.errors import CheckpointError
+from cti_edits.models.apply import target_matrix
 from cti_edits.models.identity import checkpoint_of, identity_of, tensor_sha256
 from tests.support.checkpoints import COMMIT, loaded, saved
 from tests.support.tiny_models import tiny_model
@@ -64,7 +65,7 @@ def test_a_model_from_pickled_weights_or_from_python_is_identified_by_its_memory
         checkpoint.find(NAME)
     parameter = model.get_parameter(NAME)
     for place in (checkpoint, None):
-        identity = identity_of(parameter, NAME, place)
+        identity = identity_of(target_matrix(model, "U_in", 1), place)
         assert (identity.sha256, identity.dtype, identity.tensor) == (tensor_sha256(parameter), "F16", None)
 
 
@@ -73,7 +74,7 @@ def test_a_checkpoint_that_the_model_is_not_from_is_not_recorded(tmp_path: Path)
     model = tiny_model("llama", seed=1)
     model.config._name_or_path = str(tmp_path)
     parameter = model.get_parameter(NAME)
-    assert identity_of(parameter, NAME, checkpoint_of(model)).sha256 == tensor_sha256(parameter)
+    assert identity_of(target_matrix(model, "U_in", 1), checkpoint_of(model)).sha256 == tensor_sha256(parameter)
 
 
 @pytest.mark.parametrize("name", ["", "no/such-model", "not an id", "/no/such/folder", "nul\0byte", 7])
@@ -90,5 +91,5 @@ def test_a_model_from_the_hub_is_known_by_its_commit(cached: Callable[..., str],
     checkpoint = checkpoint_of(model, revision="main")
     assert checkpoint is not None
     assert (checkpoint.place, checkpoint.commit) == (name, COMMIT)
-    identity = identity_of(model.get_parameter(NAME), NAME, checkpoint)
+    identity = identity_of(target_matrix(model, "U_in", 1), checkpoint)
     assert (identity.sha256, identity.dtype) == (tensor_sha256(tiny_model("llama").get_parameter(NAME)), "F32")

@@ -98,7 +98,7 @@ class ScaledTrials:
         """What the manifest says."""
         assert isinstance(candidate, Scaled)
         target = self._targets[candidate.target]
-        found = identity_of(target.parameter, f"{target.module}.weight", checkpoint)
+        found = identity_of(target, checkpoint)
         return (
             PluginEdit(
                 name=NAME,

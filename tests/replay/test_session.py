@@ -10,7 +10,7 @@ import torch
 
 from cti_edits.harness.questions import UnsupportedError
 from cti_edits.harness.reference_evaluator import ReferenceEvaluator
-from cti_edits.models.apply import target_matrix
+from cti_edits.models.apply import target_matrices, target_matrix
 from cti_edits.progress import Silent
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
 from cti_edits.replay.session import Session
@@ -26,6 +26,17 @@ class Noted(Silent):
 
     def note(self, what: str) -> None:
         self.notes.append(what)
+
+
+def test_the_first_block_is_counted_over_both_stacks_as_they_run() -> None:
+    """The tiny T5 has three blocks in its encoder and two in its decoder."""
+    session = Session(lm_of("t5"))
+    targets = {(one.stack, one.layer): one for one in target_matrices(session.lm.model, ("U_out",))}
+    assert [session.first_block([one]) for one in targets.values()] == [0, 1, 2, 3, 4]
+    assert session.first_block([targets["decoder", 0], targets["encoder", 2]]) == 2
+    assert session.replay is None
+    of_one_stack = Session(lm_of("gpt2"))
+    assert of_one_stack.first_block(target_matrices(of_one_stack.lm.model, ("U_out",))[1:]) == 1
 
 
 @pytest.mark.parametrize("model_type", ["mistral", "qwen2"])

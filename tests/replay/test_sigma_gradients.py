@@ -134,6 +134,31 @@ def test_a_model_that_cannot_be_given_packed_rows() -> None:
         loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, rows=2)
 
 
+@pytest.mark.parametrize(("model_type", "close"), [("t5", 1e-4), ("bart", 1e-9)])
+def test_both_stacks_of_an_encoder_decoder_in_one_pass(model_type: str, close: float) -> None:
+    """T5's norms are computed in float32, whatever the model's dtype."""
+    lm = lm_of(model_type, tiny_model(model_type).double(), dtype="float64")
+    targets = [*target_matrices(lm.model, ("U_in", "U_out")), target_matrix(lm.model, "W_crossk", 1, "decoder")]
+    assert [target.stack for target in targets].count("encoder") in (4, 6)
+    blocks = decompositions(targets, (1, 3))
+    steps: list[int] = []
+    found = loss_sigma_gradients(lm, targets, directions_of(blocks), REQUESTS, steps.append)
+    assert sum(steps) == len(REQUESTS)
+    losses = []
+    for request in REQUESTS:
+        # A blank at its end belongs to the answer.
+        answer = byte_tokenizer().encode(" " * request.context.endswith(" ") + request.continuation)
+        context = lm.tok_encode(request.context.rstrip()) if request.context else [1]
+        given = [lm.model.config.decoder_start_token_id, *answer[:-1]]
+        logits = lm.model(input_ids=torch.tensor([context]), decoder_input_ids=torch.tensor([given])).logits[0]
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(answer)))
+    gradients = torch.autograd.grad(torch.stack(losses).mean(), [target.parameter for target in targets])
+    expected: Gradients = [
+        [sigma_gradients(way, gradient) for way in ways] for ways, gradient in zip(blocks, gradients, strict=True)
+    ]
+    assert_close(found, expected, close)
+
+
 # Exhausted memory.
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -52,7 +51,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     published = load(ROOT / "edits" / "gptj_fever.json")
     texts["published"] = edit_report(ReportData(published), commands(published, "edits/gptj_fever.json"))
     files = [*sorted((ROOT / "edits").glob("gptj_*.json"))[:8], EDIT_2 / "every_field.json"]
-    edits = [*((file, load(file)) for file in files), (Path("x.json"), hostile(SCRIPT)), (Path("y.json"), hostile(HUGE))]
+    edits = [
+        *((file, load(file)) for file in files),
+        (Path("x.json"), hostile(SCRIPT)),
+        (Path("y.json"), hostile(HUGE)),
+    ]
     texts["gallery"] = gallery(edits, folder / "gallery.html", ["z.json: no edit"])
     found = {name: folder / f"{name}.html" for name in texts}
     for name, text in texts.items():

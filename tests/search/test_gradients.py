@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cti_edits.errors import FitError
+from cti_edits.harness.lm import EditedLM
 from cti_edits.linalg.lowrank import BIG
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.models.apply import TargetMatrix, target_matrices
 from cti_edits.progress import Silent
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.gradients import last_triplets, with_values
-from tests.support.tiny_models import tiny_model
+from cti_edits.search.presets import find_preset
+from cti_edits.search.runner import run_search
+from studies.tiny import TINY
+from tests.support.small_searches import Notes, choices
+from tests.support.tiny_models import byte_tokenizer, tiny_model
 
 
 def targets() -> dict[MatrixId, TargetMatrix]:
@@ -60,3 +67,24 @@ def test_what_is_not_finite_is_named(held: int, tmp_path: Path, monkeypatch: pyt
         bad.parameter[0, 0] = float("nan")
     with pytest.raises(FitError, match=bad.module):
         last_triplets((1, 2), weights, SpectrumCache(tmp_path), Silent())
+
+
+@pytest.mark.parametrize("preset", ["cl-100g-100e", "sigma-step"])
+def test_an_expert_that_no_token_goes_to_has_score_0_and_is_named(preset: str, tmp_path: Path) -> None:
+    """The router of layer 1 is made to send every token to the first two of four experts."""
+    model = TINY["mixtral"].build()
+    block = model.model.layers[1].mlp
+    with torch.no_grad():
+        block.gate.weight.zero_()
+        block.gate.weight[0], block.gate.weight[1] = 5.0, 4.0
+    block.gate.register_forward_pre_hook(lambda _, inputs: (inputs[0].abs(), *inputs[1:]))
+    notes = Notes()
+    settings = dataclasses.replace(
+        find_preset(preset).settings("causal"), clusters=(1,), samples=6, directions=(8,), drops=(1.0,), rates=(0.5,)
+    )
+    lm: Any = EditedLM(pretrained=model, tokenizer=byte_tokenizer(), device="cpu", batch_size=4)
+    found = run_search(lm, choices(tmp_path), settings, "moe", "tests/moe", notes)
+    (said,) = [line for line in notes.lines if line.startswith("no token of these rows")]
+    assert "4 matrices, whose score is 0: U_in of layer 1, expert 2; U_in of layer 1, expert 3; U_out" in said
+    unseen = {(1, 2), (1, 3)}
+    assert not unseen & {(one.layer, one.expert) for one in found.edit.edits}

@@ -57,7 +57,7 @@ def test_trials_come_by_layer_with_their_weights(tmp_path: Path) -> None:
     context = search_context(lm_of("gptj"), choices(tmp_path), settings, tmp_path)
     trials = propose(context)
     found = list(trials.trials(trials.candidates))
-    layers = [one.first_layer for one in found]
+    layers = [one.weights[0][0].layer for one in found]
     assert layers == sorted(layers)
     for trial in found[::5]:
         cut = trial.candidate

@@ -50,6 +50,7 @@ def test_the_defaults_are_the_papers() -> None:
         ({"epochs": -1}, "epochs: expected 0 to 1000, got -1"),
         ({"method": "x"}, "method: no method is called 'x' (known: block-svd, directions)"),
         ({"method": "directions"}, "clusters: expected one K for directions, got 1, 2, 4, 8, 16"),
+        ({"stack": "both"}, "stack: expected encoder or decoder, got 'both'"),
         ({"compose": 0}, "compose: expected 1 to 1000, got 0"),
         ({"compose": 1001}, "compose: expected 1 to 1000, got 1001"),
         ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),

@@ -25,12 +25,9 @@ SETTINGS = {
 }
 
 
-def test_the_first_layer_that_a_trial_changes() -> None:
+def test_a_trial_is_of_row_blocks_unless_it_says_otherwise() -> None:
     first, _, third = target_matrices(tiny_model("llama"), ("U_in",))
-    weights = [(third, third.weight), (first, first.weight)]
-    trial = Trial(CUT, weights)
-    assert trial.first_layer == 0
-    assert Trial(CUT, weights[:1]).first_layer == 2
+    trial = Trial(CUT, [(third, third.weight), (first, first.weight)])
     assert (trial.added_parameters, trial.partition) == (0, "row-blocks")
 
 

@@ -29,9 +29,7 @@ def recorded(folder: Path, *places: tuple[str, int], made_in: str | None = None)
     edits = []
     for matrix, layer in places:
         one = matrix_edit(model, matrix, layer)
-        identity = identity_of(
-            target_matrix(model, matrix, layer).parameter, f"{one.module}.weight", checkpoint_of(model)
-        )
+        identity = identity_of(target_matrix(model, matrix, layer), checkpoint_of(model))
         edits.append(type(one)(**{**vars(one), **vars(identity)}))
     dtype = str(model.dtype).removeprefix("torch.")
     return Edit("recorded", "", BaseModel(str(folder), None, type(model).__name__, dtype), tuple(edits))

@@ -161,8 +161,7 @@ def recorded(folder: Path, *places: tuple[str, int, int, float]) -> Edit:
     edit = edit_of(model, *places, base_id=str(folder), name="tiny")
     edits = []
     for one in edit.edits:
-        parameter = target_matrix(model, one.matrix, one.layer).parameter
-        identity = identity_of(parameter, f"{one.module}.weight", checkpoint_of(model))
+        identity = identity_of(target_matrix(model, one.matrix, one.layer), checkpoint_of(model))
         edits.append(dataclasses.replace(one, **vars(identity)))
     return dataclasses.replace(edit, edits=tuple(edits))
 

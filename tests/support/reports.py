@@ -83,7 +83,9 @@ def hostile_data(text: str) -> ReportData:
     return ReportData(
         hostile(text),
         SearchDetails(
-            tried=tuple(TriedCandidate({"matrix": text, "K": "2", "ρ": str(rho)}, 0.5, 1.0, rho == 0.1) for rho in (0.1, 0.4)),
+            tried=tuple(
+                TriedCandidate({"matrix": text, "K": "2", "ρ": str(rho)}, 0.5, 1.0, rho == 0.1) for rho in (0.1, 0.4)
+            ),
             unedited=0.4,
             stopped=1,
             failed=1,

@@ -12,6 +12,7 @@ from cti_edits.artifact.ranks import block_ranks
 from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.lm import EditedLM
 from cti_edits.harness.masked_lm import EditedMaskedLM
+from cti_edits.harness.seq2seq_lm import EditedSeq2SeqLM
 from cti_edits.harness.tasks import load_task
 from cti_edits.linalg.lowrank import truncate
 from cti_edits.linalg.spectrum_cache import SpectrumCache
@@ -22,6 +23,7 @@ from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.settings import SearchSettings
 from cti_edits.search.trials import SearchContext
+from studies.tiny.encoder_decoders import SEQ2SEQ
 from tests.support.small_tasks import write_task
 from tests.support.tiny_models import MASKED, byte_tokenizer, tiny_model
 
@@ -48,11 +50,12 @@ OUT_OF_MEMORY = "CUDA out of memory."
 
 def lm_of(model_type: str, model: Any = None, **arguments: Any) -> Any:
     """An lm-eval model of a tiny one."""
-    masked = model_type in MASKED
-    wrapped = EditedMaskedLM if masked else EditedLM
+    wrapped = {**dict.fromkeys(MASKED, EditedMaskedLM), **dict.fromkeys(SEQ2SEQ, EditedSeq2SeqLM)}
     chosen = tiny_model(model_type) if model is None else model
-    tokenizer = byte_tokenizer(masked=masked)
-    return wrapped(**{"pretrained": chosen, "tokenizer": tokenizer, "device": "cpu", "batch_size": 4, **arguments})
+    tokenizer = byte_tokenizer(model_type in MASKED, model_type in SEQ2SEQ)
+    return wrapped.get(model_type, EditedLM)(
+        **{"pretrained": chosen, "tokenizer": tokenizer, "device": "cpu", "batch_size": 4, **arguments}
+    )
 
 
 def choices(folder: Path, samples: int = 7, masked: bool = False) -> CalibrationSet:

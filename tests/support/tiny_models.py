@@ -7,10 +7,27 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-WIDTH, INNER, LAYERS, HEADS, VOCABULARY = 32, 48, 3, 4, 264
-SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
+from studies.tiny.encoder_decoders import SEQ2SEQ
+from studies.tiny.model import HEADS, INNER, LAYERS, VOCABULARY, WIDTH
+from studies.tiny.tokenizer import byte_tokenizer
+from studies.tiny.tokenizer import save_checkpoint as save_model
+
+__all__ = [
+    "CAUSAL",
+    "EVERY",
+    "HEADS",
+    "INNER",
+    "LAYERS",
+    "MASKED",
+    "SEQ2SEQ",
+    "VOCABULARY",
+    "WIDTH",
+    "byte_tokenizer",
+    "save_checkpoint",
+    "tiny_model",
+]
+
 
 _LIKE_LLAMA: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -72,7 +89,7 @@ EVERY = {**CAUSAL, **MASKED}
 
 def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides: Any) -> Any:
     """A random model in eval mode, float32. ``spread`` widens the weights, so that answers differ."""
-    config_name, class_name, settings = EVERY[model_type]
+    config_name, class_name, settings = {**EVERY, **SEQ2SEQ}[model_type]
     arguments = {
         "vocab_size": VOCABULARY,
         "pad_token_id": 0,
@@ -89,33 +106,7 @@ def tiny_model(model_type: str, seed: int = 0, spread: float = 0.3, **overrides:
     return getattr(transformers, class_name)(config).eval()
 
 
-def byte_tokenizer(masked: bool = False) -> Any:
-    """Every byte a token; masked models get ``<s> … </s>`` around each text."""
-    vocabulary = {token: index for index, token in enumerate(SPECIAL)}
-    for character in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary[character] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    if masked:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-        )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-        cls_token="<s>",
-        sep_token="</s>",
-        model_max_length=512,
-    )
-
-
 def save_checkpoint(folder: Path, model_type: str, model: Any | None = None, **overrides: Any) -> Path:
     """A checkpoint folder (config, safetensors, tokenizer) of a tiny model, as lm-eval loads one."""
-    (model if model is not None else tiny_model(model_type, **overrides)).save_pretrained(folder)
-    byte_tokenizer(masked=model_type in MASKED).save_pretrained(folder)
-    return folder
+    chosen = model if model is not None else tiny_model(model_type, **overrides)
+    return save_model(folder, chosen, model_type in MASKED, model_type in SEQ2SEQ)

@@ -6,9 +6,9 @@
 """
 
 from cti_edits.models.architectures.class_names import HEADS, check_architecture
-from cti_edits.models.architectures.data_file import read_family
-from cti_edits.models.architectures.family import Family, Kind, MatrixPlace, RowShares, Stack
-from cti_edits.models.architectures.known import families, family_of, read_folder
+from cti_edits.models.architectures.data_file import made_family, read_family
+from cti_edits.models.architectures.family import Family, Kind, MatrixPlace, RowShares, Stack, count_of
+from cti_edits.models.architectures.known import families, family_of, known_family, read_folder, use_architecture
 
 __all__ = (
     "HEADS",
@@ -18,8 +18,12 @@ __all__ = (
     "RowShares",
     "Stack",
     "check_architecture",
+    "count_of",
     "families",
     "family_of",
+    "known_family",
+    "made_family",
     "read_family",
     "read_folder",
+    "use_architecture",
 )

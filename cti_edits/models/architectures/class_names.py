@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from cti_edits.errors import FitError, printable
 
-HEADS = (("ForPreTraining", "ForMaskedLM"), ("DoubleHeadsModel", "LMHeadModel"))
+HEADS = (
+    ("ForPreTraining", "ForMaskedLM"),
+    ("DoubleHeadsModel", "LMHeadModel"),
+    # The name of T5's class of old.
+    ("WithLMHeadModel", "ForConditionalGeneration"),
+)
 """Endings of classes whose checkpoints have all that a class of the second ending needs."""
 
 
@@ -28,7 +33,7 @@ def check_architecture(wanted: str, found: Sequence[str], what: str) -> None:
     for more, less in HEADS:
         if wanted.endswith(less):
             names.add(wanted.removesuffix(less) + more)
-    for ending in ("ForCausalLM", "ForMaskedLM", "LMHeadModel"):
+    for ending in ("ForCausalLM", "ForMaskedLM", "LMHeadModel", "ForConditionalGeneration", "MTModel"):
         if wanted.endswith(ending):
             names.add(f"{wanted.removesuffix(ending)}Model")
     if found and names.isdisjoint(found):

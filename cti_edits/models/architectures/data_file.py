@@ -31,7 +31,22 @@ def read_family(path: Path) -> Family:
         EditError: the file is not JSON, a key is missing, unknown or of the wrong kind, or there is no file that it is
             like; the message names file and key.
     """
-    data = _keys(path, MOST_LIKE)
+    return _family(path, _keys(path, MOST_LIKE))
+
+
+def made_family(name: str, content: Mapping[str, object]) -> Family:
+    """The family that a data file of this name and content would be, which is like no other.
+
+    Raises:
+        EditError: the content is none of a data file.
+    """
+    path = Path(f"{name}.json")
+    if fault := first_error(content, SCHEMA):
+        raise EditError(f"{path}: {fault}")
+    return _family(path, dict(content))
+
+
+def _family(path: Path, data: Mapping[str, Any]) -> Family:
     for key in (*NEEDED, *(() if "stacks" in data else ("layers", "matrices"))):
         if key not in data:
             raise EditError(f'{path}: the key "{key}" is missing')
