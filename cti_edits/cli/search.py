@@ -8,7 +8,7 @@ import warnings
 
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
-from cti_edits.cli.default_output import default_output
+from cti_edits.cli.default_output import default_output, page_beside
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
 
@@ -51,6 +51,7 @@ def search(
     held_out: of.HeldOut = None,
     control: of.Control = True,
     include_path: of.IncludePath = None,
+    report: of.Report = True,
     output: of.Output = None,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
@@ -86,11 +87,14 @@ def search(
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.files import check_writable
+    from cti_edits.cli.search_command import commands
+    from cti_edits.files import check_writable, write_atomically
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
     from cti_edits.models.architectures import use_architecture
+    from cti_edits.report.edit_report import edit_report
+    from cti_edits.report.search_data import of_search
     from cti_edits.report.search_report import print_report
     from cti_edits.search.examples import examples, searched_task
     from cti_edits.search.record import edit_name
@@ -142,3 +146,7 @@ def search(
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)
+    if report:
+        page = edit_report(of_search(result, chosen.evaluations), commands(result.edit, str(target)))
+        write_atomically(page_beside(target), page.encode())
+        print(f"wrote {page_beside(target)}")

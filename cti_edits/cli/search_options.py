@@ -138,4 +138,5 @@ Control = Annotated[
     bool, Option(help="On those rows, measure 5 random edits of the same size and a correction of labels, too.")
 ]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
+Report = Annotated[bool, Option(help="Write a page about the edit beside it, NAME.html.")]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

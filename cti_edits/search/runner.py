@@ -25,6 +25,7 @@ from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import evaluate
+from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, explanation_of
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
@@ -45,6 +46,7 @@ class SearchResult:
         edit: the manifest of the winner.
         failed: the candidates with which a loss was not finite.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
+        explanation: why these candidates were tried; of the first, where edits were composed.
     """
 
     unedited: Outcome
@@ -54,6 +56,7 @@ class SearchResult:
     edit: Edit
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
+    explanation: Explanation = NOT_EXPLAINED
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class _NamedTrials:
     def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
         with self._named():
             return self.made.matrix_edits(candidate, checkpoint)
+
+    def explanation(self, best: Candidate | None) -> Explanation:
+        with self._named():
+            return explanation_of(self.made, best)
 
     def _named(self) -> AbstractContextManager[None]:
         return errors_name_provider("methods", MethodPart, self.method)
@@ -163,6 +170,7 @@ def run_search(
             calibration.gold_index,
         )
         edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
+        explanation = explanation_of(trials, evaluated.best.candidate)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
@@ -175,5 +183,12 @@ def run_search(
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
     return SearchResult(
-        evaluated.unedited, evaluated.outcomes, evaluated.stopped, evaluated.best, edit, evaluated.failed, steps
+        evaluated.unedited,
+        evaluated.outcomes,
+        evaluated.stopped,
+        evaluated.best,
+        edit,
+        evaluated.failed,
+        steps,
+        explanation,
     )

@@ -1,0 +1,35 @@
+"""``cti-edits report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cti_edits.cli import completion
+from cti_edits.errors import printable
+
+
+def report(
+    edit: Annotated[str, completion.edit_argument("EDIT")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where the page goes.", show_default="EDIT's name with .html"),
+    ] = None,
+) -> None:
+    """Write a page about an edit: verdict, what was asked, what it changes, figures. One HTML file for every browser.
+
+    A search writes such a page beside its edit, with what it alone knows: scores, candidates, rows that changed.
+    """
+    from cti_edits.cli.default_output import page_beside
+    from cti_edits.cli.search_command import commands
+    from cti_edits.files import write_atomically
+    from cti_edits.hub.references import load_edit
+    from cti_edits.report.edit_report import edit_report
+    from cti_edits.report.report_data import ReportData
+
+    found = load_edit(edit)
+    target = output or page_beside(Path(found.path.name if found.path else f"{found.name}.json"))
+    write_atomically(target, edit_report(ReportData(found), commands(found, edit)).encode())
+    print(f"wrote {printable(target)}")
