@@ -27,9 +27,8 @@ def report(
     from cti_edits.files import write_atomically
     from cti_edits.hub.references import load_edit
     from cti_edits.report.edit_report import edit_report
-    from cti_edits.report.report_data import ReportData
 
     found = load_edit(edit)
     target = output or page_beside(Path(found.path.name if found.path else f"{found.name}.json"))
-    write_atomically(target, edit_report(ReportData(found), commands(found, edit)).encode())
+    write_atomically(target, edit_report(found, None, commands(found, edit)).encode())
     print(f"wrote {printable(target)}")

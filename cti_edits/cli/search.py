@@ -94,8 +94,8 @@ def search(
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
     from cti_edits.models.architectures import use_architecture
     from cti_edits.report.edit_report import edit_report
-    from cti_edits.report.search_data import of_search
     from cti_edits.report.search_report import print_report
+    from cti_edits.search.details import search_details
     from cti_edits.search.examples import examples, searched_task
     from cti_edits.search.record import edit_name
     from cti_edits.search.runner import run_search
@@ -147,6 +147,6 @@ def search(
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)
     if report:
-        page = edit_report(of_search(result, chosen.evaluations), commands(result.edit, str(target)))
+        page = edit_report(result.edit, search_details(result, chosen.evaluations), commands(result.edit, str(target)))
         write_atomically(page_beside(target), page.encode())
         print(f"wrote {page_beside(target)}")

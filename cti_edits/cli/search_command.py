@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from cti_edits.artifact.asked import AskedPrompt
 from cti_edits.artifact.manifest import Edit
@@ -15,6 +15,9 @@ from cti_edits.report.how_to_use import is_bundled
 from cti_edits.search.presets import chosen_settings
 from cti_edits.search.settings import SearchSettings
 
+WIDTH = 76
+"""Characters of a line of a command; a longer command has several, each of which begins with a flag."""
+
 
 def commands(edit: Edit, file: str) -> tuple[Command, ...]:
     """What a person types to find an edit again, to check it, and to use it.
@@ -25,13 +28,13 @@ def commands(edit: Edit, file: str) -> tuple[Command, ...]:
     """
     found = []
     if edit.search is not None and edit.task is not None:
-        found.append(Command("Find it again", _command(_search_words(edit, edit.search))))
+        found.append(Command("Find it again", _lines(_quoted(_search_words(edit, edit.search)))))
     task = edit.task.name if edit.task else "TASK"
-    use = _command(["lm_eval", "--model", "cti", "--model_args", f"edit={file}", "--tasks", task])
+    use = _quoted(["lm_eval", "--model", "cti", "--model_args", f"edit={file}", "--tasks", task])
     if is_bundled(task):
-        use += ' --include_path "$(cti-edits tasks-path)"'
-    found.append(Command("Check that it fits your base model", _command(["cti-edits", "verify", file])))
-    found.append(Command("Use it", use))
+        use += ["--include_path", '"$(cti-edits tasks-path)"']
+    found.append(Command("Check that it fits your base model", _lines(_quoted(["cti-edits", "verify", file]))))
+    found.append(Command("Use it", _lines(use)))
     return tuple(found)
 
 
@@ -97,6 +100,19 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _command(words: Iterator[str] | list[str]) -> str:
-    """One line for a shell. Anyone may have written these words."""
-    return " ".join(shlex.quote(printable(word, 1000)) for word in words)
+def _quoted(words: Iterable[str]) -> list[str]:
+    """Words for a shell. Anyone may have written them."""
+    return [shlex.quote(printable(word, 1000)) for word in words]
+
+
+def _lines(words: Sequence[str]) -> tuple[str, ...]:
+    """One command, on several lines where it is long."""
+    lines = [words[0]]
+    for word in words[1:]:
+        starts = word.startswith("--") and len(lines[-1]) + len(word) > WIDTH // 2
+        if starts and len(" ".join(words)) > WIDTH:
+            lines[-1] += " \\"
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}"
+    return tuple(lines)

@@ -10,8 +10,8 @@ from cti_edits.artifact.matrix_edits import DirectionsEdit
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.models.architectures import Kind
 from cti_edits.paper.systems import PaperTask, paper_task
-from cti_edits.report.report_data import ReportData
 from cti_edits.search.cost import GRADIENT_PASS, fitting_passes, paper_cost
+from cti_edits.search.details import SearchDetails
 from cti_edits.search.presets import PRESETS
 
 SYSTEMS = ("laser", "cl-laser", "cl-100g-se", "cl-100g-100e", "laser-100g-100e")
@@ -38,14 +38,13 @@ class SystemCost:
 THIS = "this search"
 
 
-def system_costs(data: ReportData) -> list[SystemCost]:
+def system_costs(edit: Edit, search: SearchDetails | None) -> list[SystemCost]:
     """The search of an edit and the paper's systems on a task and a model of this size, the dearest first.
 
     None where neither is known: of an edit that no search recorded, on a task or a model that is not the paper's.
     """
-    edit = data.edit
     known = None if edit.task is None else paper_task(edit.base_model.id, edit.task.name)
-    found = [*_this(edit), *_papers(data, known)]
+    found = [*_this(edit), *_papers(edit, search, known)]
     return sorted(found, key=lambda one: -one.passes)
 
 
@@ -74,12 +73,12 @@ def search_passes(search: SearchRecord) -> float:
     return gradients + fitting + (1 + search.candidates) * evaluated
 
 
-def _papers(data: ReportData, known: PaperTask | None) -> Iterator[SystemCost]:
-    rows = known.rows if known else data.search.task_rows if data.search else None
-    layers = known.layers if known else data.search.layers if data.search else None
+def _papers(edit: Edit, search: SearchDetails | None, known: PaperTask | None) -> Iterator[SystemCost]:
+    rows = known.rows if known else search.task_rows if search else None
+    layers = known.layers if known else search.layers if search else None
     if rows is None or layers is None:
         return
     for name in SYSTEMS:
-        cost = paper_cost(PRESETS[name], kind_of(data.edit), rows, layers)
+        cost = paper_cost(PRESETS[name], kind_of(edit), rows, layers)
         accuracy = known.accuracies.get(name) if known else None
         yield SystemCost(name, cost.total - cost.test, accuracy, known.source if known and accuracy else "")

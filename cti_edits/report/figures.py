@@ -30,13 +30,18 @@ QUIET = "#8a909c"
 GRID = "#dfe2e8"
 ACCENT = "#3346b0"
 """The edit, and what is its own."""
-VARIABLES = {INK: "--ink", QUIET: "--quiet", GRID: "--rule", ACCENT: "--accent"}
+PAPER = "#ffffff"
+"""What is behind all of it."""
+VARIABLES = {PAPER: "--paper", INK: "--ink", QUIET: "--quiet", GRID: "--rule", ACCENT: "--accent"}
 """The page's names of these colours."""
 
-SIZE = (4.8, 3.1)
-"""Inches: as wide as a phone, so that text there is as large as it is drawn."""
+WIDTH = 4.2
+"""Inches: about as wide as a phone, so that text there is as large as it is drawn."""
+SIZE = (WIDTH, 2.9)
 MOST_TEXT = 22
 """Characters of a name in a figure."""
+MOST_ROWS = 300
+"""Of the table of a figure."""
 
 SETTINGS: Mapping[RcKeyType, object] = {
     "axes.edgecolor": QUIET,
@@ -69,7 +74,8 @@ class Figure:
         description: what it shows, in words.
         svg: the drawing.
         headings: of the table of its data.
-        rows: of that table.
+        rows: of that table, `MOST_ROWS` at most.
+        count: how many there are.
     """
 
     key: str
@@ -78,6 +84,7 @@ class Figure:
     svg: Markup
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    count: int
 
 
 def drawn(
@@ -94,7 +101,8 @@ def drawn(
         # A label may be in any script; of what the font has not, the table below has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         picture = svg(title, description, draw, size, SETTINGS, headed=False)
-    return Figure(key, title, description, _inline(picture, key), tuple(headings), tuple(map(tuple, rows)))
+    table = tuple(map(tuple, rows[:MOST_ROWS]))
+    return Figure(key, title, description, _inline(picture, key), tuple(headings), table, len(rows))
 
 
 def name_text(text: str) -> str:

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import Measurement
-from cti_edits.report.figures import ACCENT, QUIET, Figure, drawn, name_text
-from cti_edits.report.headline import Tone, headline
+from cti_edits.report.figures import ACCENT, QUIET, WIDTH, Figure, drawn, name_text
+from cti_edits.report.headline import headline
 from cti_edits.report.page import page
 from cti_edits.report.words import percent, points, points_interval
 
@@ -84,9 +84,6 @@ class GalleryPage:
     refused: tuple[str, ...]
 
 
-WORDS: dict[Tone, str] = {"better": "better", "worse": "worse", "open": "no evidence"}
-
-
 def gallery(edits: Sequence[tuple[Path, Edit]], target: Path, refused: Sequence[str] = ()) -> str:
     """The page.
 
@@ -120,7 +117,7 @@ def _row(path: Path, edit: Edit, target: Path) -> GalleryRow:
         task=edit.task.name if edit.task else "",
         base=edit.base_model.id,
         what=_what(edit),
-        verdict=WORDS[headline(edit).tone] if edit.results.test else "not measured",
+        verdict=headline(edit).word,
         rows=rows,
         baseline=baseline,
         edited=edited,
@@ -179,5 +176,5 @@ def _figure(rows: Sequence[GalleryRow]) -> Figure | None:
         ("edit", "rows", "points", "95 % interval"),
         [(row.name, row.rows, row.texts[2][0], row.texts[3][0]) for row in known],
         draw,
-        (4.8, 0.9 + 0.24 * max(4, len(shown))),
+        (WIDTH, 0.9 + 0.24 * max(4, len(shown))),
     )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.records import Measurement
+from cti_edits.artifact.records import Measurement, Results
+from cti_edits.report.measurements import bbc_cv_text, label_bias_text
 from cti_edits.report.words import p_value, percent, points, points_interval
+from cti_edits.stats import Word
 
-Tone = Literal["better", "worse", "open"]
+NOT_MEASURED: Final = "not measured"
+
+Tone = Literal["no edit", "not measured"] | Word
 
 
 @dataclass(frozen=True)
@@ -17,56 +22,68 @@ class Headline:
     """A verdict.
 
     Attributes:
-        tone: which way it goes; "open" where nothing was found or measured.
-        verdict: a few words.
+        word: the verdict in a word; or that there is nothing to judge.
+        title: a few words more.
         sentences: what it rests on.
     """
 
-    tone: Tone
-    verdict: str
+    word: Tone
+    title: str
     sentences: tuple[str, ...]
 
 
 def headline(edit: Edit) -> Headline:
     """The verdict on an edit, from what its manifest has."""
-    results = edit.results
-    sentences = []
-    if not edit.edits:
-        sentences.append("The edit is empty: nothing that was tried beat the base model.")
-    if results.test is not None:
-        sentences.append(f"On {_rows(results.test)} that the search did not see, {_change(results.test)}.")
-    if results.calibration is not None:
-        sentences.append(
-            f"On the {_rows(results.calibration)} that chose the edit, {_change(results.calibration)}. The best of "
-            "many on the rows that chose it looks better than it is."
-        )
-    if results.reported is not None:
-        one = results.reported
-        sentences.append(
-            f"Reported by {one.source} and not measured here: {percent(one.baseline)} without, {percent(one.edited)} "
-            "with the edit."
-        )
-    tone, verdict = _verdict(edit)
-    return Headline(tone, verdict, tuple(sentences))
+    word, title = _verdict(edit)
+    return Headline(word, title, tuple(_sentences(edit)))
 
 
 def _verdict(edit: Edit) -> tuple[Tone, str]:
     test = edit.results.test
     if not edit.edits:
-        return "open", "No edit was found"
+        return "no edit", "No edit was found"
     if test is None:
-        return "open", "Not measured on rows that the search did not see"
-    if test.ci95 is None:
-        return "open", f"Held out: {percent(test.baseline)} → {percent(test.edited)}, without an interval"
-    if test.ci95[0] > 0:
-        return "better", f"Better: {percent(test.baseline)} → {percent(test.edited)} on held-out rows"
-    if test.ci95[1] < 0:
-        return "worse", f"Worse: {percent(test.baseline)} → {percent(test.edited)} on held-out rows"
-    return "open", f"No evidence of a difference: {percent(test.baseline)} → {percent(test.edited)} on held-out rows"
+        return NOT_MEASURED, "Not measured on rows that the search did not see"
+    accuracies = f"{percent(test.baseline)} → {percent(test.edited)} on {_rows(test, 'held-out row')}"
+    verdict = test.verdict()
+    if verdict is None:
+        return NOT_MEASURED, f"{accuracies}, not compared row by row"
+    said = "no evidence of a difference" if verdict.word == "no evidence" else verdict.word
+    return verdict.word, f"{said[0].upper()}{said[1:]}: {accuracies}"
 
 
-def _rows(measured: Measurement) -> str:
-    return f"{measured.n:,} row{'' if measured.n == 1 else 's'}"
+def _sentences(edit: Edit) -> Iterator[str]:
+    results = edit.results
+    if not edit.edits:
+        yield "The edit is empty: nothing that was tried beat the base model."
+    if results.test is not None:
+        verdict = results.test.verdict() if edit.edits else None
+        why = f": {verdict.reason}" if verdict else ""
+        yield f"On {_rows(results.test)} that the search did not see, {_change(results.test)}{why}."
+    if results.label_bias is not None and results.label_bias.does_as_well:
+        yield f"Rather than the edit, correct the labels: {label_bias_text(results.label_bias)}."
+    if results.calibration is not None:
+        yield (
+            f"On the {_rows(results.calibration)} that chose the edit, {_change(results.calibration)}. The best of "
+            "many on the rows that chose it looks better than it is."
+        )
+    yield from _without_rows(results)
+
+
+def _without_rows(results: Results) -> Iterator[str]:
+    """What there is beside measurements: an estimate, and what a publication says."""
+    if results.bbc_cv is not None:
+        yield f"By BBC-CV, {bbc_cv_text(results.bbc_cv)}."
+    if results.reported is not None:
+        one = results.reported
+        yield (
+            f"Reported by {one.source} and not measured here: {percent(one.baseline)} without, {percent(one.edited)} "
+            "with the edit."
+        )
+
+
+def _rows(measured: Measurement, what: str = "row") -> str:
+    return f"{measured.n:,} {what}{'' if measured.n == 1 else 's'}"
 
 
 def _change(measured: Measurement) -> str:

@@ -1,14 +1,16 @@
-"""Figures of what an edit does: accuracies with their intervals, and which labels are predicted."""
+"""Figures of what an edit does: accuracies with their intervals, and which labels are given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.report.figures import ACCENT, QUIET, Figure, drawn, name_text, percent_axis
-from cti_edits.report.report_data import LabelShares
+from cti_edits.artifact.records import Measurement, Results
+from cti_edits.report.figures import ACCENT, QUIET, WIDTH, Figure, drawn, name_text, percent_axis
 from cti_edits.report.words import interval, percent
+from cti_edits.search.details import GivenAnswers
 from cti_edits.stats import wilson_interval
 
 if TYPE_CHECKING:
@@ -17,28 +19,51 @@ if TYPE_CHECKING:
 MOST_LABELS = 8
 """Labels that are drawn; the table has all."""
 
-Bar = tuple[str, str, float, tuple[float, float] | None]
-"""Of which rows, of which model, an accuracy and its interval."""
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the figure of accuracies.
+
+    Attributes:
+        rows: which rows they are of.
+        model: of which model.
+        accuracies: one, or those of several draws.
+        ends: the 95 % interval, of one.
+    """
+
+    rows: str
+    model: str
+    accuracies: tuple[float, ...]
+    ends: tuple[float, float] | None = None
+
+    @property
+    def text(self) -> str:
+        """The accuracies for the table."""
+        return ", ".join(map(percent, self.accuracies))
 
 
 def accuracy_figure(edit: Edit) -> Figure | None:
     """Every accuracy that the manifest has, without and with the edit; None where it has none."""
-    bars = list(_bars(edit))
-    if not bars:
+    lines = list(_lines(edit.results))
+    if not lines:
         return None
     majority = next((one.majority_class for one in (edit.results.test, edit.results.calibration) if one), None)
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for place, (_, model, accuracy, ends) in enumerate(bars):
-            colour = ACCENT if model == "edited" else QUIET
-            if ends is not None:
-                axes.plot(ends, (place, place), color=colour, linewidth=2.4, solid_capstyle="round")
-            axes.plot([accuracy], [place], "o", color=colour, markersize=8)
+        for place, line in enumerate(lines):
+            colour = ACCENT if line.model == "edited" else QUIET
+            if line.ends is not None:
+                axes.plot(line.ends, (place, place), color=colour, linewidth=2.4, solid_capstyle="round")
+            many = len(line.accuracies) > 1
+            axes.plot(
+                line.accuracies, [place] * len(line.accuracies), "o", color=colour,
+                markersize=5 if many else 8, alpha=0.6 if many else 1.0,
+            )  # fmt: skip
         if majority is not None:
             axes.axvline(majority, color=QUIET, linestyle=":", linewidth=1.4)
-        axes.set_yticks(range(len(bars)), [f"{rows}\n{model}" for rows, model, _, _ in bars])
-        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_yticks(range(len(lines)), [f"{line.model}\n{line.rows}" for line in lines])
+        axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.1)
         percent_axis(axes.xaxis)
@@ -46,51 +71,80 @@ def accuracy_figure(edit: Edit) -> Figure | None:
     described = "Accuracy without and with the edit; a line is a 95 % interval"
     if majority is not None:
         described += "; the dotted line is always giving the most frequent answer"
-    rows = [(rows, model, percent(value), "" if ends is None else interval(*ends)) for rows, model, value, ends in bars]
+    rows = [(line.rows, line.model, line.text, "" if line.ends is None else interval(*line.ends)) for line in lines]
     return drawn(
         "accuracy", "Accuracy", f"{described}.", ("rows", "model", "accuracy", "95 % interval"), rows, draw,
-        (4.8, 0.9 + 0.55 * len(bars)),
+        (WIDTH, 0.9 + 0.5 * len(lines)),
     )  # fmt: skip
 
 
-def _bars(edit: Edit) -> Iterator[Bar]:
-    for measured, rows in ((edit.results.test, "held out"), (edit.results.calibration, "calibration")):
-        if measured is not None:
-            for model, accuracy in (("base", measured.baseline), ("edited", measured.edited)):
-                yield rows, model, accuracy, wilson_interval(round(accuracy * measured.n), measured.n)
-    reported = edit.results.reported
-    if reported is not None:
-        yield "reported", "base", reported.baseline, None
-        yield "reported", "edited", reported.edited, None
+def _lines(results: Results) -> Iterator[_Line]:
+    """Held out first, with what stands beside the edit there."""
+    if results.test is not None:
+        yield from _both(results.test, "held out")
+        if results.control is not None:
+            yield _Line("held out", "random edits", results.control.edited)
+        if results.label_bias is not None:
+            corrected, n = results.label_bias.corrected, results.label_bias.n
+            yield _Line("held out", "labels corrected", (corrected,), wilson_interval(round(corrected * n), n))
+    if results.calibration is not None:
+        yield from _both(results.calibration, "calibration")
+    if results.reported is not None:
+        yield _Line("reported", "base", (results.reported.baseline,))
+        yield _Line("reported", "edited", (results.reported.edited,))
 
 
-def shares_figure(shares: LabelShares) -> Figure:
-    """How often each label is right, and is predicted before and after."""
-    count = min(len(shares.labels), MOST_LABELS)
-    series = (("right answer", shares.gold, "none"), ("base", shares.base, QUIET), ("edited", shares.edited, ACCENT))
+def _both(measured: Measurement, rows: str) -> Iterator[_Line]:
+    for model, accuracy in (("base", measured.baseline), ("edited", measured.edited)):
+        yield _Line(rows, model, (accuracy,), wilson_interval(round(accuracy * measured.n), measured.n))
+
+
+def given_answers(measured: Measurement | None) -> GivenAnswers | None:
+    """How often each label was given, where that is recorded."""
+    if measured is None or measured.labels is None:
+        return None
+    counts = (measured.baseline_answers, measured.edited_answers)
+    if any(one is None or len(one) != len(measured.labels) or not sum(one) for one in counts):
+        return None
+    return GivenAnswers(measured.labels, counts[0] or (), counts[1] or ())
+
+
+def answers_figure(given: GivenAnswers, rows: str) -> Figure:
+    """How often each label is given before and after.
+
+    Args:
+        given: the counts.
+        rows: which rows they are of, "held-out".
+    """
+    count = min(len(given.labels), MOST_LABELS)
+    of_base, of_edited = (
+        [number / max(1, sum(counts)) for number in counts] for counts in (given.baseline, given.edited)
+    )
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for number, (what, values, colour) in enumerate(series):
-            places = [place + (number - 1) * 0.27 for place in range(count)]
-            edge = QUIET if colour == "none" else colour
-            axes.barh(places, values[:count], height=0.25, color=colour, edgecolor=edge, label=what)
-        axes.set_yticks(range(count), [name_text(label) for label in shares.labels[:count]])
+        for side, shares, colour, what in ((-1, of_base, QUIET, "base"), (1, of_edited, ACCENT, "edited")):
+            places = [place + side * 0.2 for place in range(count)]
+            axes.barh(places, shares[:count], height=0.36, color=colour, label=what)
+        axes.set_yticks(range(count), [name_text(label) for label in given.labels[:count]])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         percent_axis(axes.xaxis)
-        canvas.legend(loc="outside upper center", ncols=3)
+        canvas.legend(loc="outside upper center", ncols=2)
 
     return drawn(
-        "shares",
-        "Predicted labels",
-        f"Share of {shares.rows:,} calibration rows of which each label is the right answer, and to which the models "
-        "give it.",
-        ("label", "right answer", "base", "edited"),
+        "answers",
+        "Labels that are given",
+        f"Share of {sum(given.edited):,} {rows} rows to which the models give each label, before and after.",
+        ("label", "base", "edited"),
         [
-            (label, percent(gold), percent(base), percent(edited))
-            for label, gold, base, edited in zip(shares.labels, shares.gold, shares.base, shares.edited, strict=True)
+            (label, percent(base), percent(edited))
+            for label, base, edited in zip(given.labels, of_base, of_edited, strict=True)
         ],
         draw,
-        (4.8, 1.1 + 0.7 * count),
+        (WIDTH, 1.1 + 0.6 * count),
     )
+
+
+def _shares(counts: Sequence[int]) -> list[float]:
+    return [count / max(1, sum(counts)) for count in counts]

@@ -1,74 +1,31 @@
-"""Figures of how an edit was found: scores, what was tried, what it cost, singular values against their gradients."""
+"""Figures of how an edit was found: what was tried, what it cost, singular values against their gradients."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.matrix_edits import DirectionsEdit
-from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.report.compute import THIS, SystemCost
 from cti_edits.report.figures import ACCENT, INK, QUIET, Figure, drawn, log_x_axis, name_text, percent_axis
-from cti_edits.report.report_data import SearchDetails, TriedCandidate
 from cti_edits.report.words import percent
-from cti_edits.search.explanation import Explanation, MatrixGradients
+from cti_edits.search.details import SearchDetails, TriedCandidate
+from cti_edits.search.explanation import MatrixGradients
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+AXES = {"ρ": "ρ", "directions": "N"}
+"""By the heading of what candidates differ in along an axis, what the axis is called."""
+
+MOST_LINES = 100
+"""Of candidates that are drawn: the winner's, and those whose best is best."""
+MOST_OF_LINE = 100
+"""Points of a line."""
 MOST_POINTS = 1200
 """Of singular values that are drawn: those with the largest gradients, and some of the others."""
-
-Cells = Mapping[tuple[str, int], float]
-"""From a line and a column of a heat map to a value."""
-
-
-def scores_figure(explanation: Explanation) -> Figure | None:
-    """The scores of all matrices over the layers; None where nothing was scored."""
-    scores = explanation.scores
-    if not scores:
-        return None
-    several = len({one.clusters for one in scores}) > 1
-    names = {one: _line(one.target, one.clusters if several else None) for one in scores}
-    by_line: dict[str, list[float]] = defaultdict(list)
-    for one in scores:
-        by_line[names[one]].append(one.score)
-    # Scores with different K are of different sizes; each line of a K has its own scale.
-    cells = {(names[one], one.target.layer): _share_of(one.score, by_line[names[one]]) for one in scores}
-    kept = {(names[one], one.target.layer) for one in scores if one.kept}
-    return _heat_map(
-        "scores",
-        "Score of every matrix",
-        f"The score is {explanation.scored_by}. In each line, the darker the lower; a dot marks what is "
-        f"{explanation.kept_for}.",
-        ("matrix", "layer", "K", "score", explanation.kept_for),
-        [
-            (one.target.matrix, one.target.place, str(one.clusters), f"{one.score:.4g}", "yes" if one.kept else "")
-            for one in scores
-        ],
-        cells,
-        kept,
-    )
-
-
-def directions_figure(edit: Edit) -> Figure | None:
-    """How many directions change, by matrix and layer; None of an edit without any."""
-    changed = [one for one in edit.edits if isinstance(one, DirectionsEdit)]
-    if not changed:
-        return None
-    most = max(len(one.index) for one in changed)
-    return _heat_map(
-        "directions",
-        "Directions that change",
-        f"Number of singular values that the edit changes, by matrix and layer; the darkest has {most:,}.",
-        ("matrix", "layer", "directions"),
-        [(one.matrix, one.id.place, f"{len(one.index):,}") for one in changed],
-        {(_line(one.id, None), one.layer): 0.15 + 0.85 * len(one.index) / most for one in changed},
-        set(),
-    )
 
 
 def tried_figure(search: SearchDetails) -> Figure | None:
@@ -84,11 +41,14 @@ def tried_figure(search: SearchDetails) -> Figure | None:
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for name, line in sorted(by_line.items(), key=lambda item: item[0] == best_line):
+        shown = list(by_line.items())[:MOST_LINES]
+        # The winner's line last, above the others.
+        for name, line in sorted(shown, key=lambda item: item[0] == best_line):
             own = name == best_line
             axes.plot(
-                *zip(*sorted(line), strict=True), "o-", color=ACCENT if own else QUIET, linewidth=2.4 if own else 1.0,
-                markersize=6 if own else 3, alpha=1.0 if own else 0.55, label=name_text(name) if own else None,
+                *zip(*sorted(line[:MOST_OF_LINE]), strict=True), "o-",
+                color=ACCENT if own else QUIET, linewidth=2.4 if own else 1.0, markersize=6 if own else 3,
+                alpha=1.0 if own else 0.55, label=name_text(name) if own else None,
             )  # fmt: skip
         axes.axhline(search.unedited, color=INK, linestyle="--", linewidth=1.2, label="base")
         if len({x for line in by_line.values() for x, _ in line}) > 1:
@@ -181,7 +141,7 @@ def sigma_figure(gradients: MatrixGradients) -> Figure:
         f"Singular values and their gradients: {where}",
         f"Where g is below 0, a larger σ makes the loss smaller, and where it is above 0, a smaller one.{of_all}",
         ("σ", "g", "changed"),
-        [(f"{sigma:.5g}", f"{gradient:.4g}", "yes" if changed else "") for sigma, gradient, changed in shown[:200]],
+        [(f"{sigma:.5g}", f"{gradient:.4g}", "yes" if changed else "") for sigma, gradient, changed in shown],
         draw,
     )
 
@@ -197,73 +157,34 @@ def _thinned(points: list[tuple[float, float, bool]]) -> list[tuple[float, float
 def _lines(tried: Sequence[TriedCandidate]) -> tuple[str, dict[str, list[tuple[float, float]]], str | None] | None:
     """What is along the axis, and for each line of candidates that differ in that alone, its name and its points.
 
-    ρ of each matrix and K, or the number N of directions for each f.
+    ρ of each matrix and K, or the number N of directions for each f. None where a candidate has neither.
     """
-    if "ρ" in tried[0].cells:
-        axis, key = "ρ", "ρ"
-    elif "directions" in tried[0].cells:
-        axis, key = "N", "directions"
-    else:
+    key = next((one for one in AXES if one in tried[0].cells), None)
+    values = [_positive(one.cells.get(key or "", "")) for one in tried]
+    if key is None:
         return None
     by_line: dict[str, list[tuple[float, float]]] = defaultdict(list)
     best = None
-    for one in tried:
+    for one, value in zip(tried, values, strict=True):
+        if value is None:
+            return None
         name = ", ".join(_cell(heading, text) for heading, text in one.cells.items() if heading != key) or "N"
-        by_line[name].append((float(one.cells[key]), one.accuracy))
+        by_line[name].append((value, one.accuracy))
         best = name if one.best else best
-    return axis, by_line, best
+    return AXES[key], by_line, best
+
+
+def _positive(text: str) -> float | None:
+    """A number that a logarithmic axis has; a plugin's cells may be anything."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _cell(heading: str, text: str) -> str:
     return text if heading == "matrix" else f"{heading} {text}" if heading == "layer" else f"{heading} = {text}"
-
-
-def _line(target: MatrixId, clusters: int | None) -> str:
-    """A matrix without its layer."""
-    parts = (target.stack or "", target.matrix, "" if target.expert is None else f"expert {target.expert}")
-    return " ".join(filter(None, parts)) + ("" if clusters is None else f", K = {clusters}")
-
-
-def _share_of(score: float, scores: Sequence[float]) -> float:
-    """0.05 for the highest of the scores, 1 for the lowest."""
-    low, high = min(scores), max(scores)
-    return 1.0 if low == high else 0.05 + 0.95 * (high - score) / (high - low)
-
-
-def _heat_map(
-    key: str,
-    title: str,
-    description: str,
-    headings: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    cells: Cells,
-    marked: set[tuple[str, int]],
-) -> Figure:
-    """Cells as dark as their value, from 0 to 1: the accent more or less opaque, so that it suits light and dark."""
-    lines = list(dict.fromkeys(sorted(line for line, _ in cells)))
-    layers = range(min(layer for _, layer in cells), max(layer for _, layer in cells) + 1)
-
-    def draw(canvas: Canvas) -> None:
-        from matplotlib.patches import Rectangle
-        from matplotlib.ticker import MaxNLocator
-
-        axes = canvas.subplots()
-        for (line, layer), value in sorted(cells.items()):
-            corner = (layer - 0.5, lines.index(line) - 0.5)
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor=ACCENT, alpha=value, linewidth=0))
-        if marked:
-            axes.plot(
-                [layer for _, layer in sorted(marked)], [lines.index(line) for line, _ in sorted(marked)],
-                "o", color="white", markeredgecolor=INK, markersize=5, linestyle="none",
-            )  # fmt: skip
-        axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
-        axes.set_ylim(len(lines) - 0.5, -0.5)
-        axes.set_yticks(range(len(lines)), [name_text(line) for line in lines])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(visible=False)
-        axes.set_xlabel("layer")
-
-    return drawn(key, title, description, headings, rows, draw, (4.8, min(6.0, 1.0 + 0.34 * max(3, len(lines)))))
 
 
 def _name(axes: Axes, one: SystemCost, place: float) -> None:

@@ -14,6 +14,7 @@
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
 - explanation.py: why these candidates were tried: the scores of all matrices, σ and g of one.
+- details.py: what a search knows beside its manifest, for its page; details_json.py: the same in its log.
 - composition.py: several edits, each the best on top of those before.
 - edited_weights.py: the weights of candidates, several from one decomposition.
 - outcome.py: what an evaluation gave, and which is better; choice.py: which candidate wins, and which need not be

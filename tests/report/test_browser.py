@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,19 +13,18 @@ from cti_edits.artifact.manifest import load
 from cti_edits.cli.search_command import commands
 from cti_edits.report.edit_report import edit_report
 from cti_edits.report.gallery import gallery
-from cti_edits.report.report_data import ReportData
 from tests.conftest import ROOT
 from tests.support.browser import CHROMIUM, WIDTHS, Scheme, chromium, opened
 from tests.support.edits import EDIT_2
-from tests.support.reports import HELD_OUT, HUGE, SCRIPT, hostile, hostile_data, searched
+from tests.support.reports import HUGE, SCRIPT, hostile, hostile_details, judged, searched
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM.is_file() and "CI" not in os.environ,
     reason="Chromium is not installed (apt-get install chromium); see CONTRIBUTING.md",
 )
 FIGURES = {
-    "cl-100g-100e": {"accuracy", "shares", "scores", "tried", "compute", "sigma"},
-    "sigma-step": {"accuracy", "shares", "scores", "directions", "tried", "compute", "sigma"},
+    "cl-100g-100e": {"accuracy", "answers", "scores", "tried", "compute", "sigma"},
+    "sigma-step": {"accuracy", "answers", "scores", "directions", "tried", "compute", "sigma"},
 }
 
 
@@ -42,14 +40,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     texts: dict[str, str] = {}
     for preset in FIGURES:
-        data = searched(tmp_path_factory.mktemp("rows"), preset)
-        results = dataclasses.replace(data.edit.results, test=HELD_OUT)
-        data = dataclasses.replace(data, edit=dataclasses.replace(data.edit, results=results))
-        texts[preset] = edit_report(data, commands(data.edit, "edits/tiny.json"))
+        found = searched(tmp_path_factory.mktemp("rows"), preset)
+        edit = judged(found.edit)
+        texts[preset] = edit_report(edit, found.details, commands(edit, "edits/tiny.json"))
     for name, text in (("script", SCRIPT), ("huge", HUGE)):
-        texts[name] = edit_report(hostile_data(text), commands(hostile(text), text))
+        texts[name] = edit_report(hostile(text), hostile_details(text), commands(hostile(text), text))
     published = load(ROOT / "edits" / "gptj_fever.json")
-    texts["published"] = edit_report(ReportData(published), commands(published, "edits/gptj_fever.json"))
+    texts["published"] = edit_report(published, None, commands(published, "edits/gptj_fever.json"))
     files = [*sorted((ROOT / "edits").glob("gptj_*.json"))[:8], EDIT_2 / "every_field.json"]
     edits = [
         *((file, load(file)) for file in files),
@@ -57,10 +54,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (Path("y.json"), hostile(HUGE)),
     ]
     texts["gallery"] = gallery(edits, folder / "gallery.html", ["z.json: no edit"])
-    found = {name: folder / f"{name}.html" for name in texts}
+    files_of = {name: folder / f"{name}.html" for name in texts}
     for name, text in texts.items():
-        found[name].write_text(text, encoding="utf-8")
-    return found
+        files_of[name].write_text(text, encoding="utf-8")
+    return files_of
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "script", "huge", "published", "gallery"])
