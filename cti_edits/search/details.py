@@ -173,8 +173,9 @@ def _changed(base: Outcome, best: Outcome, calibration: CalibrationSet, better: 
 
 def _end(prompt: str) -> str:
     """The end of a prompt, on one line."""
-    text = " ".join(prompt.split())
-    return printable(text if len(text) <= MOST_PROMPT else "…" + text[1 - MOST_PROMPT :], MOST_PROMPT)
+    # Escapes are longer than what they stand for, at most ten characters each.
+    text = printable(" ".join(prompt[-4 * MOST_PROMPT :].split()), 40 * MOST_PROMPT)
+    return text if len(text) <= MOST_PROMPT else "…" + text[1 - MOST_PROMPT :]
 
 
 def _label(outcome: Outcome, place: int, calibration: CalibrationSet) -> str | None:
