@@ -40,6 +40,8 @@ WIDTH = 4.2
 SIZE = (WIDTH, 2.9)
 MOST_TEXT = 22
 """Characters of a name in a figure."""
+MOST_TITLE = 120
+MOST_DESCRIPTION = 600
 MOST_ROWS = 300
 """Of the table of a figure."""
 
@@ -96,7 +98,8 @@ def drawn(
     draw: Callable[[Canvas], None],
     size: tuple[float, float] = SIZE,
 ) -> Figure:
-    """A figure. See `Figure`; ``draw`` fills an empty canvas of ``size`` inches."""
+    """A figure. See `Figure`; ``draw`` fills an empty canvas of ``size`` inches. Anyone may have written the texts."""
+    title, description = printable(title, MOST_TITLE), printable(description, MOST_DESCRIPTION)
     with warnings.catch_warnings():
         # A label may be in any script; of what the font has not, the table below has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 24
 """Of a heat map. Where there are more, all experts of a block are one; what is more even then is in the table alone."""
-MOST_CELLS = 4000
+MOST_CELLS = 2000
 """Of a heat map, likewise."""
 
 
@@ -121,12 +121,17 @@ def _heat_map(
     layers = [layer for _, layer in dark]
 
     def draw(canvas: Canvas) -> None:
-        from matplotlib.patches import Rectangle
+        from matplotlib.collections import PolyCollection
+        from matplotlib.colors import to_rgba
         from matplotlib.ticker import MaxNLocator
 
         axes = canvas.subplots()
-        for (line, layer), value in dark.items():
-            axes.add_patch(Rectangle((layer - 0.5, line - 0.5), 1, 1, facecolor=ACCENT, alpha=value, linewidth=0))
+        squares = [
+            [(layer + right, line + below) for right, below in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
+            for line, layer in dark
+        ]
+        # In one go: a thousand patches by themselves take a second.
+        axes.add_collection(PolyCollection(squares, facecolors=[to_rgba(ACCENT, value) for value in dark.values()]))
         if marked:
             axes.plot(
                 [layer for _, layer in marked], [line for line, _ in marked],

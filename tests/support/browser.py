@@ -24,6 +24,7 @@ WIDTHS = (360, 1440)
 """Pixels of a phone and of a desktop."""
 
 Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 @contextlib.contextmanager
@@ -58,16 +59,17 @@ class OpenedPage:
         wide: int = self.page.evaluate("document.documentElement.scrollWidth")
         return wide - width
 
-    def faults(self) -> list[str]:
-        """What axe-core finds, as the name of a rule and the elements."""
+    def faults(self, scheme: Scheme) -> list[str]:
+        """What axe-core finds in light or dark, as the name of a rule and the elements."""
+        self.page.emulate_media(color_scheme=scheme)
         found = Axe().run(self.page).response["violations"]
         return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found]
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, file: Path, scheme: Scheme = "light") -> Iterator[OpenedPage]:
+def opened(browser: Browser, file: Path) -> Iterator[OpenedPage]:
     """A file as a page, in a context of its own."""
-    context = browser.new_context(color_scheme=scheme)
+    context = browser.new_context()
     try:
         yield OpenedPage(context.new_page(), file)
     finally:
