@@ -53,6 +53,7 @@ def _search_words(edit: Edit, search: SearchRecord) -> Iterator[str]:
         "--top-q": (search.top_q, preset and preset.top_q),
         "--clusters": (search.clusters, preset and preset.clusters),
         "--rates": (search.rates or None, preset and (preset.rates if search.rates else None)),
+        "--stack": (search.stack, None),
         "--matrices": (search.matrices, preset and preset.matrices),
         "--scorer": (search.scorer, preset and (preset.scorer if search.scorer else None)),
         "--selector": (search.selector, preset and (preset.selector if search.selector else None)),
@@ -65,6 +66,8 @@ def _search_words(edit: Edit, search: SearchRecord) -> Iterator[str]:
         if value is not None and value != usual:
             yield from (flag, _text(value))
     yield from ("--seed", str(search.seed))
+    if edit.results.calibration is not None and edit.results.test is None:
+        yield from ("--test-rows", "none")
     if edit.task and edit.task.metric != "acc":
         yield from ("--metric", edit.task.metric)
     if search.asked is not None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from cti_edits.artifact.manifest import load
 from cti_edits.cli.search_command import commands
 from cti_edits.report.edit_report import edit_report
 from cti_edits.report.gallery import gallery
 from tests.conftest import ROOT
-from tests.support.browser import CHROMIUM, SCHEMES, WIDTHS, Browser, OpenedPage, chromium, opened
+from tests.support.browser import CHROMIUM, SCHEMES, WIDTHS, OpenedPage, chromium, opened
 from tests.support.edits import EDIT_2
 from tests.support.reports import HUGE, SCRIPT, Searched, hostile, hostile_details, judged
 

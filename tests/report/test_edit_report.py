@@ -26,9 +26,9 @@ COMMANDS = (Command("Find it again", ("cti-edits search \\", "  --task 'a & b'")
 def test_the_page_of_a_search_that_found_something() -> None:
     page = read(edit_report(judged(load(EDIT_1 / "every_field.json")), hostile_details("U_in"), COMMANDS))
     assert set(page.figures) == OF_A_CUT
-    for key, said in page.figures.items():
-        assert said["title"]
-        assert said["desc"]
+    for key, about in page.figures.items():
+        assert about["title"]
+        assert about["desc"]
         # The headings, and a row at least.
         assert len(page.tables[key]) >= 2
     places = [page.text.index(f" {section} ") for section in SECTIONS]
@@ -93,7 +93,9 @@ def plain() -> str:
     return edit_report(hostile("plain"), hostile_details("plain"), (Command("Use it", ("plain",)),))
 
 
-@pytest.mark.parametrize("text", [SCRIPT, HUGE, "\x1b[2J\u202e\n</title><style>*{display:none}"])
+@pytest.mark.parametrize(
+    "text", [SCRIPT, pytest.param(HUGE, marks=pytest.mark.thorough), "\x1b[2J\u202e\n</title><style>*{display:none}"]
+)
 def test_a_stranger_s_texts_are_shown_and_not_obeyed(text: str, plain: str) -> None:
     written = edit_report(hostile(text), hostile_details(text), (Command("Use it", (text,)),))
     page = read(written)

@@ -78,6 +78,7 @@ def test_something_else_is_refused(value: object) -> None:
 
 @pytest.mark.parametrize("key", list(details_json(FULL)))
 def test_no_kind_of_value_is_more_than_refused(key: str) -> None:
-    for other in (None, [[[]]], {"a": {}}, "x", 1e300):
+    others: tuple[object, ...] = (None, [[[]]], {"a": {}}, "x", 1e300)
+    for other in others:
         with contextlib.suppress(EditError):
             details_from_json({**details_json(FULL), key: other}, "here")
