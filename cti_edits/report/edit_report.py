@@ -110,7 +110,8 @@ def _numbers(edit: Edit) -> Iterator[Number]:
             ends = wilson_interval(round(accuracy * measured.n), measured.n)
             yield Number(f"{name}, {where}", percent(accuracy), interval(*ends))
         ends_text = f"{points_interval(*measured.ci95)}, " if measured.ci95 else ""
-        yield Number("Difference", points(measured.edited - measured.baseline), f"{ends_text}{measured.n:,} rows")
+        change = points(measured.edited - measured.baseline).removesuffix(" points")
+        yield Number("Difference in points", change, f"{ends_text}{measured.n:,} rows")
         yield Number("Most frequent answer", percent(measured.majority_class), "always giving it")
     elif results.reported is not None:
         yield Number("Base model, reported", percent(results.reported.baseline), "not measured here")

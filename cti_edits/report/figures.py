@@ -118,7 +118,7 @@ def percent_axis(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5))
-    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+    axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %" if -1e-9 < share < 1 + 1e-9 else ""))
 
 
 def log_x_axis(axes: Axes) -> None:

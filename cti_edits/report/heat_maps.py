@@ -66,8 +66,8 @@ def scores_figure(explanation: Explanation) -> Figure | None:
     return _heat_map(
         "scores",
         "Score of every matrix",
-        f"The score is {explanation.scored_by}. {'For each K, the' if len(of_k) > 1 else 'The'} darker the lower; a "
-        f"dot marks what is {explanation.kept_for}.",
+        f"The score is {explanation.scored_by}. {'For each K, the' if len(of_k) > 1 else 'The'} stronger the colour the "
+        f"lower; a dot marks what is {explanation.kept_for}.",
         ("matrix", "layer", "K", "score", explanation.kept_for),
         [
             (one.target.matrix, one.target.place, str(one.clusters), f"{one.score:.4g}", "yes" if one.kept else "")
@@ -86,7 +86,7 @@ def directions_figure(edit: Edit) -> Figure | None:
     return _heat_map(
         "directions",
         "Directions that change",
-        f"Number of singular values that the edit changes, by matrix and layer; the darkest has {most:,}.",
+        f"Number of singular values that the edit changes, by matrix and layer; the strongest colour has {most:,}.",
         ("matrix", "layer", "directions"),
         [(one.matrix, one.id.place, f"{len(one.index):,}") for one in changed],
         [_Cell(one.id, None, 0.15 + 0.85 * len(one.index) / most) for one in changed],
@@ -115,7 +115,7 @@ def _heat_map(
     """Cells as dark as their value: the accent more or less opaque, so that it suits light and dark."""
     experts = len({one.line(experts=True) for one in cells}) <= MOST_LINES
     if not experts:
-        description += " Of the experts of a block, the darkest is shown."
+        description += " Of the experts of a block, the strongest colour is shown."
     lines = sorted({one.line(experts) for one in cells})[:MOST_LINES]
     dark, marked = _darkest(cells, lines, experts)
     layers = [layer for _, layer in dark]

@@ -31,6 +31,11 @@ def shown(text: object, limit: int = MOST_TEXT) -> str:
     return printable(text, limit)
 
 
+def sentence(text: object) -> str:
+    """The same, and no line ends between a figure and its per cent sign."""
+    return shown(text).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 @cache
 def script_hash(template: str) -> str:
     """What a page's policy says of the only script that it may run."""
@@ -50,5 +55,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["shown"] = shown
+    found.filters["sentence"] = sentence
     found.globals["script_hash"] = script_hash
     return found

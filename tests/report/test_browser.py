@@ -160,9 +160,9 @@ def test_a_gallery_is_searched_filtered_and_sorted(browser: Browser, folder: Pat
         assert page.locator("#count").inner_text() == "3 of 11 edits"
         page.get_by_label("Verdict").select_option("")
         page.get_by_label("compare y", exact=True).check()
-        page.get_by_label("those that are ticked alone").check()
+        page.get_by_label("only those that are ticked").check()
         assert page.locator("#count").inner_text() == "1 of 11 edits"
-        page.get_by_label("those that are ticked alone").uncheck()
+        page.get_by_label("only those that are ticked").uncheck()
         for order in ("ascending", "descending"):
             page.get_by_role("button", name="points").click()
             assert page.locator("th[aria-sort]").get_attribute("aria-sort") == order

@@ -29,7 +29,9 @@ def test_the_lowest_score_of_a_k_is_the_darkest_whatever_other_ks_have() -> None
     figure = scores_figure(Explanation("the sum", "tried", scores))
     assert figure is not None
     assert opacities(str(figure.svg)) == [1.0, 0.525, 0.05] * 2
-    assert figure.description == "The score is the sum. For each K, the darker the lower; a dot marks what is tried."
+    assert figure.description == (
+        "The score is the sum. For each K, the stronger the colour the lower; a dot marks what is tried."
+    )
     assert figure.headings == ("matrix", "layer", "K", "score", "tried")
     assert figure.rows[0] == ("U_in", "0", "1", "-20", "yes")
     assert len(figure.rows) == 6
@@ -48,7 +50,7 @@ def test_many_experts_are_one_line_and_too_many_matrices_are_in_the_table_alone(
     figure = scores_figure(Explanation("the sum", "tried", experts))
     assert figure is not None
     assert opacities(str(figure.svg)) == [1.0]
-    assert figure.description.endswith("Of the experts of a block, the darkest is shown.")
+    assert figure.description.endswith("Of the experts of a block, the strongest colour is shown.")
     assert figure.count == 60
     names = tuple(MatrixScore(MatrixId(0, f"U_{one:03}"), 1, 0.0, kept=False) for one in range(2 * MOST_LINES))
     figure = scores_figure(Explanation("the sum", "tried", names))

@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 
 from cti_edits.report.edit_report import edit_report
 from cti_edits.report.gallery import gallery
-from cti_edits.report.page import MOST_TEXT, page, script_hash, shown
+from cti_edits.report.page import MOST_TEXT, page, script_hash, sentence, shown
 from tests.support.pages_of_html import read
 from tests.support.reports import HUGE, SCRIPT, hostile
 
@@ -21,6 +21,10 @@ def test_a_text_is_of_one_line_and_cut() -> None:
     assert shown("a\n\x1b[31mb") == "a\\n\\x1b[31mb"
     assert shown("a" * 5000) == "a" * (MOST_TEXT - 1) + "…"
     assert shown("abcdef", 3) == "ab…"
+
+
+def test_no_line_ends_before_a_per_cent_sign() -> None:
+    assert sentence("from 1 % to 2 %\n") == "from 1\xa0% to 2\xa0%\\n"
 
 
 def test_a_value_that_a_template_names_and_is_not_there_is_an_error() -> None:
