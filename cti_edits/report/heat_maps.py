@@ -66,8 +66,8 @@ def scores_figure(explanation: Explanation) -> Figure | None:
     return _heat_map(
         "scores",
         "Score of every matrix",
-        f"The score is {explanation.scored_by}. {'For each K, the' if len(of_k) > 1 else 'The'} stronger the colour the "
-        f"lower; a dot marks what is {explanation.kept_for}.",
+        f"The score is {explanation.scored_by}. {'For each K, the' if len(of_k) > 1 else 'The'} stronger the colour "
+        f"the lower; a dot marks what is {explanation.kept_for}.",
         ("matrix", "layer", "K", "score", explanation.kept_for),
         [
             (one.target.matrix, one.target.place, str(one.clusters), f"{one.score:.4g}", "yes" if one.kept else "")
