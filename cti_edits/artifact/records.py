@@ -115,6 +115,8 @@ class SearchRecord(Record):
         directions: the numbers N of directions that were tried.
         drops: the shares f of the loss that a step was to take off, to first order.
         epochs: how long factors were fitted, at most.
+        confirm: so many of the best candidates were compared again on rows that had not chosen them.
+        max_kl: how far the winner was allowed to move the predictions of other text, nats.
         parts: those of the search that came from plugins.
     """
 
@@ -138,6 +140,8 @@ class SearchRecord(Record):
     directions: tuple[int, ...] | None = None
     drops: tuple[float, ...] | None = None
     epochs: int | None = None
+    confirm: int | None = None
+    max_kl: float | None = None
     parts: tuple[PartRecord, ...] | None = None
 
     @classmethod
@@ -295,7 +299,7 @@ class Guard(Record):
     """What the edit does to text that has nothing to do with its task.
 
     Attributes:
-        text: what was read: "bundled", or a file's name and hash.
+        text: what was read: "bundled", a task, or a file's name and hash.
         tokens: how many next tokens were predicted.
         kl: mean over them of KL(base ‖ edited) of the distributions of the next token, nats.
         baseline_perplexity: of the base model.
@@ -336,6 +340,7 @@ class Results(Record):
         label_bias: the correction of the labels' likelihoods on the rows of ``test``.
         guard: what the edit does to other text.
         bbc_cv: the calibration figure without what choosing the best adds, where there is no ``test``.
+        confirmation: on the rows on which the best candidates were compared again.
     """
 
     calibration: Measurement | None
@@ -345,6 +350,7 @@ class Results(Record):
     label_bias: LabelBias | None = None
     guard: Guard | None = None
     bbc_cv: SelectionCorrected | None = None
+    confirmation: Measurement | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Results:
@@ -358,6 +364,7 @@ class Results(Record):
             None if "label_bias" not in document else LabelBias.from_json(document["label_bias"]),
             None if "guard" not in document else Guard(**document["guard"]),
             None if "bbc_cv" not in document else SelectionCorrected.from_json(document["bbc_cv"]),
+            None if "confirmation" not in document else Measurement.from_json(document["confirmation"]),
         )
 
 

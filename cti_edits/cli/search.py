@@ -35,6 +35,7 @@ def search(
     drops: of.Drops = None,
     epochs: of.Epochs = None,
     compose: of.Compose = None,
+    confirm: of.Confirm = None,
     seed: of.Seed = 0,
     device: of.Device = None,
     dtype: of.Dtype = "auto",
@@ -50,6 +51,8 @@ def search(
     exact_stop: of.ExactStop = True,
     held_out: of.HeldOut = None,
     control: of.Control = True,
+    guard: of.Guard = None,
+    max_kl: of.MaxKl = None,
     include_path: of.IncludePath = None,
     report: of.Report = True,
     output: of.Output = None,
@@ -70,7 +73,7 @@ def search(
             "seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters, "rates": rates,
             "matrices": matrices, "stack": stack, "scorer": scorer, "selector": selector, "partition": partition,
             "method": method, "directions": directions, "drops": drops, "epochs": epochs,
-            "compose": compose,
+            "compose": compose, "confirm": confirm, "max_kl": max_kl,
         }
     )  # fmt: skip
     # Top q and K of a preset depend on the kind of model; options are checked before the model's config is read.
@@ -90,6 +93,7 @@ def search(
     from cti_edits.cli.search_command import commands
     from cti_edits.files import check_writable, write_atomically
     from cti_edits.harness.lm import check_matrices, load_base, read_base
+    from cti_edits.harness.other_text import other_text
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
     from cti_edits.models.architectures import use_architecture
@@ -119,6 +123,7 @@ def search(
         kind=base.kind,
         metadata={**of_model, **options.arguments("metadata", metadata)},
     )
+    text = other_text(guard, include_path, base.kind)
     name = edit_name(base.model_type, loaded.config.task, settings.preset)
     target = output or default_output(name)
     check_writable(target)
@@ -143,6 +148,8 @@ def search(
         batch_rows=together,
         control=control,
         bbc_cv=chosen.untested is not None,
+        guard=text,
+        confirmation=chosen.confirmation,
     )
     result.edit.write(target)
     print_report(result, chosen.evaluations, target)

@@ -9,6 +9,7 @@ from cti_edits.artifact.asked import AskedPrompt
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import SearchRecord
 from cti_edits.errors import EditError, printable
+from cti_edits.harness.other_text import BUNDLED
 from cti_edits.report.compute import kind_of
 from cti_edits.report.edit_report import Command
 from cti_edits.report.how_to_use import is_bundled
@@ -61,6 +62,8 @@ def _search_words(edit: Edit, search: SearchRecord) -> Iterator[str]:
         "--directions": (search.directions, preset and preset.directions),
         "--drops": (search.drops, preset and preset.drops),
         "--epochs": (search.epochs, preset and preset.epochs),
+        "--confirm": (search.confirm, preset and preset.confirm),
+        "--max-kl": (search.max_kl, preset and preset.max_kl),
     }
     for flag, (value, usual) in asked.items():
         if value is not None and value != usual:
@@ -68,6 +71,8 @@ def _search_words(edit: Edit, search: SearchRecord) -> Iterator[str]:
     yield from ("--seed", str(search.seed))
     if edit.results.calibration is not None and edit.results.test is None:
         yield from ("--test-rows", "none")
+    if edit.results.guard is not None and edit.results.guard.text != BUNDLED:
+        yield from ("--guard", _guard_word(edit.results.guard.text))
     if edit.task and edit.task.metric != "acc":
         yield from ("--metric", edit.task.metric)
     if search.asked is not None:
@@ -85,6 +90,11 @@ def _prompt_words(prompt: AskedPrompt) -> Iterator[str]:
         yield from ("--system-instruction", prompt.system_instruction)
     if prompt.gen_kwargs:
         yield from ("--gen-kwargs", prompt.gen_kwargs)
+
+
+def _guard_word(text: str) -> str:
+    """The task that is named, or the file, in whatever folder that is."""
+    return text.removeprefix("task ").split(", sha256 ")[0]
 
 
 def _settings(preset: str | None, edit: Edit) -> SearchSettings | None:

@@ -92,6 +92,13 @@ Compose = Annotated[
     int | None,
     Option(help="Edits at most, each the best on top of those before.", show_default="the preset's, else 1"),
 ]
+Confirm = Annotated[
+    int | None,
+    Option(
+        help="So many of the best candidates are compared again on as many fresh rows, which choose the winner.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[int, Option(help="Seed of the draw.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:0, mps.", show_default="cuda if there is one")]
 Dtype = Annotated[str, Option(help="float32, bfloat16, float16 or auto, the checkpoint's.")]
@@ -136,6 +143,21 @@ HeldOut = Annotated[
 ]
 Control = Annotated[
     bool, Option(help="On those rows, measure 5 random edits of the same size and a correction of labels, too.")
+]
+Guard = Annotated[
+    str | None,
+    Option(
+        metavar="TASK|FILE|none",
+        help="Text on which the edited model is compared with the unedited one.",
+        show_default="a bundled one on plain subjects",
+    ),
+]
+MaxKl = Annotated[
+    float | None,
+    Option(
+        help="On that text, predictions of the winner may be so far from the unedited model's: mean KL, nats.",
+        show_default="no limit",
+    ),
 ]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
 Report = Annotated[bool, Option(help="Write a page about the edit beside it, NAME.html.")]

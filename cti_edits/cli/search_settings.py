@@ -21,7 +21,7 @@ _LISTS: Mapping[str, Callable[[str], int | float]] = {
 """Settings that are several numbers, and of which kind."""
 
 
-def given_settings(values: Mapping[str, str | int | None]) -> dict[str, object]:
+def given_settings(values: Mapping[str, str | int | float | None]) -> dict[str, object]:
     """The settings that options were given for, by name.
 
     Args:
@@ -33,7 +33,7 @@ def given_settings(values: Mapping[str, str | int | None]) -> dict[str, object]:
     return {name: _value(name, value) for name, value in values.items() if value is not None}
 
 
-def _value(name: str, value: str | int) -> object:
+def _value(name: str, value: str | int | float) -> object:
     if not isinstance(value, str):
         return value
     if name in _LISTS:

@@ -11,6 +11,7 @@ Tasks and examples:
 - splits.py: the paper's validation and test part.
 - own_rows.py: a task of rows that a user has, without a task file.
 - calibration.py: draws calibration examples, with their gold answers.
+- other_text.py: text that has nothing to do with a task, to compare an edit with its base on.
 - row_records.py: which rows share a record, and are not independent.
 - prompting.py: few-shot examples, chat template and system instruction.
 - fewshot.py: keeps a row out of the examples before its own prompt.

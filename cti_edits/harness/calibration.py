@@ -144,6 +144,26 @@ def final_part(
     )
 
 
+def fresh_part(task: Task, drawn: CalibrationSet, limit: int, seed: int, seen: Collection[str]) -> CalibrationSet:
+    """More examples of the validation part, drawn at random.
+
+    Args:
+        task: an lm-eval task.
+        drawn: examples of its validation part, whose prompting and metric these have.
+        limit: how many; all that are left, where there are fewer.
+        seed: of the draw.
+        seen: lm-eval's ``doc_hash`` of rows that are left out.
+
+    Raises:
+        EditError: none is left.
+    """
+    view, rows, _, _ = _validation_view(task)
+    doc_ids = _chosen(view.eval_docs, range(rows), limit, seed, frozenset(seen))
+    if not doc_ids:
+        raise EditError(f"{drawn.name}: its validation part has {rows} rows, and none that was not drawn already")
+    return dataclasses.replace(drawn, task=view, doc_ids=doc_ids, **vars(_examples(view, doc_ids, drawn.prompting)))
+
+
 def _chosen(
     docs: Sequence[Doc], numbers: Sequence[int], limit: int | None, seed: int | None, seen: frozenset[str]
 ) -> tuple[int, ...]:

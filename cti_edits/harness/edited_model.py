@@ -46,6 +46,16 @@ class ScoredTokens:
     answer: tuple[int, ...]
 
 
+def equal_pieces(tokens: Sequence[int], width: int) -> list[tuple[int, ...]]:
+    """Tokens one after the other in pieces of ``width``; what is left at the end is left out.
+
+    Fewer tokens than that are one piece, as long as there are two of them.
+    """
+    if 2 <= len(tokens) < width:
+        return [tuple(tokens)]
+    return [tuple(tokens[start : start + width]) for start in range(0, len(tokens) - width + 1, width)]
+
+
 class EditedHFLM(HFLM):  # type: ignore[misc]
     """lm-eval's Hugging Face model with an edit.
 
@@ -174,6 +184,22 @@ class EditedHFLM(HFLM):  # type: ignore[misc]
             return self.scored_tokens(request.context, request.continuation)
         except EditError as error:
             raise EditError(f"row {request.doc_id}: {error}") from None
+
+    @abstractmethod
+    def text_pieces(self, text: str, width: int) -> list[ScoredTokens]:
+        """A whole text as what goes into the model to predict its tokens, in pieces of equal length.
+
+        Args:
+            text: any text.
+            width: tokens of it in each piece; fewer where the model takes fewer. What is left at its end is left out.
+
+        Returns:
+            The pieces; none where the text has too few tokens for one.
+        """
+
+    @abstractmethod
+    def answer_logits(self, scored: Sequence[ScoredTokens]) -> list[torch.Tensor]:
+        """For each, the logits (answer, vocabulary) that predict its answer's tokens. From one forward pass."""
 
     @abstractmethod
     def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from cti_edits.errors import EditError, FitError, one_line_in_command, printable
 from cti_edits.harness.autoregressive_lm import EditedAutoregressiveLM, answer_loss
 from cti_edits.harness.base_config import model_kind, read_config
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, kind_for
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, equal_pieces, kind_for
 from cti_edits.harness.masked_lm import EditedMaskedLM
 from cti_edits.harness.model_arguments import loading
 from cti_edits.harness.results_folder import name_results_after_edits
@@ -91,19 +91,29 @@ class EditedLM(EditedAutoregressiveLM):
         )
         return tuple(found[0].tolist())
 
-    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
-        """See `EditedHFLM.answer_losses`. Rows are padded on the right, which earlier positions do not see."""
-        encoded = [self.gold_tokens(request) for request in requests]
-        longest = max(len(scored.tokens) for scored in encoded)
-        inputs = torch.zeros((len(encoded), longest), dtype=torch.long, device=self.device)
+    def text_pieces(self, text: str, width: int) -> list[ScoredTokens]:
+        """See `EditedHFLM.text_pieces`. The prefix token goes before each piece, where the tokenizer has one."""
+        prefix = () if self.prefix_token_id is None else (int(self.prefix_token_id),)
+        tokens = self.tok_encode(text, add_special_tokens=False)
+        found = [(*prefix, *piece) for piece in equal_pieces(tokens, min(width, self.max_length))]
+        return [ScoredTokens(piece[:-1], tuple(range(len(piece) - 1)), piece[1:]) for piece in found]
+
+    def answer_logits(self, scored: Sequence[ScoredTokens]) -> list[torch.Tensor]:
+        """See `EditedHFLM.answer_logits`. Rows are padded on the right, which earlier positions do not see."""
+        longest = max(len(one.tokens) for one in scored)
+        inputs = torch.zeros((len(scored), longest), dtype=torch.long, device=self.device)
         mask = torch.zeros_like(inputs)
-        for row, scored in enumerate(encoded):
-            inputs[row, : len(scored.tokens)] = torch.tensor(scored.tokens, device=self.device)
-            mask[row, : len(scored.tokens)] = 1
+        for row, one in enumerate(scored):
+            inputs[row, : len(one.tokens)] = torch.tensor(one.tokens, device=self.device)
+            mask[row, : len(one.tokens)] = 1
         logits = self.model(input_ids=inputs, attention_mask=mask).logits
-        return torch.stack(
-            [answer_loss(logits[row, list(scored.places)], scored.answer) for row, scored in enumerate(encoded)]
-        )
+        return [logits[row, list(one.places)] for row, one in enumerate(scored)]
+
+    def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
+        """See `EditedHFLM.answer_losses`."""
+        asked = [self.gold_tokens(request) for request in requests]
+        pairs = zip(self.answer_logits(asked), asked, strict=True)
+        return torch.stack([answer_loss(logits, one.answer) for logits, one in pairs])
 
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")

@@ -15,7 +15,7 @@ from transformers import AutoModelForMaskedLM, PretrainedConfig
 
 from cti_edits.errors import EditError, one_line_in_command
 from cti_edits.harness.calibration import GoldRequest
-from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens
+from cti_edits.harness.edited_model import EditedHFLM, ScoredTokens, equal_pieces
 from cti_edits.harness.logit_rounding import beyond_rounding
 from cti_edits.harness.masked_prompt import MASK, MaskedPrompt, PromptEncoder
 from cti_edits.harness.task import Instance
@@ -23,6 +23,10 @@ from cti_edits.models.projection import projected_at
 
 PADDING_TRIED = 16
 """So many tokens after a text show whether the model hides them from it."""
+
+
+MASKED_EVERY = 8
+"""Of a text that has no answer, one token of so many is masked."""
 
 
 class EditedMaskedLM(EditedHFLM):
@@ -132,13 +136,25 @@ class EditedMaskedLM(EditedHFLM):
         """
         return self._prompts.prompt(context)
 
+    def text_pieces(self, text: str, width: int) -> list[ScoredTokens]:
+        """See `EditedHFLM.text_pieces`. One token of every `MASKED_EVERY` is masked, all of a piece at once."""
+        found = []
+        for piece in equal_pieces(self._prompts.tokens(text), min(width, self._prompts.room)):
+            masked = range(min(MASKED_EVERY, len(piece)) // 2, len(piece), MASKED_EVERY)
+            prompt = self._prompts.masked(piece, masked)
+            found.append(ScoredTokens(prompt.tokens, prompt.places, tuple(piece[place] for place in masked)))
+        return found
+
+    def answer_logits(self, scored: Sequence[ScoredTokens]) -> list[torch.Tensor]:
+        """See `EditedHFLM.answer_logits`."""
+        return self._logits([MaskedPrompt(one.tokens, one.places) for one in scored])
+
     def answer_losses(self, requests: Sequence[GoldRequest]) -> torch.Tensor:
         """See `EditedHFLM.answer_losses`. As in `loglikelihood`, all of an answer's tokens are masked at once."""
         encoded = [self.gold_tokens(request) for request in requests]
-        prompts = [MaskedPrompt(scored.tokens, scored.places) for scored in encoded]
         losses = [
             torch.nn.functional.cross_entropy(self._widened(logits), torch.tensor(scored.answer, device=logits.device))
-            for logits, scored in zip(self._logits(prompts), encoded, strict=True)
+            for logits, scored in zip(self.answer_logits(encoded), encoded, strict=True)
         ]
         return torch.stack(losses)
 

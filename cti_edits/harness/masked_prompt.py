@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,21 @@ class PromptEncoder:
         tokens[after_last:after_last] = [self._mask] * missing
         places += range(after_last, after_last + missing)
         return self._cut(tokens, places[: len(wanted)]), tuple(wanted)
+
+    @property
+    def room(self) -> int:
+        """Tokens of a text that the model takes beside its special tokens."""
+        return self._room
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, without special ones."""
+        return self._encode(text)
+
+    def masked(self, tokens: Sequence[int], places: Sequence[int]) -> MaskedPrompt:
+        """Tokens of a text with masks at some places, and the special tokens around them."""
+        at = set(places)
+        inside = [self._mask if place in at else token for place, token in enumerate(tokens)]
+        return self._cut(inside, list(places))
 
     def _with_own_mask(self, context: str) -> str:
         return context.replace(MASK, self._mask_text)

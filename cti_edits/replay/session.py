@@ -52,13 +52,14 @@ class Session:
             lm: a model of `harness.lm` or `harness.masked_lm`.
             evaluator: "replay", or "reference" to ask lm-eval about every edit.
             rows: packed rows in one pass of the fast evaluator; by the kind of device if None.
-            progress: is given a note where the reference evaluator takes over.
+            progress: is given one note if the reference evaluator takes over.
         """
         self.lm = lm
         self._evaluator = evaluator
         self._rows = rows
         self._progress = progress or Silent()
         self._replaced: list[contextlib.ExitStack] = []
+        self._slow = False
 
     def __enter__(self) -> Session:
         return self
@@ -93,7 +94,9 @@ class Session:
                     return EncoderDecoderEvaluator(self.lm, calibration, self._rows)
                 return ReplayEvaluator(self.lm, calibration, self._rows, self.replay)
             except UnsupportedError as error:
-                self._progress.note(f"the reference evaluator takes over, which is slower: {error}")
+                if not self._slow:  # said once: the test rows and the calibration rows meet the same hindrance
+                    self._progress.note(f"the reference evaluator takes over, which is slower: {error}")
+                self._slow = True
         return ReferenceEvaluator(self.lm, calibration)
 
     def heeds_packed_rows(self, requests: Sequence[GoldRequest]) -> bool:

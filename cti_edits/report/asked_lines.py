@@ -108,6 +108,10 @@ def _search(search: SearchRecord) -> Iterator[Fact]:
             yield name, _listed(values)
     if search.epochs:
         yield "epochs", str(search.epochs)
+    if search.confirm:
+        yield "compared again", f"the best {search.confirm:,}, on fresh rows"
+    if search.max_kl is not None:
+        yield "limit on other text", f"KL {search.max_kl:g} nats a token"
     if search.asked is not None:
         for field in dataclasses.fields(search.asked.prompt):
             value = getattr(search.asked.prompt, field.name)

@@ -62,6 +62,11 @@ def _sentences(edit: Edit) -> Iterator[str]:
         yield f"On {_rows(results.test)} that the search did not see, {_change(results.test)}{why}."
     if results.label_bias is not None and results.label_bias.does_as_well:
         yield f"Rather than the edit, correct the labels: {label_bias_text(results.label_bias)}."
+    if results.confirmation is not None:
+        yield (
+            f"On {_rows(results.confirmation, 'fresh row')} that chose among the best few, "
+            f"{_change(results.confirmation)}."
+        )
     if results.calibration is not None:
         yield (
             f"On the {_rows(results.calibration)} that chose the edit, {_change(results.calibration)}. The best of "

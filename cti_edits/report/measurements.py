@@ -21,6 +21,9 @@ def result_lines(results: Results) -> Iterator[Line]:
     if results.test is not None:
         yield "", ""
         yield from held_out_lines(results)
+    if results.guard is not None:
+        yield "", ""
+        yield "other text", guard_text(results.guard)
     if results.calibration is not None:
         yield "", ""
         yield from measurement_lines("calibration", results.calibration)
@@ -40,8 +43,6 @@ def held_out_lines(results: Results) -> Iterator[Line]:
         yield "  control", control_text(results.control, results.test)
     if results.label_bias is not None:
         yield "  label bias", label_bias_text(results.label_bias)
-    if results.guard is not None:
-        yield "  other text", guard_text(results.guard)
 
 
 def measurement_lines(part: str, measured: Measurement, judged: bool = False) -> Iterator[Line]:

@@ -165,6 +165,9 @@ def _measured(edit: Edit) -> Iterator[str]:
     if edit.results.test is None:
         yield "It was **not measured** on rows that the search did not see."
         yield ""
+    if edit.results.guard is not None:
+        yield f"On text that has nothing to do with the task: {_text(guard_text(edit.results.guard))}."
+        yield ""
     reported = edit.results.reported
     if reported is not None:
         yield (
@@ -183,7 +186,6 @@ def _beside(results: Results, test: Measurement) -> Iterator[str]:
     beside = [
         *([("Random control", control_text(results.control, test))] if results.control else []),
         *([("Labels corrected", label_bias_text(results.label_bias))] if results.label_bias else []),
-        *([("On other text", guard_text(results.guard))] if results.guard else []),
     ]
     for name, text in beside:
         yield f"- {name}: {_text(text)}."

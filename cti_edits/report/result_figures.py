@@ -87,6 +87,8 @@ def _lines(results: Results) -> Iterator[_Line]:
         if results.label_bias is not None:
             corrected, n = results.label_bias.corrected, results.label_bias.n
             yield _Line("held out", "labels corrected", (corrected,), wilson_interval(round(corrected * n), n))
+    if results.confirmation is not None:
+        yield from _both(results.confirmation, "compared again")
     if results.calibration is not None:
         yield from _both(results.calibration, "calibration")
     if results.reported is not None:
@@ -117,9 +119,7 @@ def answers_figure(given: GivenAnswers, rows: str) -> Figure:
         rows: which rows they are of, "held-out".
     """
     count = min(len(given.labels), MOST_LABELS)
-    of_base, of_edited = (
-        [number / max(1, sum(counts)) for number in counts] for counts in (given.baseline, given.edited)
-    )
+    of_base, of_edited = _shares(given.baseline), _shares(given.edited)
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()

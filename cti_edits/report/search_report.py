@@ -9,7 +9,7 @@ from cti_edits.harness.benchmark_metrics import balanced_accuracy
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.report.edit_lines import wrapped
 from cti_edits.report.listing import interval_text, print_columns
-from cti_edits.report.measurements import bbc_cv_text, held_out_lines
+from cti_edits.report.measurements import bbc_cv_text, guard_text, held_out_lines
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult
 from cti_edits.stats import top_answer, wilson_interval
@@ -26,6 +26,8 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     test = result.edit.results.test
     for key, value in held_out_lines(result.edit.results):
         print(wrapped(key, str(value), None))
+    if result.edit.results.guard is not None:
+        print(wrapped("other text", guard_text(result.edit.results.guard), None))
     shown = (result.unedited, *sorted(result.outcomes, key=Outcome.order)[:SHOWN])
     metric = str(calibration.metric)
     print(f"{name}: {n} calibration examples" + ("" if metric == "acc" else f", metric {printable(metric)}"))
@@ -39,7 +41,7 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
     print("* the best of all that were tried")
     tried = len(result.outcomes) + len(result.stopped) + len(result.failed)
     stopped = f", {len(result.stopped)} of them until they could not win any more" if result.stopped else ""
-    failed = f", {len(result.failed)} of them with a loss that is not finite" if result.failed else ""
+    failed = f", {len(result.failed)} of them {_why_failed(result)}" if result.failed else ""
     print(
         f"{tried} candidate{'' if tried == 1 else 's'} tried{stopped}{failed}. Always giving the most frequent answer: "
         f"{100 * calibration.majority_class:.1f} %. The best of many on the examples that chose it looks better than "
@@ -65,6 +67,11 @@ def print_report(result: SearchResult, calibration: CalibrationSet, target: Path
             + ("Its test part is the rest." if test else "Leave them out when you measure the edit.")
         )
     print(f"wrote {target}")
+
+
+def _why_failed(result: SearchResult) -> str:
+    limited = result.edit.search is not None and result.edit.search.max_kl is not None
+    return "with a loss that is not finite" + (", or over the limit on other text" if limited else "")
 
 
 def _only_likelier(calibration: CalibrationSet) -> str:

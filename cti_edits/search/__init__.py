@@ -8,6 +8,8 @@
   directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam.
 - evaluate.py, measure.py, record.py: the stages after it, the same for every method; control.py and label_bias.py:
   what the winner is measured beside.
+- confirmation.py: the best few candidates again, on fresh rows, which choose among them.
+- guard.py: what an edit does to other text, and the limit that a search may be given for that.
 - selection_bias.py: what choosing the best of many adds, taken off where no rows are left to measure on.
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.

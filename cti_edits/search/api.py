@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cti_edits.errors import EditError, printable
 from cti_edits.harness.lm import EditedLM, check_matrices
+from cti_edits.harness.other_text import other_text
 from cti_edits.harness.own_rows import OwnRows, own_rows, read_own_rows
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.quiet import quiet_lm_eval
@@ -44,6 +45,7 @@ def search(
     base_model: str | None = None,
     held_out: HeldOut = None,
     control: bool = True,
+    guard: str | Path | None = None,
     evaluator: EvaluatorName = "replay",
     exact_stop: bool = True,
     batch_size: int | None = None,
@@ -74,13 +76,15 @@ def search(
             number, "all" or "none"; None: 1,000, or as many as there are.
         control: measure on those rows, too, random edits as large as the one that is found, and for a task with fixed
             labels the correction of their likelihoods that needs no edit.
+        guard: text on which the edited model is compared with the unedited one, that has nothing to do with the rows: a
+            file, a task, or "none"; the bundled one if None.
         evaluator: "replay", or "reference" to edit the model and ask lm-eval for every candidate.
         exact_stop: stop a candidate that provably cannot win any more.
         batch_size: rows of 256 tokens in one pass; by the kind of device if None.
         progress: whether to draw progress bars, on a terminal or in a notebook; or what is told instead.
         settings: of `SearchSettings`, in the place of the preset's: ``top_q``, ``clusters``, ``rates``, ``matrices``,
-            ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, and by their names
-            ``method``, ``scorer``, ``selector``, ``partition``.
+            ``stack``, ``samples``, ``seed``, ``directions``, ``drops``, ``epochs``, ``compose``, ``max_kl``,
+            ``confirm``, and by their names ``method``, ``scorer``, ``selector``, ``partition``.
 
     Returns:
         The result; its ``edit`` is what to write, apply or share.
@@ -116,6 +120,7 @@ def search(
             chosen = examples(loaded, of_search, prompting, metric, held_out)
             told = (Bars() if progress else Silent()) if isinstance(progress, bool) else progress
             chosen.say_untested(told)
+            text = other_text(None if guard is None else str(guard), include_path, lm.kind)
             return run_search(
                 lm,
                 chosen.evaluations,
@@ -130,6 +135,8 @@ def search(
                 batch_rows=batch_size,
                 control=control,
                 bbc_cv=chosen.untested is not None,
+                guard=text,
+                confirmation=chosen.confirmation,
             )
     finally:
         model.train(was_training)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cti_edits.errors import EditError
 from cti_edits.harness.evaluation import NotFiniteError, StopRule
 from cti_edits.plugins import errors_name_provider
 from cti_edits.search.candidates import Candidate
@@ -18,6 +19,10 @@ Passes = Callable[[Collection[Candidate]], Iterator[tuple[Candidate, Evaluate]]]
 """Goes through the candidates that are asked for, in the order in which they are cheapest to evaluate."""
 
 
+class RefusedError(EditError):
+    """A candidate may not win, whatever its figures."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What came of a set of candidates.
@@ -26,7 +31,7 @@ class Choice:
         outcomes: the candidates that were evaluated to the end, in their own order.
         stopped: those that were not, since they cannot win whatever the rest of their examples give.
         best: the winner; the unedited model if nothing beat it.
-        failed: those with which a loss is not finite, and which of them. They never win.
+        failed: those with which a loss is not finite, or that were refused, and why. They never win.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -53,7 +58,8 @@ def choose(
         unedited: the outcome of the unedited model.
         candidates: in the order in which the first of equals wins.
         passes: how they are evaluated.
-        as_applied: an outcome measured again with the weight that is applied.
+        as_applied: an outcome measured again with the weight that is applied. Raises a RefusedError where that may
+            not win.
         exact_stop: whether candidates that provably cannot win are stopped.
         selector: says which outcome wins, and which candidates cannot.
 
@@ -85,7 +91,7 @@ def choose(
             if outcome is not None:
                 found[candidate] = outcome
                 if cannot_win is not None:
-                    best = _winner(selector, [best, outcome])
+                    best = chosen_by(selector, [best, outcome])
         best = _leader(selector, unedited, candidates, found)
         wanted = still_wanted()
         if wanted:
@@ -96,7 +102,7 @@ def choose(
         if best.candidate is not None:
             try:
                 found[best.candidate] = as_applied(best)
-            except NotFiniteError as error:
+            except (NotFiniteError, RefusedError) as error:
                 del found[best.candidate]
                 failed[best.candidate] = str(error)
         best = _leader(selector, unedited, candidates, found)
@@ -112,10 +118,15 @@ def choose(
 def _leader(
     selector: Selector, unedited: Outcome, candidates: Sequence[Candidate], found: dict[Candidate, Outcome]
 ) -> Outcome:
-    return _winner(selector, [unedited, *(found[one] for one in candidates if one in found)]) if found else unedited
+    return chosen_by(selector, [unedited, *(found[one] for one in candidates if one in found)]) if found else unedited
 
 
-def _winner(selector: Selector, outcomes: list[Outcome]) -> Outcome:
+def chosen_by(selector: Selector, outcomes: list[Outcome]) -> Outcome:
+    """The one that a selector says wins; the first is the unedited model's.
+
+    Raises:
+        EditError: a plugin's selector fails, or chooses what is no outcome.
+    """
     with errors_name_provider("selectors", Selector, selector.name):
         chosen = selector.winner(outcomes)
         if chosen not in outcomes:

@@ -13,7 +13,7 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.models.identity import checkpoint_of
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.evaluate import EvaluatedCandidates, completed, evaluate
-from cti_edits.search.trials import SearchContext, Trial, Trials
+from cti_edits.search.trials import SearchContext, Trials, applied_trial
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compose(
     left, tried = dict(context.targets), 0
     with contextlib.ExitStack() as in_force:
         while (best := evaluated.best).candidate is not None:
-            for target, weight in _as_applied(trials, best.candidate).weights:
+            for target, weight in applied_trial(trials, best.candidate).weights:
                 in_force.enter_context(session.replaced_weight(target, weight))
                 del left[target.id]
             accuracy = None if held_out is None else completed(held_out.evaluate()).accuracy
@@ -88,11 +88,6 @@ def compose(
             if evaluated.best.candidate is not None:
                 edits += trials.matrix_edits(evaluated.best.candidate, checkpoint)
     return _with(edit, edits, steps, tried), tuple(steps)
-
-
-def _as_applied(trials: Trials, candidate: Candidate) -> Trial:
-    """A candidate with the bits that `apply.apply` gives it."""
-    return trials.as_applied(candidate) or next(iter(trials.trials([candidate])))
 
 
 def _with(edit: Edit, edits: list[MatrixEdit], steps: list[CompositionStep], tried: int) -> Edit:

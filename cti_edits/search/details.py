@@ -86,7 +86,7 @@ class SearchDetails:
         tried: the candidates that were evaluated to the end, the best first.
         unedited: accuracy of the unedited model on the same rows.
         stopped: how many could not win any more and were not evaluated to the end.
-        failed: how many had a loss that is not finite.
+        failed: how many had a loss that is not finite, or are over the limit on other text.
         explanation: scores of all matrices, σ and g.
         answers: how often each label is given, where the task has fixed ones.
         changed: some of the rows that changed; better ones first.

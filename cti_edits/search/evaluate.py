@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cti_edits.artifact.ranks import ROW_BLOCKS
@@ -16,9 +16,10 @@ from cti_edits.replay.evaluator import Evaluator
 from cti_edits.replay.session import Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import Evaluate, choose
+from cti_edits.search.guard import KlLimit
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.selectors import BEST, Selector, find_selector
-from cti_edits.search.trials import Trial, Trials
+from cti_edits.search.trials import Trial, Trials, applied_trial
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class EvaluatedCandidates:
         stopped: those that were not, since they could not win any more.
         best: the winner, measured with the very weight that `apply.apply` computes for it.
         batch_tokens: tokens in one pass, of every measurement; None where lm-eval decided.
-        failed: those with which a loss is not finite.
+        failed: those with which a loss is not finite, or that are over the limit on other text.
     """
 
     unedited: Outcome
@@ -50,6 +51,8 @@ def evaluate(
     progress: Progress,
     selector: str = BEST,
     gold: Sequence[int] | None = None,
+    limit: KlLimit | None = None,
+    phase: str = "evaluations",
 ) -> EvaluatedCandidates:
     """Evaluate the unedited model and every candidate; the model has its former bits when this returns or raises.
 
@@ -67,6 +70,8 @@ def evaluate(
         progress: told about it.
         selector: what says which outcome wins.
         gold: the number of each example's right label, where the task has fixed labels.
+        limit: how far the winner may move the predictions of other text; only those that lead are asked.
+        phase: what this is called where its progress is shown.
 
     Raises:
         EditError: a loss of the unedited model or a weight is not finite; the message names the example or the
@@ -76,7 +81,7 @@ def evaluate(
         size = evaluator.batch_tokens
         try:
             return _evaluate_at_one_size(
-                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold
+                session, evaluator, trials, exact_stop, progress, find_selector(selector), gold, limit, phase
             )
         except _SizeChangedError:
             evaluator.reset()
@@ -98,6 +103,8 @@ def _evaluate_at_one_size(
     progress: Progress,
     selector: Selector,
     gold: Sequence[int] | None,
+    limit: KlLimit | None,
+    phase: str,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
 
@@ -114,26 +121,50 @@ def _evaluate_at_one_size(
             told.add(trial.candidate)
 
     def evaluate_trial(trial: Trial, stop: StopRule | None) -> Outcome | None:
-        with about(str(trial.candidate)), contextlib.ExitStack() as replaced:
-            for target, edited in trial.weights:
-                replaced.enter_context(session.replaced_weight(target, edited))
-            found = run(session.first_block(target for target, _ in trial.weights), stop)
-        return None if found is None else _outcome(found, gold, trial)
+        return evaluated_trial(session, run, trial, gold, stop)
 
     def as_applied(outcome: Outcome) -> Outcome:
         """Measured again where the very weights that `apply.apply` computes are others."""
         assert outcome.candidate is not None
         trial = trials.as_applied(outcome.candidate)
+        if limit is not None:
+            limit.check(outcome.candidate, (trial or applied_trial(trials, outcome.candidate)).weights)
         return outcome if trial is None else evaluate_trial(trial, None) or outcome
 
     told: set[Candidate] = set()
-    with progress.phase("evaluations", 1 + len(trials.candidates)) as advance:
+    with progress.phase(phase, 1 + len(trials.candidates)) as advance:
         unedited = _outcome(completed(run()), gold)
         advance(1)
         choice = choose(unedited, trials.candidates, passes, as_applied, exact_stop, selector)
     for why in choice.failed.values():
         progress.note(f"loses: {why}")
     return EvaluatedCandidates(unedited, choice.outcomes, choice.stopped, choice.best, size, tuple(choice.failed))
+
+
+def evaluated_trial(
+    session: Session,
+    run: Callable[[int, StopRule | None], Evaluation | None],
+    trial: Trial,
+    gold: Sequence[int] | None,
+    stop: StopRule | None = None,
+) -> Outcome | None:
+    """The model with the weights of ``trial``, which it has no more when this returns or raises.
+
+    Args:
+        session: of the unedited model.
+        run: evaluates the model as it is from a block on, and may be stopped.
+        trial: a candidate.
+        gold: the number of each example's right label, where the task has fixed labels.
+        stop: what stops it, if anything does.
+
+    Returns:
+        None where it was stopped.
+    """
+    with about(str(trial.candidate)), contextlib.ExitStack() as replaced:
+        for target, edited in trial.weights:
+            replaced.enter_context(session.replaced_weight(target, edited))
+        found = run(session.first_block(target for target, _ in trial.weights), stop)
+    return None if found is None else _outcome(found, gold, trial)
 
 
 def completed(evaluation: Evaluation | None) -> Evaluation:

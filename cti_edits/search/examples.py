@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from cti_edits.errors import EditError
-from cti_edits.harness.calibration import CalibrationSet, draw, final_part, validation_part
+from cti_edits.errors import EditError, about
+from cti_edits.harness.calibration import CalibrationSet, draw, final_part, fresh_part, validation_part
 from cti_edits.harness.own_rows import OwnRows, rows_task, without_drawn
 from cti_edits.harness.prompting import Prompting
 from cti_edits.harness.task import Task
@@ -26,12 +26,14 @@ class SearchExamples:
         gradients: of the gradient pass; without one, the same as ``evaluations``.
         evaluations: those that every candidate is evaluated on; often the same.
         test: those that the edit that is found is measured on, if it is.
+        confirmation: those that the best candidates are compared again on, if they are.
         untested: why there are none, where nobody asked for none.
     """
 
     gradients: CalibrationSet
     evaluations: CalibrationSet
     test: CalibrationSet | None = None
+    confirmation: CalibrationSet | None = None
     untested: str | None = None
 
     def say_untested(self, progress: Progress) -> None:
@@ -73,17 +75,22 @@ def examples(
 
     evaluations = part(settings.evaluated_on)
     gradients = evaluations if not settings.takes_gradients else part(settings.gradients_on)
-    if held_out == "none":
-        return SearchExamples(gradients, evaluations)
-    limit = None if held_out == "all" else held_out or HELD_OUT
     seen = {*gradients.row_hashes, *evaluations.row_hashes}
+    confirmation = None
+    if settings.confirm is not None:
+        with about("confirm"):
+            confirmation = fresh_part(task, evaluations, len(evaluations.doc_ids), settings.seed, seen)
+        seen.update(confirmation.row_hashes)
+    if held_out == "none":
+        return SearchExamples(gradients, evaluations, confirmation=confirmation)
+    limit = None if held_out == "all" else held_out or HELD_OUT
     try:
         test = final_part(task, limit, prompting, metric, settings.seed, seen)
     except EditError as error:
         if held_out is not None:
             raise
-        return SearchExamples(gradients, evaluations, untested=str(error))
-    return SearchExamples(gradients, evaluations, test)
+        return SearchExamples(gradients, evaluations, confirmation=confirmation, untested=str(error))
+    return SearchExamples(gradients, evaluations, test, confirmation)
 
 
 def searched_task(

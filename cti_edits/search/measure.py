@@ -10,12 +10,14 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import LabelBias, Measurement, RandomControl
 from cti_edits.errors import printable
 from cti_edits.harness.calibration import CalibrationSet
+from cti_edits.harness.evaluation import Evaluation
 from cti_edits.models.apply import applied
 from cti_edits.progress import Progress
 from cti_edits.replay.session import Session
 from cti_edits.search.control import RandomDraws, has_control, random_control
 from cti_edits.search.evaluate import completed
 from cti_edits.search.label_bias import MAX_LABELS, label_bias
+from cti_edits.search.outcome import Outcome
 from cti_edits.stats import difference_interval, mcnemar_p_value
 
 
@@ -62,27 +64,34 @@ def measure(
                 # From the start: asked once, what enters the edited block would only take memory.
                 edited = completed(evaluator.evaluate())
             advance(1)
-    n, records = len(test.doc_ids), test.records
     control = None
     if draws is not None and has_control(edit):
-        control = random_control(session, edit, draws, n, lambda: completed(evaluator.evaluate()), progress)
-    measured = Measurement(
-        n=n,
+        control = random_control(
+            session, edit, draws, len(test.doc_ids), lambda: completed(evaluator.evaluate()), progress
+        )
+    measured = compared(test, baseline, edited)
+    correction = None
+    if calibration is not None and edit.edits and baseline.likelihoods is not None:
+        known = completed(session.evaluator(calibration).evaluate())
+        correction = label_bias(known, calibration.gold_index, baseline, test.gold_index, edited.correct, test.records)
+    return HeldOutFigures(measured, control, correction)
+
+
+def compared(rows: CalibrationSet, baseline: Evaluation | Outcome, edited: Evaluation | Outcome) -> Measurement:
+    """What is said of the unedited and an edited model on the same rows, none of which chose the edit."""
+    records = rows.records
+    return Measurement(
+        n=len(rows.doc_ids),
         baseline=baseline.accuracy,
         edited=edited.accuracy,
-        majority_class=test.majority_class,
+        majority_class=rows.majority_class,
         baseline_nll=baseline.nll,
         edited_nll=edited.nll,
         ci95=difference_interval(baseline.correct, edited.correct, records),
         p_value=mcnemar_p_value(baseline.correct, edited.correct),
         records=None if records is None else len(set(records)),
-        **answers(test, baseline.predicted, edited.predicted),
+        **answers(rows, baseline.predicted, edited.predicted),
     )
-    correction = None
-    if calibration is not None and edit.edits and baseline.likelihoods is not None:
-        known = completed(session.evaluator(calibration).evaluate())
-        correction = label_bias(known, calibration.gold_index, baseline, test.gold_index, edited.correct, records)
-    return HeldOutFigures(measured, control, correction)
 
 
 class Answers(TypedDict, total=False):

@@ -47,6 +47,7 @@ def record(
     base_id: str,
     trials: Trials,
     evaluated: EvaluatedCandidates,
+    confirmation: CalibrationSet | None = None,
 ) -> Edit:
     """The manifest of the winner; an empty edit where nothing beat the unedited model."""
     unedited, best = evaluated.unedited, evaluated.best
@@ -82,7 +83,7 @@ def record(
             matrices=settings.matrices,
             stack=settings.stack,
             candidates=len(evaluated.outcomes) + len(evaluated.stopped) + len(evaluated.failed),
-            row_hashes=_row_hashes(calibration, drawn),
+            row_hashes=_row_hashes(calibration, drawn, *([confirmation] if confirmation else [])),
             asked=_asked(lm, calibration),
             **_parts(settings),
         ),
@@ -118,6 +119,7 @@ def _parts(settings: SearchSettings) -> dict[str, Any]:
         for name in ("method", "scorer", "selector")
         if (value := getattr(settings, name)) != getattr(own, name)
     }
+    found |= {name: value for name in ("confirm", "max_kl") if (value := getattr(settings, name)) is not None}
     if settings.method == DirectionsEdit.METHOD:
         found["directions"] = settings.directions
         found |= {"epochs": settings.epochs} if settings.epochs else {"drops": settings.drops}
@@ -136,14 +138,9 @@ def _parts(settings: SearchSettings) -> dict[str, Any]:
     return found | ({"parts": parts} if parts else {})
 
 
-def _row_hashes(calibration: CalibrationSet, drawn: CalibrationSet) -> str | None:
-    """The manifest's ``search.row_hashes``, None for more than `MAX_ROWS` rows.
-
-    Args:
-        calibration: the rows that every candidate was evaluated on.
-        drawn: the rows that the gradients were taken on; often the same.
-    """
-    seen = frozenset((*calibration.row_hashes, *drawn.row_hashes))
+def _row_hashes(*seen_by_search: CalibrationSet) -> str | None:
+    """The manifest's ``search.row_hashes``, None for more than `MAX_ROWS` rows."""
+    seen = frozenset(one for rows in seen_by_search for one in rows.row_hashes)
     return joined(seen) if len(seen) <= MAX_ROWS else None
 
 

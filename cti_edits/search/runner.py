@@ -13,6 +13,7 @@ from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
+from cti_edits.harness.other_text import OtherText
 from cti_edits.linalg.spectrum_cache import SpectrumCache
 from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
@@ -23,9 +24,11 @@ from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
 from cti_edits.search.composition import CompositionStep, compose
+from cti_edits.search.confirmation import confirm
 from cti_edits.search.control import RandomDraws
-from cti_edits.search.evaluate import evaluate
+from cti_edits.search.evaluate import EvaluatedCandidates, evaluate
 from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, explanation_of
+from cti_edits.search.guard import KlLimit, TextGuard, guarded
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
 from cti_edits.search.record import record
@@ -44,9 +47,10 @@ class SearchResult:
         stopped: those that were not, since they could not win any more.
         best: the winner; ``unedited`` if nothing beat it.
         edit: the manifest of the winner.
-        failed: the candidates with which a loss was not finite.
+        failed: the candidates with which a loss was not finite, or that are over the limit on other text.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
         explanation: why these candidates were tried; of the first, where edits were composed.
+        again: where the best candidates were compared again, what the fresh rows gave of them.
     """
 
     unedited: Outcome
@@ -57,6 +61,7 @@ class SearchResult:
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
     explanation: Explanation = NOT_EXPLAINED
+    again: EvaluatedCandidates | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def run_search(
     batch_rows: int | None = None,
     control: bool = False,
     bbc_cv: bool = False,
+    guard: OtherText | None = None,
+    confirmation: CalibrationSet | None = None,
 ) -> SearchResult:
     """Search an edit of ``lm`` on the calibration examples (DESIGN section 2).
 
@@ -145,13 +152,19 @@ def run_search(
             edit; see `control` and `label_bias`.
         bbc_cv: whether, without test rows, what choosing the best adds is taken off the figure of the calibration
             examples; see `selection_bias`. Every candidate is then evaluated to the end.
+        guard: the text on which the winner is compared with the unedited model; None for no such comparison.
+        confirmation: the fresh rows by which the winner is chosen among the best ``settings.confirm`` candidates.
 
     Raises:
         EditError: a setting does not fit the model, a loss, weight or score is not finite, or a plugin's part fails.
     """
     progress = progress or Silent()
-    bbc_cv = bbc_cv and test is None
-    exact_stop = exact_stop and not bbc_cv
+    if settings.max_kl is not None and guard is None:
+        raise EditError("max_kl: no text is compared on; give one (guard)")
+    if (settings.confirm is None) != (confirmation is None):
+        raise EditError("confirm: expected fresh rows and how many candidates are compared on them, or neither")
+    bbc_cv = bbc_cv and test is None and confirmation is None
+    exact_stop = exact_stop and not bbc_cv and confirmation is None
     cache = SpectrumCache()
     targets = {t.id: t for t in target_matrices(lm.model, settings.matrices) if settings.stack in (None, t.stack)}
     if shared := shared_blocks(lm.model):
@@ -159,17 +172,38 @@ def run_search(
     scored = calibration if not settings.takes_gradients else gradient_examples or calibration
     with Session(lm, evaluator, batch_rows, progress) as session:
         context = SearchContext(session, settings, targets, calibration, scored, cache, progress)
+        text = None if guard is None else TextGuard(session, guard)
+        limit = None if text is None or settings.max_kl is None else KlLimit(text, settings.max_kl)
         trials = proposed(context)
+        evaluator_of_all = session.evaluator(calibration)
         evaluated = evaluate(
             session,
-            session.evaluator(calibration),
+            evaluator_of_all,
             trials,
             exact_stop,
             progress,
             settings.selector,
             calibration.gold_index,
+            limit,
         )
-        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated)
+        confirmed = None
+        if settings.confirm is not None and confirmation is not None:
+            evaluated, confirmed = confirm(
+                session,
+                evaluator_of_all,
+                calibration,
+                confirmation,
+                trials,
+                evaluated,
+                settings.confirm,
+                progress,
+                settings.selector,
+                limit,
+            )
+        edit = record(lm, calibration, scored, settings, name, base_id, trials, evaluated, confirmation)
+        if confirmed is not None:
+            results = dataclasses.replace(edit.results, confirmation=confirmed.measurement)
+            edit = dataclasses.replace(edit, results=results)
         explanation = explanation_of(trials, evaluated.best.candidate)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
@@ -182,6 +216,9 @@ def run_search(
         elif bbc_cv and evaluated.outcomes and not steps:
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
             edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
+        if text is not None:
+            other = guarded(session, text, edit, progress)
+            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, guard=other))
     return SearchResult(
         evaluated.unedited,
         evaluated.outcomes,
@@ -191,4 +228,5 @@ def run_search(
         evaluated.failed,
         steps,
         explanation,
+        None if confirmed is None else confirmed.again,
     )

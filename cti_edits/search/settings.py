@@ -28,6 +28,8 @@ MAX_DIRECTIONS = 10_000
 MAX_DROP = 1000
 MAX_EPOCHS = 1000
 MAX_COMPOSE = 1000
+MAX_KL = 1000
+MAX_CONFIRM = 1000
 
 Part = Literal["sample", "validation"]
 """Examples that a search works on: those drawn from the validation part, or all of that part."""
@@ -113,6 +115,10 @@ class SearchSettings:
         compose: how many edits at most, each the best on top of those before.
         preset: name of the preset that these settings are, or None.
         stack: the list of blocks whose matrices are tried, "encoder" or "decoder", where a model has both; None: all.
+        max_kl: how far the winner may move the predictions of other text: mean KL of the unedited model's next tokens
+            from the edited one's, nats; None: as far as it likes.
+        confirm: so many of the best candidates are compared again on as many fresh rows of the validation part, which
+            choose the winner; None: the rows that every candidate is evaluated on choose.
 
     Raises:
         EditError: a value is out of range or given twice, or there is no such partition, scorer or selector.
@@ -136,6 +142,8 @@ class SearchSettings:
     compose: int = 1
     preset: str | None = None
     stack: StackName | None = None
+    max_kl: float | None = None
+    confirm: int | None = None
 
     @property
     def draws(self) -> bool:
@@ -184,6 +192,16 @@ class SearchSettings:
             raise EditError(f"epochs: expected 0 to {MAX_EPOCHS}, got {self.epochs}")
         if not 1 <= self.compose <= MAX_COMPOSE:
             raise EditError(f"compose: expected 1 to {MAX_COMPOSE}, got {self.compose}")
+        if self.max_kl is not None and not 0 < self.max_kl <= MAX_KL:
+            raise EditError(f"max_kl: expected above 0 and at most {MAX_KL}, got {self.max_kl:g}")
+        if self.max_kl is not None and self.compose > 1:
+            raise EditError("max_kl: not together with several edits (compose)")
+        if self.confirm is not None and not 1 <= self.confirm <= MAX_CONFIRM:
+            raise EditError(f"confirm: expected 1 to {MAX_CONFIRM}, got {self.confirm}")
+        if self.confirm is not None and self.compose > 1:
+            raise EditError("confirm: not together with several edits (compose)")
+        if self.confirm is not None and self.evaluated_on == "validation":
+            raise EditError("confirm: every row of the validation part is evaluated on, and none is left to confirm by")
         find_scorer(self.scorer)
         find_selector(self.selector)
         if self.top_q is None and self.cuts_ranks and self.scorer != PAPER:

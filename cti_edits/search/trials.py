@@ -84,3 +84,8 @@ class Trials(Protocol):
             candidate: one of these.
             checkpoint: that the model was loaded from, if it was.
         """
+
+
+def applied_trial(trials: Trials, candidate: Candidate) -> Trial:
+    """A candidate with the bits that `apply.apply` gives it."""
+    return trials.as_applied(candidate) or next(iter(trials.trials([candidate])))

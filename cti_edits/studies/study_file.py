@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cti_edits.errors import MAX_SHOWN_PATH, EditError, WriteError, printable
+from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
+from cti_edits.json_lines import JsonLines, objects_of
 from cti_edits.studies.study import Key, Question, Record
 
 UNIT = "unit"
@@ -34,21 +34,22 @@ class StudyFile:
             kinds: of units that it may have.
 
         Raises:
-            EditError: it has the figures of another question, or a line of it is damaged.
+            EditError: it has the figures of another question, a line of it is damaged, or another process writes to it.
             WriteError: it cannot be written.
         """
         self.path = path
         self.records: dict[Key, Record] = {}
         self._shown = printable(path, MAX_SHOWN_PATH)
-        kept = self._whole_lines()
+        self._file = JsonLines(path)
+        kept = objects_of(path, self._file.lines)
         asked = json.loads(json.dumps(dataclasses.asdict(question)))
         if not kept:
-            self._append(asked)
+            self._file.append(asked)
             return
-        self._check(self._line(kept[0], 1), asked)
+        self._check(kept[0], asked)
         named = {kind.NAME: kind for kind in kinds}
         for number, line in enumerate(kept[1:], start=2):
-            record = self._record(self._line(line, number), number, named)
+            record = self._record(line, number, named)
             if record.key in self.records:
                 raise EditError(f"{self._shown}: line {number}: a unit that an earlier line has already")
             self.records[record.key] = record
@@ -59,42 +60,12 @@ class StudyFile:
         Raises:
             WriteError: it cannot be written.
         """
-        self._append({UNIT: record.NAME, **dataclasses.asdict(record)})
+        self._file.append({UNIT: record.NAME, **dataclasses.asdict(record)})
         self.records[record.key] = record
 
-    def _append(self, line: Mapping[str, object]) -> None:
-        content = json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            with self.path.open("ab") as file:
-                file.write(content.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise WriteError(f"{self._shown}: cannot write here: {error.strerror}") from None
-
-    def _whole_lines(self) -> list[bytes]:
-        """The lines that were written to their end; what comes after them is taken off the file."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as file:
-                file.seek(0)
-                content = file.read()
-                end = content.rfind(b"\n") + 1
-                if end < len(content):
-                    file.truncate(end)
-        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-            reason = getattr(error, "strerror", None) or error
-            raise WriteError(f"{self._shown}: cannot write here: {printable(reason)}") from None
-        return content[:end].splitlines()
-
-    def _line(self, line: bytes, number: int) -> dict[str, object]:
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise EditError(f"{self._shown}: line {number}: expected a JSON object, got something else")
-        return found
+    def close(self) -> None:
+        """Let others write it."""
+        self._file.close()
 
     def _check(self, there: Mapping[str, object], asked: Mapping[str, object]) -> None:
         """Refuse the figures of another question.

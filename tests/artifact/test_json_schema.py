@@ -450,8 +450,8 @@ def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str, v
 # A schema that changes. schemas/README.md says what to do then.
 
 RULES = {
-    1: "e5539debd4f7f12030a557a8f0a9b4469fa8bd78e3cebe15d7b851abe328d8d7",
-    2: "b44b4c533141ad6444569a2dfba27cd9ef4b7d7613583fc83e323ebf981867b1",
+    1: "3d7bfb4df5a903fb72a0d3db1e082ff7c2268bc53b3d502036abbab9b9ba5b44",
+    2: "e859029a740b4b09f9e93d1f811b3915b5ff2ca558dffdb149be92c19fcff021",
 }
 """For each version, the sha256 of the schema's rules, which are the schema without its texts."""
 

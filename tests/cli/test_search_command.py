@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from cti_edits.artifact.manifest import Edit, load
-from cti_edits.artifact.records import Results
+from cti_edits.artifact.records import Guard, Results
 from cti_edits.cli import app
 from cti_edits.cli.search_command import WIDTH, commands
 from cti_edits.search.presets import find_preset
@@ -64,6 +64,18 @@ def test_without_held_out_rows_none_are_asked_for() -> None:
     only = dataclasses.replace(edit, results=Results(edit.results.calibration, None))
     found = given(only)
     assert (found["held_out"], found["stack"], found["samples"], found["top_q"]) == ("none", "encoder", 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("bundled", None), ("task cti_fever", "cti_fever"), ("my notes.txt, sha256 0123", "my notes.txt")],
+)
+def test_what_the_winner_was_held_to_is_asked_for(text: str, word: str | None) -> None:
+    edit = load(EDIT_2 / "every_field.json")
+    results = dataclasses.replace(edit.results, guard=Guard(text, 10, 0.1, 2.0, 2.0))
+    search = dataclasses.replace(SEARCH, confirm=3, max_kl=0.05)
+    found = given(dataclasses.replace(edit, search=search, results=results))
+    assert (found["confirm"], found["max_kl"], found.get("guard")) == (3, 0.05, word)
 
 
 def test_an_edit_that_no_search_recorded_is_used_and_verified() -> None:

@@ -36,6 +36,15 @@ def test_the_prompt_stands_where_it_is_more_than_the_task_s_own() -> None:
     assert (facts["num fewshot"], facts["system instruction"]) == ("3", "Be\nkind")
 
 
+def test_how_the_winner_was_chosen_beyond_the_usual() -> None:
+    edit = load(EDIT_1 / "asked.json")
+    assert edit.search is not None
+    search = dataclasses.replace(edit.search, confirm=3, max_kl=0.05)
+    facts = dict(asked(dataclasses.replace(edit, search=search)))
+    assert facts["compared again"] == "the best 3, on fresh rows"
+    assert facts["limit on other text"] == "KL 0.05 nats a token"
+
+
 def test_a_row_for_each_matrix_until_there_are_too_many() -> None:
     edits = (*(entry(layer=layer) for layer in range(MOST_MATRICES)), directions(layer=500))
     table = changed_matrices(Edit("many", "", BASE, edits))

@@ -32,6 +32,14 @@ def test_held_out_rows_come_first_and_calibration_says_what_it_is() -> None:
     )
 
 
+def test_fresh_rows_that_chose_say_so() -> None:
+    again = Measurement(50, 0.4, 0.5, 0.3, ci95=(-0.05, 0.25), p_value=0.2)
+    assert headline(edit(Results(CALIBRATION, TEST, confirmation=again))).sentences[1] == (
+        "On 50 fresh rows that chose among the best few, accuracy goes from 40.0 % to 50.0 %, +10.0 points (95 % "
+        "interval −5.0 to +25.0), exact McNemar p = 0.2."
+    )
+
+
 def test_other_verdicts_are_those_of_the_measurement() -> None:
     none = headline(edit(Results(None, dataclasses.replace(TEST, ci95=(-0.01, 0.2), p_value=0.07))))
     assert none.word == "no evidence"

@@ -53,10 +53,13 @@ def test_the_defaults_are_the_papers() -> None:
         ({"stack": "both"}, "stack: expected encoder or decoder, got 'both'"),
         ({"compose": 0}, "compose: expected 1 to 1000, got 0"),
         ({"compose": 1001}, "compose: expected 1 to 1000, got 1001"),
-        ({"selector": "x"}, "selector: no selector is called 'x' (known: best)"),
+        ({"selector": "x"}, "selector: no selector is called 'x' (known: best, one-standard-error, nll, balanced)"),
         (
             {"scorer": "paper", "selector": "BEST"},
-            "selector: no selector is called 'BEST'; did you mean best? (known: best)",
+            (
+                "selector: no selector is called 'BEST'; did you mean best? "
+                "(known: best, one-standard-error, nll, balanced)"
+            ),
         ),
         (
             {"scorer": "sigma", "top_q": None},

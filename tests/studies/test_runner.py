@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,7 +30,7 @@ def run(question: Question, folder: Path) -> tuple[bytes, Table, bytes]:
     """The file, the table and the picture."""
     study = find_study(question.study)
     file = StudyFile(folder / "units.jsonl", question, study.records)
-    with small_context(question, folder) as context:
+    with contextlib.closing(file), small_context(question, folder) as context:
         records = measured(study, context, file, Silent())
         own = {name: weight.clone() for name, weight in context.session.lm.model.state_dict().items()}
     assert all(bool((own[name] == weight).all()) for name, weight in context.session.lm.model.state_dict().items())
@@ -87,6 +88,8 @@ def test_what_was_measured_stays_where_a_unit_fails(tmp_path: Path) -> None:
     """The validation part has ten rows: the first draws are of as many, and there is no K = 40 of 32 rows."""
     question = small_question("sigma", test_rows=None, clusters=(1, 40))
     study = find_study("sigma")
+    file = StudyFile(tmp_path / "x.jsonl", question, study.records)
     with small_context(question, tmp_path) as context, pytest.raises(EditError, match="expected clusters from 1 to 32"):
-        measured(study, context, StudyFile(tmp_path / "x.jsonl", question, study.records), Silent())
+        measured(study, context, file, Silent())
+    file.close()
     assert len(StudyFile(tmp_path / "x.jsonl", question, study.records).records) == 6

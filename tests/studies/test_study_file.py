@@ -42,6 +42,7 @@ def test_what_is_appended_is_on_the_disk_at_once_and_read_again(path: Path) -> N
     for number, record in enumerate((ONE, OTHER), start=2):
         file.append(record)
         assert len(path.read_text().splitlines()) == number
+    file.close()
     again = StudyFile(path, QUESTION, (Length,))
     assert again.records == file.records == {ONE.key: ONE, OTHER.key: OTHER}
     assert ONE.key == ("length", 0, 0.1)
@@ -53,11 +54,13 @@ def test_a_line_that_was_cut_off_is_taken_off(path: Path, cut: int) -> None:
     file.append(ONE)
     whole = path.read_bytes()
     file.append(OTHER)
+    file.close()
     path.write_bytes(path.read_bytes()[:-cut])
     again = StudyFile(path, QUESTION, (Length,))
     assert list(again.records) == [ONE.key]
     assert path.read_bytes() == whole
     again.append(OTHER)
+    again.close()
     assert list(StudyFile(path, QUESTION, (Length,)).records) == [ONE.key, OTHER.key]
 
 

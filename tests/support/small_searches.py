@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cti_edits.artifact.matrix_id import StackName
 from cti_edits.artifact.ranks import block_ranks
 from cti_edits.harness.calibration import CalibrationSet, draw
 from cti_edits.harness.lm import EditedLM
@@ -74,12 +75,16 @@ def written(folder: Path, arguments: str, text: str = "{{text}} says", samples: 
 
 
 def edited_weights(
-    model: Any, layers: Sequence[int] = (0, 1, 2), clusters: int = 2, rho: float = 0.1
+    model: Any,
+    layers: Sequence[int] = (0, 1, 2),
+    clusters: int = 2,
+    rho: float = 0.1,
+    stack: StackName | None = None,
 ) -> Iterator[tuple[TargetMatrix, torch.Tensor]]:
     """Matrices and what an edit makes of them."""
     for layer in layers:
         for matrix in ("U_in", "U_out"):
-            target = target_matrix(model, matrix, layer)
+            target = target_matrix(model, matrix, layer, stack)
             shape = (target.weight.shape[0], target.weight.shape[1])
             yield target, truncate(target.weight, block_ranks(shape, clusters, rho))
 

@@ -49,7 +49,8 @@ def records_of(question: Question, folder: Path, context: StudyContext | None = 
     """Every unit of a study, measured."""
     study = find_study(question.study)
     file = StudyFile(folder / f"{study.name}.jsonl", question, study.records)
-    if context is not None:
-        return measured(study, context, file, Silent())
-    with small_context(question, folder) as own:
-        return measured(study, own, file, Silent())
+    with contextlib.closing(file):
+        if context is not None:
+            return measured(study, context, file, Silent())
+        with small_context(question, folder) as own:
+            return measured(study, own, file, Silent())
