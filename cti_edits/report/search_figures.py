@@ -77,6 +77,7 @@ def compute_figure(systems: Sequence[SystemCost]) -> Figure | None:
     if len(systems) < 2:
         return None
     known = all(one.accuracy is not None for one in systems)
+    below = names_below(systems)
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -85,7 +86,7 @@ def compute_figure(systems: Sequence[SystemCost]) -> Figure | None:
             place = one.accuracy if known and one.accuracy is not None else float(number)
             axes.plot([one.passes], [place], "o", color=colour, markersize=8)
             if known:
-                _name(axes, one, place)
+                _name(axes, one, place, one.name in below)
         axes.margins(x=0.25, y=0.2)
         axes.set_xlabel("forward passes of one example")
         log_x_axis(axes)
@@ -187,13 +188,29 @@ def _cell(heading: str, text: str) -> str:
     return text if heading == "matrix" else f"{heading} {text}" if heading == "layer" else f"{heading} = {text}"
 
 
-def _name(axes: Axes, one: SystemCost, place: float) -> None:
-    """A system's name beside its point."""
+def names_below(systems: Sequence[SystemCost]) -> set[str]:
+    """The systems whose names stand under their points, since a name above a near point is in their way."""
+    accuracies = [one.accuracy for one in systems if one.accuracy is not None]
+    height = (max(accuracies) - min(accuracies) if accuracies else 0.0) or 1.0
+    above: list[tuple[float, float]] = []
+    below = set()
+    for one in systems:
+        place = math.log10(max(one.passes, 1.0)), (one.accuracy or 0.0) / height
+        if any(abs(place[0] - x) < 1 and abs(place[1] - y) < 0.15 for x, y in above):
+            below.add(one.name)
+        else:
+            above.append(place)
+    return below
+
+
+def _name(axes: Axes, one: SystemCost, place: float, below: bool) -> None:
+    """A system's name above its point, or below it."""
     axes.annotate(
         one.name,
         (one.passes, place),
-        xytext=(0, 7),
+        xytext=(0, -7 if below else 7),
         textcoords="offset points",
+        va="top" if below else "bottom",
         color=ACCENT if one.name == THIS else INK,
         fontsize=8.5,
         ha="center",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from cti_edits.artifact.manifest import load
 from cti_edits.artifact.matrix_id import MatrixId
-from cti_edits.report.compute import system_costs
-from cti_edits.report.search_figures import MOST_POINTS, compute_figure, sigma_figure, tried_figure
+from cti_edits.report.compute import SystemCost, system_costs
+from cti_edits.report.search_figures import MOST_POINTS, compute_figure, names_below, sigma_figure, tried_figure
 from cti_edits.search.details import TriedCandidate
 from cti_edits.search.explanation import MatrixGradients
 from tests.conftest import ROOT
@@ -53,6 +53,12 @@ def test_compute_has_the_paper_s_accuracies_where_the_task_is_the_paper_s() -> N
     assert figure.title == "Accuracy against compute"
     assert {"laser", "cl-laser", "cl-100g-100e"} <= {row[0] for row in figure.rows}
     assert all(row[2] and row[3].startswith("arXiv") for row in figure.rows if row[0] != "this search")
+
+
+def test_names_of_near_points_stand_on_either_side() -> None:
+    points = {"a": (5e6, 0.58), "b": (1.3e6, 0.562), "c": (7e5, 0.56), "d": (2e4, 0.53), "e": (5e3, 0.5)}
+    assert names_below([SystemCost(name, *one, "") for name, one in points.items()]) == {"c"}
+    assert names_below([SystemCost("a", 1.0, 0.5, ""), SystemCost("b", 1.0, 0.5, "")]) == {"b"}
 
 
 def test_compute_elsewhere_has_the_passes_alone(searches: Mapping[str, Searched]) -> None:
