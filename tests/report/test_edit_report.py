@@ -67,14 +67,7 @@ def test_of_a_manifest_alone_what_is_not_known_is_said() -> None:
     assert "Nothing: the edit is empty." in nothing.text
 
 
-def test_calibration_answers_stand_in_where_none_were_held_out(searches: Mapping[str, Searched]) -> None:
-    found = searches["sigma-step"]
-    only = dataclasses.replace(found.edit, results=dataclasses.replace(found.edit.results, test=None))
-    page = read(edit_report(only, found.details, ()))
-    assert "of 7 calibration rows" in page.figures["answers"]["desc"]
-
-
-def test_of_many_candidates_the_best_are_listed() -> None:
+def test_of_many_candidates_the_best_are_listed_and_calibration_answers_stand_in_for_held_out_ones() -> None:
     tried = tuple(
         TriedCandidate({"matrix": "U_in", "ρ": f"{number / 100:g}"}, 0.5, float(number), best=number == 1)
         for number in range(1, 60)
@@ -85,6 +78,7 @@ def test_of_many_candidates_the_best_are_listed() -> None:
     table = next(rows for rows in page.tables.values() if rows[0] == ["matrix", "ρ", "accuracy", "NLL", "place"])
     assert table[1] == ["U_in", "0.01", "50.0 %", "1.0000", "winner"]
     assert len(table) == 1 + MOST_TRIED
+    assert "of 9 calibration rows" in page.figures["answers"]["desc"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +88,12 @@ def plain() -> str:
 
 
 @pytest.mark.parametrize(
-    "text", [SCRIPT, pytest.param(HUGE, marks=pytest.mark.thorough), "\x1b[2J\u202e\n</title><style>*{display:none}"]
+    "text",
+    [
+        SCRIPT,
+        pytest.param(HUGE, marks=pytest.mark.thorough),
+        pytest.param("\x1b[2J\u202e\n</title><style>*{display:none}", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_stranger_s_texts_are_shown_and_not_obeyed(text: str, plain: str) -> None:
     written = edit_report(hostile(text), hostile_details(text), (Command("Use it", (text,)),))
