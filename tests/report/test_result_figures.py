@@ -27,6 +27,16 @@ def test_held_out_rows_come_first_with_control_and_correction_beside() -> None:
     assert "always giving the most frequent answer" in figure.description
 
 
+def test_rows_that_the_best_were_compared_again_on_come_before_those_that_every_candidate_was() -> None:
+    found = judged(load(EDIT_1 / "every_field.json"))
+    again = dataclasses.replace(found.results, confirmation=dataclasses.replace(HELD_OUT, n=20, edited=0.5))
+    figure = accuracy_figure(dataclasses.replace(found, results=again))
+    assert figure is not None
+    places = [row[0] for row in figure.rows]
+    assert places[4:8] == ["compared again", "compared again", "calibration", "calibration"]
+    assert figure.rows[5][2:] == ("50.0 %", "29.9 to 70.1 %")
+
+
 def test_a_published_edit_has_what_is_reported_and_no_interval() -> None:
     figure = accuracy_figure(load(ROOT / "edits" / "gptj_fever.json"))
     assert figure is not None
