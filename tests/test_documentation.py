@@ -35,6 +35,7 @@ SEED = 1
 SMALLER = {
     "cti-edits": r"""case $1 in
   search)
+    set -- "$@" --no-report
     case "$*" in
       *--preset\ sigma-fit*) set -- "$@" --samples 6 --directions 8 --epochs 1 ;;
       *--preset\ sigma-step* | *--directions*) set -- "$@" --samples 6 --directions 8,16 --drops 1 ;;

@@ -22,6 +22,7 @@ OF_SEVERAL_MODULES = {
     "models/encoder_decoders": "edits of both stacks of every type, from apply to the exported checkpoint",
     "models/parts": "edits of parts of one weight, and of experts, through everything that takes an edit",
     "models/copies": "the memory that former weights take, in apply and the lm-eval model",
+    "report/browser": "the pages in Chromium: what it draws, says, asks for and prints, and what axe-core finds",
     "search/encoders": "whole searches of masked models, and their winners in lm-eval",
     "search/encoder_decoders": "whole searches of encoder-decoders, and their winners in lm-eval",
     "search/exact_stop": "candidates that are stopped, from the rule in space to the whole search",

@@ -261,6 +261,11 @@ class LabelBias(Record):
     ci95: tuple[float, float]
     p_value: float
 
+    @property
+    def does_as_well(self) -> bool:
+        """Whether the edit is not shown to do more."""
+        return self.ci95[0] <= 0
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LabelBias:
         """The record of a manifest's ``results.label_bias``."""

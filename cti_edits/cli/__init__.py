@@ -8,7 +8,7 @@ Beside them:
 - completion.py: names that a shell completes.
 - flags.py: names of flags, for typer, for lm-eval and in errors.
 - search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
-  default_output.py: the file that its edit goes to.
+  default_output.py: the file that its edit goes to; search_command.py: the command that finds it again.
 - progress.py: progress of a search on the terminal; going_on.py: how it ends when it is stopped.
 """
 
@@ -31,12 +31,14 @@ from cti_edits.cli import (
     doctor,
     evaluate,
     export,
+    gallery,
     list_edits,
     pack,
     plugins,
     presets,
     pull,
     push,
+    report,
     search,
     show,
     study,
@@ -59,6 +61,8 @@ app = typer.Typer(
 app.command("search", epilog=epilog("search"))(search.search)
 app.command("study", epilog=epilog("study"))(study.study)
 app.command("show", epilog=epilog("show"))(show.show)
+app.command("report", epilog=epilog("report"))(report.report)
+app.command("gallery", epilog=epilog("gallery"))(gallery.gallery)
 app.command("ls", epilog=epilog("ls"))(list_edits.list_edits)
 app.command("presets", epilog=epilog("presets"))(presets.presets)
 app.command("cost", epilog=epilog("cost"))(cost.cost)

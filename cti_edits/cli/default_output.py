@@ -1,4 +1,4 @@
-"""The file that a search's edit goes to."""
+"""The files that a search's edit, and the page about it, go to."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def default_output(name: str) -> Path:
     if target.exists() and not log_path(target).exists():
         raise EditError(f"{printable(target)} is there already; name the file to write with --output")
     return target
+
+
+def page_beside(edit: Path) -> Path:
+    """``edits/gptj_fever.html`` for ``edits/gptj_fever.json``."""
+    return edit.with_suffix(".html") if edit.suffix == ".json" else edit.with_name(f"{edit.name}.html")

@@ -8,6 +8,8 @@ EXAMPLES = {
     "search": f"cti-edits search --task capitals --model {MODEL} --output capitals.json",
     "study": f"cti-edits study sigma --task capitals --model {MODEL} --samples 12",
     "show": "cti-edits show capitals.json",
+    "report": "cti-edits report capitals.json --output report.html",
+    "gallery": "cti-edits gallery edits --output gallery.html",
     "ls": "cti-edits ls edits",
     "presets": "cti-edits presets",
     "cost": "cti-edits cost --preset cl-100g-100e --layers 28 --task fever",

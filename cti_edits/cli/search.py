@@ -8,7 +8,7 @@ import warnings
 
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
-from cti_edits.cli.default_output import default_output
+from cti_edits.cli.default_output import default_output, page_beside
 from cti_edits.cli.going_on import going_on
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
@@ -55,6 +55,7 @@ def search(
     guard: of.Guard = None,
     max_kl: of.MaxKl = None,
     include_path: of.IncludePath = None,
+    report: of.Report = True,
     output: of.Output = None,
     time_budget: of.TimeBudget = None,
     extend: of.Extend = False,
@@ -101,14 +102,18 @@ def search(
     warnings.filterwarnings("ignore")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.files import check_writable
+    from cti_edits.cli.search_command import commands
+    from cti_edits.files import check_writable, write_atomically
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.other_text import other_text
     from cti_edits.harness.own_rows import read_own_rows
     from cti_edits.harness.reference_evaluator import BATCH_SIZE
     from cti_edits.models.architectures import use_architecture
+    from cti_edits.report.edit_report import edit_report
     from cti_edits.report.search_report import print_report
+    from cti_edits.search.details import search_details
     from cti_edits.search.examples import examples, searched_task
+    from cti_edits.search.finished_search import FinishedSearch
     from cti_edits.search.record import edit_name
     from cti_edits.search.runner import run_search
 
@@ -165,4 +170,10 @@ def search(
             time_budget=seconds,
         )
         result.edit.write(target)
+        details = search_details(result, chosen.evaluations)
+        log.finish(FinishedSearch(result.edit, details).to_json())
     print_report(result, chosen.evaluations, target)
+    if report:
+        page = edit_report(result.edit, details, commands(result.edit, str(target)))
+        write_atomically(page_beside(target), page.encode())
+        print(f"wrote {page_beside(target)}")

@@ -178,4 +178,5 @@ TimeBudget = Annotated[
     ),
 ]
 IncludePath = Annotated[str | None, Option(help="Folder with more lm-eval tasks.", show_default=False)]
+Report = Annotated[bool, Option(help="Write a page about the edit beside it, NAME.html.")]
 Output = Annotated[Path | None, Option(help="Where the edit goes.", show_default="edits/MODEL-TYPE_TASK.json")]

@@ -127,7 +127,7 @@ def guard_text(guard: Guard) -> str:
 def label_bias_text(found: LabelBias) -> str:
     """The correction that needs no edit, and whether it does as well."""
     low, high = found.ci95
-    as_well = "use that: the edit is not shown to do more" if low <= 0 else "the edit does more"
+    as_well = "use that: the edit is not shown to do more" if found.does_as_well else "the edit does more"
     return (
         f"{100 * found.corrected:.1f} % without an edit, by adding a number to the likelihood of each label; the edit "
         f"minus this {100 * low:+.1f} to {100 * high:+.1f} points; {as_well}"

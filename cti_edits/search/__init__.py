@@ -18,6 +18,9 @@
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
 - search_log.py: the finished steps of a search on the disk; log_header.py: what was asked; log_values.py: what a step
   gives, as JSON; logged_outcomes.py: those of candidates; time_budget.py: when no more candidates are tried.
+- explanation.py: why these candidates were tried: the scores of all matrices, σ and g of one.
+- details.py: what a search knows beside its manifest, for its page; details_json.py: the same in its log;
+  finished_search.py: both, read from it.
 - composition.py: several edits, each the best on top of those before.
 - edited_weights.py: the weights of candidates, several from one decomposition.
 - outcome.py: what an evaluation gave, and which is better; choice.py: which candidate wins, and which need not be

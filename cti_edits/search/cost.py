@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -119,15 +120,25 @@ def _directions_count(preset: Preset) -> int:
     return 1 if preset.epochs else len(preset.directions) * len(preset.drops)
 
 
-def _fitting(preset: Preset, rows: float) -> float:
-    """Every N is fitted on all folds but one, and measured on that one after every epoch; the best on all rows."""
-    if preset.method != DirectionsEdit.METHOD or not preset.epochs:
-        return 0.0
-    last = preset.epochs * GRADIENT_PASS * rows
+def fitting_passes(numbers: Sequence[int], epochs: int, rows: float) -> float:
+    """Of a fit: every N on all folds but one, and measured on that one after every epoch; the best on all rows.
+
+    Args:
+        numbers: the numbers N of directions.
+        epochs: how many at most.
+        rows: the examples.
+    """
+    last = epochs * GRADIENT_PASS * rows
     folds = fold_count(int(rows))
     if folds == 1:
         return last
-    return len(preset.directions) * preset.epochs * (GRADIENT_PASS * rows * (folds - 1) + rows) + last
+    return len(numbers) * epochs * (GRADIENT_PASS * rows * (folds - 1) + rows) + last
+
+
+def _fitting(preset: Preset, rows: float) -> float:
+    if preset.method != DirectionsEdit.METHOD or not preset.epochs:
+        return 0.0
+    return fitting_passes(preset.directions, preset.epochs, rows)
 
 
 def _gradient_pass(preset: Preset, kind: Kind, dataset_size: int) -> float:

@@ -6,6 +6,7 @@ factors of N directions are fitted; N and how long are chosen by cross-validatio
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from cti_edits.search.cross_validation import fitted_candidates, folds_of
 from cti_edits.search.direction_gradients import BlockGradients, DirectionGradients, direction_gradients
 from cti_edits.search.directions import MAX_SCALE, Direction, by_matrix, chosen_directions, step_scales
 from cti_edits.search.edited_weights import shape_of
+from cti_edits.search.explanation import Explanation, MatrixGradients, MatrixScore
 from cti_edits.search.trials import SearchContext, Trial
 
 Scales = Mapping[Direction, float]
@@ -109,6 +111,37 @@ class DirectionTrials:
         """See `trials.Trials.matrix_edits`."""
         found = by_matrix(self._gradients, self._scales[candidate])
         return tuple(matrix_edit(self._targets[place], blocks, checkpoint) for place, blocks in found.items())
+
+    def explanation(self, best: Candidate | None) -> Explanation:
+        """See `explanation.Explained`: Σ |g| of every matrix; σ and g of the one of which the winner changes most."""
+        changed = Counter(one.target for one in ({} if best is None else self._scales[best]))
+        sums = {
+            place: sum(float(block.gradients.abs().sum()) for block in blocks)
+            for place, blocks in self._gradients.blocks.items()
+        }
+        scores = tuple(
+            MatrixScore(place, len(self._gradients.blocks[place]), -value, place in changed)
+            for place, value in sums.items()
+        )
+        shown = max(sums, key=lambda place: (changed[place], sums[place]))
+        return Explanation(
+            "minus Σ |g| of all its directions", "changed by the winner", scores, self._matrix_gradients(shown, best)
+        )
+
+    def _matrix_gradients(self, place: MatrixId, best: Candidate | None) -> MatrixGradients:
+        blocks = self._gradients.blocks[place]
+        scales = {} if best is None else self._scales[best]
+        return MatrixGradients(
+            place,
+            len(blocks),
+            sigma=tuple(value for block in blocks for value in block.spectrum.values.tolist()),
+            gradient=tuple(value for block in blocks for value in block.gradients.tolist()),
+            changed=tuple(
+                Direction(place, number, index) in scales
+                for number, block in enumerate(blocks)
+                for index in range(len(block.gradients))
+            ),
+        )
 
     def _trial(self, candidate: Candidate, known: Callable[[BlockGradients], BlockGradients | None]) -> Trial:
         """``known`` says whether the decomposition of a block is used that there is already."""

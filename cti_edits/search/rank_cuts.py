@@ -6,6 +6,7 @@ From σ-gradients to scores, from scores to the matrices that are kept, and ever
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +20,9 @@ from cti_edits.models.identity import identity_of
 from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.search.candidates import Candidate, Group, MatrixId, RankCut, candidates
 from cti_edits.search.edited_weights import EditedWeights, shape_of
+from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, MatrixGradients, MatrixScore
 from cti_edits.search.gradients import sigma_gradients
+from cti_edits.search.scorers import BlockDirections, find_scorer
 from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.search.trials import SearchContext, Trial
@@ -36,6 +39,7 @@ def propose(context: SearchContext) -> RankCutTrials:
         for clusters in settings.clusters:
             row_block_sizes(target.weight.shape[0], clusters)
     kept: Mapping[int, Sequence[MatrixId]]
+    scored: ScoredMatrices | None = None
     if settings.top_q is None:
         kept = {clusters: list(targets) for clusters in settings.clusters}
     else:
@@ -50,16 +54,55 @@ def propose(context: SearchContext) -> RankCutTrials:
         )
         scores = matrix_scores(directions, settings.clusters, targets, settings.scorer, settings.seed)
         kept = kept_matrices(scores, settings.top_q, settings.selector)
+        by_matrix = dict(zip(targets, directions, strict=True))
+        scored = ScoredMatrices(find_scorer(settings.scorer).summary, scores, kept, by_matrix, settings.clusters)
     weights = EditedWeights(targets, context.cache, settings.partition, settings.seed)
-    return RankCutTrials(weights, candidates(kept, settings.rates))
+    return RankCutTrials(weights, candidates(kept, settings.rates), scored)
+
+
+@dataclass(frozen=True)
+class ScoredMatrices:
+    """The matrices that rank cuts were chosen among.
+
+    Attributes:
+        scored_by: what a score is, in words.
+        scores: for each K, of every matrix.
+        kept: for each K, those that are tried.
+        directions: of each matrix, for each K, σ and g that were looked at.
+        clusters: the K, in that order.
+    """
+
+    scored_by: str
+    scores: Mapping[int, Mapping[MatrixId, float]]
+    kept: Mapping[int, Sequence[MatrixId]]
+    directions: Mapping[MatrixId, Sequence[tuple[BlockDirections, ...]]]
+    clusters: Sequence[int]
+
+    def explanation(self, best: RankCut | None) -> Explanation:
+        """See `explanation.Explained`."""
+        scores = tuple(
+            MatrixScore(target, clusters, score, target in self.kept[clusters])
+            for clusters, of_matrix in self.scores.items()
+            for target, score in of_matrix.items()
+        )
+        first = min((one for one in scores if one.kept), key=lambda one: one.score, default=None)
+        shown = best or first
+        gradients = None if shown is None else self._gradients(shown.target, shown.clusters)
+        return Explanation(self.scored_by, "tried", scores, gradients)
+
+    def _gradients(self, target: MatrixId, clusters: int) -> MatrixGradients:
+        blocks = self.directions[target][self.clusters.index(clusters)]
+        sigma = tuple(value for block in blocks for value in block.S.tolist())
+        gradient = tuple(value for block in blocks for value in block.g.tolist())
+        return MatrixGradients(target, clusters, sigma, gradient, (False,) * len(sigma))
 
 
 class RankCutTrials:
     """Rank cuts; see `trials.Trials`."""
 
-    def __init__(self, weights: EditedWeights, groups: Sequence[Group]) -> None:
-        """Take what makes the weights, and the candidates."""
-        self._weights, self._groups = weights, groups
+    def __init__(self, weights: EditedWeights, groups: Sequence[Group], scored: ScoredMatrices | None = None) -> None:
+        """Take what makes the weights, the candidates, and the scores that they were chosen by, if they were."""
+        self._weights, self._groups, self._scored = weights, groups, scored
         self._partitions: dict[RankCut, str] = {}
         self.candidates: Sequence[Candidate] = [one for group in groups for one in group]
 
@@ -84,6 +127,12 @@ class RankCutTrials:
         """See `trials.Trials.matrix_edits`."""
         one = _rank_cut(candidate)
         return (matrix_edit(self._weights.targets[one.target], one, self._partitions[one], checkpoint),)
+
+    def explanation(self, best: Candidate | None) -> Explanation:
+        """See `explanation.Explained`."""
+        if self._scored is None:
+            return NOT_EXPLAINED
+        return self._scored.explanation(None if best is None else _rank_cut(best))
 
     def _of(self, group: Group) -> Iterator[Trial]:
         target = self._weights.targets[group.target]

@@ -27,6 +27,7 @@ from cti_edits.search.composition import CompositionStep, compose
 from cti_edits.search.confirmation import confirm
 from cti_edits.search.control import RandomDraws
 from cti_edits.search.evaluate import EvaluatedCandidates, evaluate
+from cti_edits.search.explanation import NOT_EXPLAINED, Explanation, explanation_of
 from cti_edits.search.guard import KlLimit, TextGuard, guarded
 from cti_edits.search.log_header import log_header
 from cti_edits.search.logged_outcomes import meaning
@@ -52,6 +53,7 @@ class SearchResult:
         edit: the manifest of the winner.
         failed: the candidates with which a loss was not finite, or that are over the limit on other text.
         steps: where edits were composed, each of them; ``outcomes`` and ``best`` are those of the first.
+        explanation: why these candidates were tried; of the first, where edits were composed.
         again: where the best candidates were compared again, what the fresh rows gave of them.
     """
 
@@ -62,6 +64,7 @@ class SearchResult:
     edit: Edit
     failed: tuple[Candidate, ...] = ()
     steps: tuple[CompositionStep, ...] = ()
+    explanation: Explanation = NOT_EXPLAINED
     again: EvaluatedCandidates | None = None
 
 
@@ -93,6 +96,10 @@ class _NamedTrials:
     def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
         with self._named():
             return self.made.matrix_edits(candidate, checkpoint)
+
+    def explanation(self, best: Candidate | None) -> Explanation:
+        with self._named():
+            return explanation_of(self.made, best)
 
     def _named(self) -> AbstractContextManager[None]:
         return errors_name_provider("methods", MethodPart, self.method)
@@ -231,6 +238,7 @@ def run_search(
         if confirmed is not None:
             results = dataclasses.replace(edit.results, confirmation=confirmed.measurement)
             edit = dataclasses.replace(edit, results=results)
+        explanation = explanation_of(trials, evaluated.best.candidate)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
             edit, steps = compose(context, trials, evaluated, edit, proposed, exact_stop, test)
@@ -255,5 +263,6 @@ def run_search(
         edit,
         evaluated.failed,
         steps,
+        explanation,
         None if confirmed is None else confirmed.again,
     )

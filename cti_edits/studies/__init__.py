@@ -6,7 +6,6 @@
 - context.py: the model, rows and matrices that the units of a study share.
 - held_out_search.py: a small search whose winner is measured on held-out rows.
 - correlation.py: Pearson's and Spearman's correlation.
-- pictures.py: pictures as SVG, the same bytes for the same figures.
 - runner.py: the order of a study: measure what is missing, then table and picture.
 
 The studies, one a module:

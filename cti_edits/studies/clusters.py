@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from cti_edits.pictures import colour, whole_numbers
 from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.evaluate import evaluate
 from cti_edits.search.settings import CLUSTERS
 from cti_edits.studies.context import StudyContext
 from cti_edits.studies.held_out_search import rank_cut_trials
-from cti_edits.studies.pictures import colour, whole_numbers
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cti_edits.linalg.block_tails import TAIL
 from cti_edits.linalg.spectrum import matrix_score
+from cti_edits.pictures import GREY, colour
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, direction_gradients
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_names
 from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Record, Study, Table, Unit
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from cti_edits.pictures import GREY, colour
 from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_names
 from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:

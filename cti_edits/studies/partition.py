@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.models.stored_names import AnyCheckpoint
+from cti_edits.pictures import GREY, colour
 from cti_edits.plugins import provided
 from cti_edits.search.candidates import Candidate, MatrixId, RankCut
 from cti_edits.search.gradients import sigma_gradients
@@ -23,7 +24,6 @@ from cti_edits.search.selectors import kept_matrices
 from cti_edits.search.trials import Trial, Trials
 from cti_edits.studies.context import StudyContext, place_name
 from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:

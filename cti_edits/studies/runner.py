@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cti_edits.errors import EditError
+from cti_edits.pictures import write_svg
 from cti_edits.progress import Progress
 from cti_edits.studies.context import StudyContext
-from cti_edits.studies.pictures import write_svg
 from cti_edits.studies.study import Question, Record, Study, Table
 from cti_edits.studies.study_file import StudyFile
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from cti_edits.errors import EditError
+from cti_edits.pictures import GREY, colour
 from cti_edits.search.gradients import sigma_gradients
 from cti_edits.search.scores import matrix_scores
 from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext
 from cti_edits.studies.held_out_search import ACCURACY, Winner, rank_cut_trials, search
-from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:

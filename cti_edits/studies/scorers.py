@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from cti_edits.pictures import GREY, colour
 from cti_edits.plugins import provided
 from cti_edits.search.candidates import Group, MatrixId, RankCut
 from cti_edits.search.edited_weights import EditedWeights
@@ -23,7 +24,6 @@ from cti_edits.search.selectors import kept_matrices
 from cti_edits.studies.context import StudyContext, place_name
 from cti_edits.studies.correlation import shown, spearman
 from cti_edits.studies.held_out_search import ACCURACY, WINNER_HEADINGS, Winner, rank_cut_trials, search, winner_cells
-from cti_edits.studies.pictures import GREY, colour
 from cti_edits.studies.study import Record, Study, Table, Unit
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from cti_edits.pictures import colour, whole_numbers
 from cti_edits.search.candidates import MatrixId
 from cti_edits.search.direction_gradients import DirectionGradients, direction_gradients
 from cti_edits.search.directions import rounded
 from cti_edits.studies.context import StudyContext
 from cti_edits.studies.correlation import pearson, shown, spearman
-from cti_edits.studies.pictures import colour, whole_numbers
 from cti_edits.studies.study import Defaults, Record, Study, Table, Unit
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from cti_edits.artifact.records import DatasetRecord, TaskRecord
 from cti_edits.paths import folder
 from tests.conftest import Run
 from tests.support.command import started
+from tests.support.pages_of_html import read
 from tests.support.refusals import refused_line
 
 CAPITALS_SHA256 = hashlib.sha256((folder("tasks") / "capitals" / "capitals.jsonl").read_bytes()).hexdigest()
@@ -26,8 +27,9 @@ SMALL = ("--samples", "6", "--top-q", "1", "--clusters", "1,4", "--rates", "0.5,
 
 def _search(run: Run, llama: Path, output: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return run(
-        "cti-edits", "search", "--task", "capitals", "--model", str(llama), "--output", str(output), *SMALL, *words
-    )
+        "cti-edits", "search", "--task", "capitals", "--model", str(llama), "--output", str(output), *SMALL,
+        "--no-report", *words,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def new_process(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         )  # fmt: skip
 
     output = place / "deep" / "edit.json"
-    return _search(run, llama, output, "--seed", "3"), output
+    return _search(run, llama, output, "--seed", "3", "--report"), output
 
 
 def test_it_writes_a_valid_edit_and_says_where(new_process: tuple[subprocess.CompletedProcess[str], Path]) -> None:
@@ -53,7 +55,7 @@ def test_it_writes_a_valid_edit_and_says_where(new_process: tuple[subprocess.Com
     assert edit.search.candidates == 4
     dataset = DatasetRecord("capitals.jsonl", f"sha256:{CAPITALS_SHA256}", "validation")
     assert edit.task == TaskRecord("cti_capitals", dataset, "acc")
-    assert done.stdout.splitlines()[-1] == f"wrote {output}"
+    assert done.stdout.splitlines()[-2:] == [f"wrote {output}", f"wrote {output.with_suffix('.html')}"]
     assert "unedited" in done.stdout
     # Not a terminal: a quiet line a phase, no bar.
     lines = [line for line in done.stderr.splitlines() if " of " in line]
@@ -63,10 +65,20 @@ def test_it_writes_a_valid_edit_and_says_where(new_process: tuple[subprocess.Com
     assert not any("%|" in line for line in done.stderr.splitlines())
 
 
+def test_the_page_beside_the_edit_has_what_the_search_knows(
+    new_process: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    page = read(new_process[1].with_suffix(".html").read_text("utf-8"))
+    assert {"accuracy", "scores", "tried", "sigma"} <= set(page.figures)
+    assert "4 candidates were evaluated to the end" in page.text or "could not win any more" in page.text
+
+
 def test_the_same_seed_gives_the_same_file(
     run_command: Run, new_process: tuple[subprocess.CompletedProcess[str], Path], llama: Path, tmp_path: Path
 ) -> None:
     assert _search(run_command, llama, tmp_path / "edit.json", "--seed", "3").returncode == 0
+    # Where no page is asked for, there is none.
+    assert [file.name for file in tmp_path.iterdir()] == ["edit.json"]
     first, second = (
         {**json.loads(path.read_text()), "provenance": None} for path in (tmp_path / "edit.json", new_process[1])
     )
@@ -155,7 +167,7 @@ def test_rows_of_ones_own(
     rows = tmp_path / "animals.jsonl"
     lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig") * 4]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL, "--no-report")
     done = run_command("cti-edits", "search", *words)
     assert done.returncode == 0, done.stderr
     edit = load(tmp_path / "mine.json")
@@ -200,7 +212,7 @@ def test_directions(
     output = tmp_path / "edit.json"
     done = run_command(
         "cti-edits", "search", "--task", "capitals", "--model", str(llama), "--preset", preset, "--samples", "8",
-        "--output", str(output), *words,
+        "--no-report", "--output", str(output), *words,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stderr.splitlines() if " of " in line] == [
@@ -289,7 +301,7 @@ def test_rows_that_are_all_drawn_leave_an_estimate_without_the_choice(
     rows = tmp_path / "few.jsonl"
     lines = [{"prompt": f"the {one} says", "answer": one[::-1]} for one in ("cat", "dog", "owl", "cow", "pig")]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL)
+    words = ("--data", str(rows), "--model", str(llama), "--output", str(tmp_path / "mine.json"), *SMALL, "--no-report")
     done = run_command("cti-edits", "search", *words, "--samples", "9")
     assert done.returncode == 0, done.stderr
     assert "not measured on rows that the search did not see: few: its test part has no rows" in done.stderr

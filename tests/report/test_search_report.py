@@ -49,7 +49,7 @@ def report(
     if again is not None:
         (best,) = [one for one in (unedited, *outcomes) if one.candidate == again.best.candidate]
     edit = dataclasses.replace(edit, results=results or edit.results)
-    result = SearchResult(unedited, tuple(outcomes), (), best, edit, failed, steps, again)
+    result = SearchResult(unedited, tuple(outcomes), (), best, edit, failed, steps, again=again)
     task: Any = None  # of which the report says nothing
     calibration = CalibrationSet(
         task,

@@ -64,7 +64,7 @@ def test_the_table_has_the_correlations_of_each_matrix_and_of_all() -> None:
 
 
 def test_a_zero_matrix_has_no_correlation_and_a_picture() -> None:
-    from cti_edits.studies.pictures import svg
+    from cti_edits.pictures import svg
 
     records: list[Record] = [values("U_in", 0, [(0.0, 0.0), (0.0, 0.0)])]
     assert sigma.table(records).rows[1][5:7] == ("none", "none")

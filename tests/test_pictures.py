@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from cti_edits.studies.pictures import colour, svg, whole_numbers, write_svg
+from cti_edits.pictures import colour, svg, whole_numbers, write_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
