@@ -15,6 +15,7 @@ OF_SEVERAL_MODULES = {
     "artifact/format_page": "schemas/README.md alone, followed without the project's own code",
     "artifact/hostile": "files that are wrong, through the manifest's reader, the model and the file of factors",
     "cli/broken_output": "every command where the output is full or closed",
+    "cli/search_goes_on": "the search command where its log has what is finished",
     "cli/encodings": "every command where the output's encoding has few characters",
     "harness/remote_code": "code of a checkpoint or task, which nothing here runs unasked",
     "harness/task_files": "the task files in tasks/",

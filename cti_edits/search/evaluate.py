@@ -135,7 +135,8 @@ def _evaluate_at_one_size(
             tell(candidate)
         rest = set(wanted).difference(recalled)
         made = trials.trials(rest) if rest else iter(())
-        while rest and not budget.over() and (trial := next(made, None)) is not None:
+        # One is tried in any case.
+        while rest and not (told and budget.over()) and (trial := next(made, None)) is not None:
             yield trial.candidate, functools.partial(known.evaluated, trial.candidate, evaluating(trial))
             tell(trial.candidate)
             rest.discard(trial.candidate)

@@ -179,12 +179,12 @@ class SearchLog:
         self.values.update({_key(step, of): value for of, value in new})
 
     def finish(self, found: Json) -> None:
-        """Say that the search ended, and with what.
+        """Say that the search ended, and with what; where the log says so already, nothing is written.
 
         Raises:
             WriteError: it cannot be written.
         """
-        if self.finished != found:
+        if self.finished is None or self._added:
             self._added = True
             self._file.append({"finished": found})
             self.finished = found
