@@ -115,6 +115,8 @@ class SearchRecord(Record):
         directions: the numbers N of directions that were tried.
         drops: the shares f of the loss that a step was to take off, to first order.
         epochs: how long factors were fitted, at most.
+        partition: what assigned rows to blocks, where no preset says it; None: contiguous blocks of equal size.
+        compose: how many edits at most, each the best on top of those before, where no preset says it; None: one.
         parts: those of the search that came from plugins.
     """
 
@@ -138,6 +140,8 @@ class SearchRecord(Record):
     directions: tuple[int, ...] | None = None
     drops: tuple[float, ...] | None = None
     epochs: int | None = None
+    partition: str | None = None
+    compose: int | None = None
     parts: tuple[PartRecord, ...] | None = None
 
     @classmethod
@@ -367,6 +371,7 @@ class Provenance(Record):
         versions: of Python and the packages that were used, by name.
         batch_tokens: tokens that went through the model together at most, in the search's evaluations; the last bits of
             log-likelihoods depend on it.
+        device: what computed, "cpu" or the name of a GPU.
     """
 
     created: str | None
@@ -374,6 +379,7 @@ class Provenance(Record):
     source: str | None
     versions: Mapping[str, str]
     batch_tokens: int | None = None
+    device: str | None = None
 
 
 NO_RESULTS = Results(calibration=None, test=None)

@@ -16,7 +16,7 @@ OLDEST = 1
 
 ONLY_METHOD_OF_1 = "block-svd"
 
-NEW_IN_2 = ("stack", "method", "scorer", "selector", "directions", "drops", "epochs", "parts")
+NEW_IN_2 = ("stack", "method", "scorer", "selector", "directions", "drops", "epochs", "partition", "compose", "parts")
 """Keys of ``search`` that version 1 has not. Nor has it a search that tried no ``rates``."""
 
 

@@ -9,7 +9,8 @@ Beside them:
 - flags.py: names of flags, for typer, for lm-eval and in errors.
 - search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
   default_output.py: the file that its edit goes to.
-- progress.py: progress of a search on the terminal.
+- progress.py: progress of a search on the terminal; quiet.py: other libraries say nothing meanwhile.
+- json_output.py: ``--json``; json_records.py: the objects that commands print then.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from cti_edits.cli import (
     presets,
     pull,
     push,
+    reproduce,
     search,
     show,
     study,
@@ -57,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("search", epilog=epilog("search"))(search.search)
+app.command("reproduce", epilog=epilog("reproduce"))(reproduce.reproduce)
 app.command("study", epilog=epilog("study"))(study.study)
 app.command("show", epilog=epilog("show"))(show.show)
 app.command("ls", epilog=epilog("ls"))(list_edits.list_edits)

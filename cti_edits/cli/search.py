@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.default_output import default_output
+from cti_edits.cli.quiet import quiet
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
 
@@ -57,10 +54,7 @@ def search(
 
     Lines of --data have prompt and answer, or prompt, choices and gold, the index of the right choice.
     """
-    # Before transformers, tqdm and datasets are imported: the search has a progress bar of its own.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet()
     from cti_edits.search.settings import check_task_or_rows, held_out_rows, metric_and_selector
 
     metric, selector = metric_and_selector(metric, selector)
@@ -83,8 +77,6 @@ def search(
     together = options.batch_size(batch_size)
     arguments = options.arguments("model_args", model_args)
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.files import check_writable
     from cti_edits.harness.lm import check_matrices, load_base, read_base

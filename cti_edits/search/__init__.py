@@ -12,6 +12,8 @@
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.
+- recorded.py: what a manifest says of its search, as what one is given; reproduce.py: that search once more;
+  reproduction.py: what is the same then, and why not all.
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
 - composition.py: several edits, each the best on top of those before.
 - edited_weights.py: the weights of candidates, several from one decomposition.

@@ -450,8 +450,8 @@ def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str, v
 # A schema that changes. schemas/README.md says what to do then.
 
 RULES = {
-    1: "e5539debd4f7f12030a557a8f0a9b4469fa8bd78e3cebe15d7b851abe328d8d7",
-    2: "b44b4c533141ad6444569a2dfba27cd9ef4b7d7613583fc83e323ebf981867b1",
+    1: "a3d9f888d32f659b858632c5ae7fb13791ae3a539d25588da52a4d7004b722ea",
+    2: "bf7492ffd7c003e3e3bbf25726c7743fcee766175c9eafc19ae17ada55e8e907",
 }
 """For each version, the sha256 of the schema's rules, which are the schema without its texts."""
 
