@@ -52,8 +52,8 @@ FAST: Mapping[type[Evaluator], str] = {ReplayEvaluator: "replay", EncoderDecoder
 CLUSTERS, RHO = 2, 0.3
 DIRECTIONS = ((0, 1.5), (2, 0.25))
 """Which singular values of each matrix get which factor."""
-STEP = 1e-2
-"""How far a singular value is changed for the slope of the loss."""
+STEP = 5e-3
+"""How far a singular value is changed for the slope of the loss: so little that tokens stay with their experts."""
 ROWS = (
     ("The cow", ("moo", "woof", "baa"), 0),
     ("The dog on the farm", ("moo", "woof", "baa"), 1),
