@@ -5,6 +5,7 @@ from __future__ import annotations
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.default_output import default_output
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.cli.quiet import quiet
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
@@ -49,6 +50,7 @@ def search(
     control: of.Control = True,
     include_path: of.IncludePath = None,
     output: of.Output = None,
+    as_json: AsJson = False,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
 
@@ -77,6 +79,7 @@ def search(
     together = options.batch_size(batch_size)
     arguments = options.arguments("model_args", model_args)
 
+    from cti_edits.cli.json_records import SearchEnd
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.files import check_writable
     from cti_edits.harness.lm import check_matrices, load_base, read_base
@@ -133,4 +136,7 @@ def search(
         bbc_cv=chosen.untested is not None,
     )
     result.edit.write(target)
-    print_report(result, chosen.evaluations, target)
+    if as_json:
+        print_json(SearchEnd.of(target, result))
+    else:
+        print_report(result, chosen.evaluations, target)
