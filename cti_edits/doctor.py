@@ -44,7 +44,7 @@ class Finding:
 
     Attributes:
         what: what was looked at.
-        state: see `State`.
+        state: "ok", "note" of something that not everyone needs, or "broken".
         found: what is there.
         remedy: what brings what is missing; empty if nothing is.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import os
 import re
@@ -48,9 +49,9 @@ def anchors(page: Path) -> set[str]:
     """What a link to a page can lead to within it."""
     from markdown.extensions.toc import slugify
 
-    from docs._build.commands_page import MARKER, commands_text
+    from docs._build import commands_page, json_page
 
-    text = whole_text(page).replace(MARKER, commands_text())
+    text = json_page.on_page_markdown(commands_page.on_page_markdown(whole_text(page)))
     text = re.sub(r"^(```+)[^\n]*\n.*?^\1\s*$", "", text, flags=re.M | re.S)
     headings = re.findall(r"^#+ +(.*?) *$", text, flags=re.M)
     return {slugify(re.sub(r"[`*]|\$", "", heading), "-") for heading in headings}
@@ -82,6 +83,26 @@ def test_every_command_is_on_the_page_of_commands() -> None:
                 assert word in text
     assert "--evaluator" in text
     assert "## cti-edits cache clear" in text
+
+
+def test_every_command_with_json_has_its_keys_on_that_page() -> None:
+    from cti_edits.cli.json_records import records
+    from docs._build.commands_page import every_command
+    from docs._build.json_page import attributes, keys, records_text
+
+    text = records_text()
+    with_json = {
+        words.removeprefix("cti-edits ")
+        for words, command in every_command()
+        if any("--json" in option.opts for option in command.params)
+    }
+    assert with_json == set(records())
+    for words, record in records().items():
+        assert f"\n## cti-edits {words}\n" in f"\n{text}"
+        fields = {one.name for one in dataclasses.fields(record)}  # type: ignore[arg-type]
+        assert fields <= set(attributes(record)), words
+        assert all(meaning for meaning in keys(record).values())
+    assert "| `paired.verdict.word` |" in text
 
 
 def test_every_public_name_is_on_the_page_of_python() -> None:

@@ -27,7 +27,7 @@ class Difference:
 
     Attributes:
         field: as people write it, with a matrix edit named by its matrix and layer: ``edits[U_in 3].block_ranks``.
-        left: the first edit's value as JSON text, cut around the first difference; "not there" if it has none.
+        left: the first edit's value as JSON text; "not there" if it has none.
         right: the second one's.
         applied: whether the two edits do something else to a model by it.
     """
@@ -38,17 +38,22 @@ class Difference:
     applied: bool
 
 
-def differences(left: Edit, right: Edit) -> list[Difference]:
+def differences(left: Edit, right: Edit, whole: bool = False) -> list[Difference]:
     """Every field in which two edits differ; those that say what is applied come first.
 
     The order of matrix edits changes nothing, so that they are paired by the matrix that they are of.
+
+    Args:
+        left: an edit.
+        right: another one.
+        whole: do not cut long values.
 
     Raises:
         ManifestError: an edit holds a value that JSON has not.
     """
     one, other = left.newest_json(), right.newest_json()
     found: list[Difference] = []
-    found.extend(_compare("base_model", one.pop("base_model"), other.pop("base_model"), applied=True))
+    found.extend(_compare("base_model", one.pop("base_model"), other.pop("base_model"), True, whole))
     matrices, theirs = _by_place(one.pop("edits")), _by_place(other.pop("edits"))
     for place in [*matrices, *(place for place in theirs if place not in matrices)]:
         here, there = matrices.get(place), theirs.get(place)
@@ -56,13 +61,13 @@ def differences(left: Edit, right: Edit) -> list[Difference]:
         if here is None or there is None:
             found.append(Difference(where, _summary(here), _summary(there), applied=True))
             continue
-        for difference in _compare(where, here, there, applied=True):
+        for difference in _compare(where, here, there, True, whole):
             inside = difference.field.removeprefix(f"{where}.")
             found.append(
                 Difference(difference.field, difference.left, difference.right, applied=inside not in NOT_APPLIED)
             )
     for key in one:
-        found.extend(_compare(key, one[key], other[key], applied=False))
+        found.extend(_compare(key, one[key], other[key], False, whole))
     return sorted(found, key=lambda difference: not difference.applied)
 
 
@@ -77,17 +82,17 @@ def _summary(entry: Mapping[str, Any] | None) -> str:
     return f"{one.module}, {one.summary}"
 
 
-def _compare(field: str, left: Any, right: Any, applied: bool) -> Iterator[Difference]:
+def _compare(field: str, left: Any, right: Any, applied: bool, whole: bool) -> Iterator[Difference]:
     """Objects key by key; anything else whole."""
     if isinstance(left, dict) and isinstance(right, dict):
         for key in [*left, *(key for key in right if key not in left)]:
             if key in left and key in right:
-                yield from _compare(f"{field}.{key}", left[key], right[key], applied)
+                yield from _compare(f"{field}.{key}", left[key], right[key], applied, whole)
             else:
-                values = (_json(side[key]) if key in side else ABSENT for side in (left, right))
-                yield Difference(f"{field}.{key}", *_cut(*values), applied=applied)
+                here, there = (_json(side[key]) if key in side else ABSENT for side in (left, right))
+                yield Difference(f"{field}.{key}", *_cut(here, there, whole), applied=applied)
     elif _json(left) != _json(right):
-        yield Difference(field, *_cut(_json(left), _json(right)), applied=applied)
+        yield Difference(field, *_cut(_json(left), _json(right), whole), applied=applied)
 
 
 def _json(value: Any) -> str:
@@ -97,9 +102,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _cut(left: str, right: str) -> tuple[str, str]:
-    """Both texts around the first place where they differ, if one of them is long."""
-    if max(len(left), len(right)) <= SHOWN:
+def _cut(left: str, right: str, whole: bool) -> tuple[str, str]:
+    """Both texts around the first place where they differ, if one of them is long and ``whole`` is not asked for."""
+    if whole or max(len(left), len(right)) <= SHOWN:
         return left, right
     same = next((at for at, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
     start = max(0, same - SHOWN // 3)

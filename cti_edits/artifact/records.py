@@ -118,6 +118,8 @@ class SearchRecord(Record):
         confirm: so many of the best candidates were compared again on rows that had not chosen them.
         max_kl: how far the winner was allowed to move the predictions of other text, nats.
         time_budget: seconds after which it was cut short, with candidates left; None: it went to its end.
+        partition: what assigned rows to blocks, where no preset says it; None: contiguous blocks of equal size.
+        compose: how many edits at most, each the best on top of those before, where no preset says it; None: one.
         parts: those of the search that came from plugins.
     """
 
@@ -144,6 +146,8 @@ class SearchRecord(Record):
     confirm: int | None = None
     max_kl: float | None = None
     time_budget: float | None = None
+    partition: str | None = None
+    compose: int | None = None
     parts: tuple[PartRecord, ...] | None = None
 
     @classmethod
@@ -381,6 +385,7 @@ class Provenance(Record):
         versions: of Python and the packages that were used, by name.
         batch_tokens: tokens that went through the model together at most, in the search's evaluations; the last bits of
             log-likelihoods depend on it.
+        device: what computed, "cpu" or the name of a GPU.
     """
 
     created: str | None
@@ -388,6 +393,7 @@ class Provenance(Record):
     source: str | None
     versions: Mapping[str, str]
     batch_tokens: int | None = None
+    device: str | None = None
 
 
 NO_RESULTS = Results(calibration=None, test=None)

@@ -27,6 +27,8 @@ NEW_IN_2 = (
     "confirm",
     "max_kl",
     "time_budget",
+    "partition",
+    "compose",
     "parts",
 )
 """Keys of ``search`` that version 1 has not. Nor has it a search that tried no ``rates``."""

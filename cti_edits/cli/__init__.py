@@ -9,7 +9,9 @@ Beside them:
 - flags.py: names of flags, for typer, for lm-eval and in errors.
 - search_options.py: the options of ``search``; search_settings.py: the settings that they and a preset make;
   default_output.py: the file that its edit goes to; search_command.py: the command that finds it again.
-- progress.py: progress of a search on the terminal; going_on.py: how it ends when it is stopped.
+- progress.py: progress of a search on the terminal; going_on.py: how it ends when it is stopped; quiet.py: other
+  libraries say nothing meanwhile.
+- json_output.py: ``--json``; json_records.py: the objects that commands print then.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from cti_edits.cli import (
     pull,
     push,
     report,
+    reproduce,
     search,
     show,
     study,
@@ -59,6 +62,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("search", epilog=epilog("search"))(search.search)
+app.command("reproduce", epilog=epilog("reproduce"))(reproduce.reproduce)
 app.command("study", epilog=epilog("study"))(study.study)
 app.command("show", epilog=epilog("show"))(show.show)
 app.command("report", epilog=epilog("report"))(report.report)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import MAX_SHOWN_PATH, EditError, printable
 
@@ -37,7 +37,7 @@ def architectures(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the architectures that are known; or show where the matrices of MODEL are, from its config alone.
 
@@ -84,7 +84,7 @@ def _list(as_json: bool) -> None:
 
     every = sorted({id(family): family for family in families().values()}.values(), key=lambda family: family.name)
     if as_json:
-        print(json.dumps({"architectures": [family_json(family) for family in every]}, indent=2))
+        print_json({"architectures": [family_json(family) for family in every]})
     else:
         print_families(every)
 
@@ -100,7 +100,7 @@ def _show(
         if proposal is not None:
             found["proposal"] = proposal.content
             found["left_out"] = list(proposal.left_out)
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return
     if proposal is None:
         print_tree(tree, model_type)

@@ -7,6 +7,8 @@ import datetime
 import typer
 
 from cti_edits.cli.examples import epilog
+from cti_edits.cli.json_output import AsJson, print_json
+from cti_edits.cli.json_records import CachedDecomposition
 from cti_edits.errors import printable
 from cti_edits.linalg.spectrum_files import clear, default_folder, default_limit, entries
 from cti_edits.report.listing import print_columns, size_text
@@ -17,10 +19,14 @@ cache = typer.Typer(help="Decompositions that searches keep on disk.", no_args_i
 
 
 @cache.command("ls", epilog=epilog("cache ls"))
-def list_entries() -> None:
+def list_entries(as_json: AsJson = False) -> None:
     """List the decompositions on disk, the one used last at the end, and what they take of the limit."""
     folder, limit = default_folder(), default_limit()
     found = entries(folder)
+    if as_json:
+        for entry in found:
+            print_json(CachedDecomposition.of(entry))
+        return
     if found:
         rows = [
             (

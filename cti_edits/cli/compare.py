@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.errors import EditError, printable
 
 
@@ -30,6 +31,7 @@ def compare(
         list[str] | None,
         typer.Option(metavar="FIELD", help="Compare although this was asked differently.", show_default=False),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare lm_eval runs with --log_samples, example by example: accuracies, intervals, majority class.
 
@@ -53,4 +55,7 @@ def compare(
         allowing = " ".join(f"--allow-different {name}" for name in error.differing)
         raise EditError(f"{error}; run both alike, or compare all the same with {allowing}") from None
     for comparison in compared.values():
-        print_comparison(comparison)
+        if as_json:
+            print_json(comparison)
+        else:
+            print_comparison(comparison)

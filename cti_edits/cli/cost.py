@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cti_edits.cli import options
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.errors import EditError
 from cti_edits.report.listing import print_listing
 
@@ -31,8 +32,10 @@ def cost(
             show_default="masked for a task called so, else causal",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print what a search costs in forward passes, as the paper counts and here, and its speed-up over laser."""
+    from cti_edits.cli.json_records import SearchCost, passes
     from cti_edits.search.cost import as_printed, candidate_count, cost_here, paper_cost, speed_up
     from cti_edits.search.presets import find_preset
     from cti_edits.search.settings import CONTROL_DRAWS, HELD_OUT
@@ -48,6 +51,12 @@ def cost(
             raise EditError(f"{option}: expected 1 to 1,000,000,000, got {value}")
     paper = paper_cost(chosen, model_kind, size, layers)
     here = cost_here(chosen, model_kind, size, layers)
+    without = cost_here(chosen, model_kind, size, layers, held_out=0)
+    count, faster = candidate_count(chosen, model_kind, layers), speed_up(chosen, model_kind, size, layers)
+    if as_json:
+        counted = (count, passes(paper), passes(here), without.total, float(faster))
+        print_json(SearchCost(chosen.name, model_kind, size, layers, *counted))
+        return
     rows = [
         ("gradients", paper.gradients, here.gradients),
         *([("fitting", paper.fitting, here.fitting)] if here.fitting else []),
@@ -59,15 +68,14 @@ def cost(
     ]
     print(
         f"{chosen.name}: {size:,} rows{source}, {layers} layers, {model_kind} language model, "
-        f"{(count := candidate_count(chosen, model_kind, layers)):,} candidate{'' if count == 1 else 's'}"
+        f"{count:,} candidate{'' if count == 1 else 's'}"
     )
     print_listing(
         ("forward passes", "as the paper counts", "here"),
-        [(what, f"{counted:,.0f}", f"{ours:,.0f}") for what, counted, ours in rows],
+        [(what, f"{theirs:,.0f}", f"{ours:,.0f}") for what, theirs, ours in rows],
         right=("as the paper counts", "here"),
     )
-    print(f"speed-up over laser, as the paper counts: {as_printed(speed_up(chosen, model_kind, size, layers))} times")
-    without = cost_here(chosen, model_kind, size, layers, held_out=0)
+    print(f"speed-up over laser, as the paper counts: {as_printed(faster)} times")
     print(
         ("" if here.gradients == 0 or not chosen.cuts_ranks else "Here one gradient pass serves every K. ")
         + ("Fitting is counted with all epochs, the most that it takes. " if here.fitting else "")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from typing import Annotated
-
 import typer
 
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.errors import printable
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line: what, state, found, remedy.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what this installation has and what is missing, with the command that brings it.
 
@@ -27,7 +22,7 @@ def doctor(
     for finding in findings():
         broken |= finding.state == "broken"
         if as_json:
-            print(json.dumps(dataclasses.asdict(finding)), flush=True)
+            print_json(finding)
             continue
         mark = {"ok": " ", "note": "-", "broken": "!"}[finding.state]
         print(f"{mark} {finding.what}: {printable(finding.found, 500)}", flush=True)

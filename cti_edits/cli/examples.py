@@ -6,6 +6,7 @@ MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 EXAMPLES = {
     "search": f"cti-edits search --task capitals --model {MODEL} --output capitals.json",
+    "reproduce": "cti-edits reproduce capitals.json",
     "study": f"cti-edits study sigma --task capitals --model {MODEL} --samples 12",
     "show": "cti-edits show capitals.json",
     "report": "cti-edits report capitals.json --output report.html",

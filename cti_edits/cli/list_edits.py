@@ -10,6 +10,8 @@ import typer
 
 from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.matrix_edits import BlockSvdEdit
+from cti_edits.cli.json_output import AsJson, print_json
+from cti_edits.cli.json_records import ListedEdit
 from cti_edits.errors import EditError, ManifestError, printable
 from cti_edits.paths import folder as shipped_folder
 from cti_edits.report.listing import print_listing
@@ -23,6 +25,7 @@ def list_edits(
         typer.Argument(metavar="[FOLDER]", help="A folder with more edits, listed as well.", show_default=False),
     ] = None,
     shipped: Annotated[bool, typer.Option(help="List the edits that come with cti-edits.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """List the edits that come with cti-edits and those in FOLDER. Exit code 2 if a file there is not valid."""
     folders = [shipped_folder("edits")] if shipped else []
@@ -40,10 +43,12 @@ def list_edits(
             except ManifestError as error:
                 wrong.append(error)
             else:
+                if as_json:
+                    print_json(ListedEdit.of(path, edit))
                 rows.append(_row(path.stem if place is not folder else str(path), edit))
-    if rows:
+    if rows and not as_json:
         print_listing(HEADINGS, rows, right=("layer", "ρ", "K"))
-    if folder is not None and next(folder.glob("*.json"), None) is None:
+    if not as_json and folder is not None and next(folder.glob("*.json"), None) is None:
         print(f"{printable(folder)}: no edits here")
     for refusal in wrong:
         print(f"cti-edits: error: {refusal}", file=sys.stderr)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cti_edits.artifact.matrix_edits import DirectionsEdit
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.report.listing import print_listing
 
 if TYPE_CHECKING:
     from cti_edits.search.presets import Preset
 
 
-def presets() -> None:
+def presets(as_json: AsJson = False) -> None:
     """List the presets for search --preset with what they try: the paper's nine systems, and others."""
     from cti_edits.errors import printable
     from cti_edits.models.architectures import Kind
@@ -34,6 +35,10 @@ def presets() -> None:
 
     rows = []
     every = every_preset()
+    if as_json:
+        for preset in every:
+            print_json(preset)
+        return
     for preset in (one for one in every if one.cuts_ranks):
         scored = preset.takes_gradients("causal")
         rows.append(

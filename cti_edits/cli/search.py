@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-
 from cti_edits.cli import options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.default_output import default_output, page_beside
 from cti_edits.cli.going_on import going_on
+from cti_edits.cli.json_output import AsJson, print_json
+from cti_edits.cli.quiet import quiet
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
 
@@ -60,6 +58,7 @@ def search(
     time_budget: of.TimeBudget = None,
     extend: of.Extend = False,
     fresh: of.Fresh = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
 
@@ -68,10 +67,7 @@ def search(
     Finished steps are kept in a log beside the output, NAME.search.jsonl: after an interruption, the same command goes
     on where it stopped.
     """
-    # Before transformers, tqdm and datasets are imported: the search has a progress bar of its own.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet()
     from cti_edits.search.search_log import SearchLog, log_path
     from cti_edits.search.settings import check_limit, check_task_or_rows, held_out_rows, metric_and_selector
     from cti_edits.search.time_budget import seconds_of
@@ -99,8 +95,7 @@ def search(
     together = options.batch_size(batch_size)
     arguments = options.arguments("model_args", model_args)
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    from cti_edits.cli.json_records import SearchEnd
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.cli.search_command import commands
     from cti_edits.files import check_writable, write_atomically
@@ -172,8 +167,12 @@ def search(
         result.edit.write(target)
         details = search_details(result, chosen.evaluations)
         log.finish(FinishedSearch(result.edit, details).to_json())
-    print_report(result, chosen.evaluations, target)
     if report:
         page = edit_report(result.edit, details, commands(result.edit, str(target)))
         write_atomically(page_beside(target), page.encode())
+    if as_json:
+        print_json(SearchEnd.of(target, result))
+        return
+    print_report(result, chosen.evaluations, target)
+    if report:
         print(f"wrote {page_beside(target)}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +10,7 @@ import typer
 from cti_edits.cli import completion, options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.going_on import going_on
+from cti_edits.cli.quiet import quiet
 from cti_edits.cli.search_settings import given_settings
 from cti_edits.studies.catalogue import NAMES, find_study
 
@@ -59,18 +57,13 @@ def study(
 
     Each figure goes to the file as soon as it is measured; the same command goes on where it stopped.
     """
-    # Before transformers, tqdm and datasets are imported: there is progress of our own.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    quiet()
     chosen = find_study(name)
     values: dict[str, str | int | None] = {"seed": seed, "samples": samples, "top_q": top_q, "clusters": clusters}
     values |= {"rates": rates, "matrices": matrices, "seeds": seeds, "test_rows": test_rows}
     given = given_settings(values)
     arguments = options.arguments("model_args", model_args)
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from cti_edits.cli.progress import TerminalProgress
     from cti_edits.harness.lm import check_matrices, load_base, read_base
     from cti_edits.harness.reference_evaluator import BATCH_SIZE

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cti_edits.cli import completion
+from cti_edits.cli.json_output import AsJson, print_json
 from cti_edits.cli.search_options import Architecture
 from cti_edits.errors import printable
 
@@ -25,11 +26,13 @@ def verify(
         str | None, typer.Option(help="Of the model, with its config and weights.", show_default="the edit's")
     ] = None,
     architecture: Architecture = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check that MODEL is the base that the edit was made for; a line for each matrix.
 
     Reads the matrices concerned and loads no model. Exit code 0: it is; 1: it is not; 2: that cannot be told.
     """
+    from cti_edits.cli.json_records import VerifiedMatrix
     from cti_edits.hub.references import load_edit
     from cti_edits.models.architectures import use_architecture
     from cti_edits.models.verify import base_checkpoint, exit_code
@@ -42,8 +45,11 @@ def verify(
     findings = []
     for finding in findings_of(edit, checkpoint):
         findings.append(finding)
+        if as_json:
+            print_json(VerifiedMatrix.of(finding))
+            continue
         print(f"{finding.matrix_edit.module}: {finding.verdict}: {printable(finding.why, 2000)}", flush=True)
-    if not findings:
+    if not findings and not as_json:
         print("ok: the edit changes no matrix and fits any base")
     if code := exit_code(findings):
         raise typer.Exit(code)

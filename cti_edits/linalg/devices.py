@@ -5,6 +5,12 @@ from __future__ import annotations
 import torch
 
 
+def device_name(device: torch.device | str) -> str:
+    """What it is: "cpu", the name of a GPU, "mps"."""
+    kind = torch.device(device).type
+    return torch.cuda.get_device_name(device) if kind == "cuda" else kind
+
+
 def devices() -> list[tuple[str, str]]:
     """(name, what it is) of each device: "cpu", then "cuda:0" and its like, "mps"."""
     found = [("cpu", f"{torch.get_num_threads()} threads, torch {torch.__version__}")]

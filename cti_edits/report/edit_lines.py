@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import textwrap
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.matrix_edits import BlockSvdEdit, DirectionsEdit, MatrixEdit
@@ -14,6 +15,9 @@ from cti_edits.errors import MAX_SHOWN_PATH, CheckpointError, EditError, printab
 from cti_edits.methods.method import is_known
 from cti_edits.models.footprint import DTYPE_BYTES, Seconds, Size, layer_seconds, layer_size, model_seconds, model_size
 from cti_edits.report.measurements import BASE, EDITED, Line, result_lines
+
+if TYPE_CHECKING:
+    from cti_edits.models.checkpoint import Checkpoint
 
 VALUES_AT = 15
 """The column where values start. A digest, 64 characters, then ends within 80 columns."""
@@ -60,19 +64,35 @@ def manifest_lines(edit: Edit) -> Iterator[Line]:
         yield "  majority", "share of the most frequent answer not given"
 
 
+def stored_sizes(edit: Edit, model: str) -> tuple[Size, Size]:
+    """Parameters, and bytes, of a whole model as its checkpoint stores it.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is a GGUF file.
+        FitError: it lacks a tensor that the edit changes.
+    """
+    return model_size(edit, _stored(edit, model))
+
+
+def _stored(edit: Edit, model: str) -> Checkpoint:
+    from cti_edits.models.checkpoint import Checkpoint
+    from cti_edits.models.verify import base_checkpoint
+
+    checkpoint = base_checkpoint(edit, model, None, local=True)
+    if not isinstance(checkpoint, Checkpoint):
+        raise CheckpointError(
+            f"{printable(checkpoint.place, MAX_SHOWN_PATH)}: sizes are shown of safetensors files, not of GGUF"
+        )
+    return checkpoint
+
+
 def model_lines(edit: Edit, model: str | None, measure_time: bool) -> Iterator[Line]:
     """What is asked for on top of what the manifest says: of the whole model, and measured here."""
     if model is not None:
-        from cti_edits.models.checkpoint import Checkpoint
         from cti_edits.models.config_model import model_of_config
         from cti_edits.models.targets import shared_blocks
-        from cti_edits.models.verify import base_checkpoint
 
-        checkpoint = base_checkpoint(edit, model, None, local=True)
-        if not isinstance(checkpoint, Checkpoint):
-            raise CheckpointError(
-                f"{printable(checkpoint.place, MAX_SHOWN_PATH)}: sizes are shown of safetensors files, not of GGUF"
-            )
+        checkpoint = _stored(edit, model)
         numbers, stored = model_size(edit, checkpoint)
         yield "", ""
         yield f"model {model}", ""

@@ -15,6 +15,8 @@
 - settings.py: what a search is asked to try; presets.py: such settings under a name, the paper's systems among them;
   cost.py: their forward passes.
 - scorers.py, partitions.py, selectors.py: the parts that a search is made of, those of plugins too, by name.
+- recorded.py: what a manifest says of its search, as what one is given; reproduce.py: that search once more;
+  reproduction.py: what is the same then, and why not all.
 - examples.py: which rows the gradients are taken on, and which every candidate is evaluated on.
 - search_log.py: the finished steps of a search on the disk; log_header.py: what was asked; log_values.py: what a step
   gives, as JSON; logged_outcomes.py: those of candidates; time_budget.py: when no more candidates are tried.

@@ -17,6 +17,7 @@ from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.metrics import NO_FILTER
 from cti_edits.harness.row_hashes import joined
+from cti_edits.linalg.devices import device_name
 from cti_edits.methods.method import MethodPart
 from cti_edits.models.apply import target_matrices
 from cti_edits.models.identity import checkpoint_of
@@ -108,6 +109,7 @@ def record(
                 **{package: version(package) for package in ("lm_eval", "torch", "transformers")},
             },
             batch_tokens=evaluated.batch_tokens,
+            device=device_name(lm.device),
         ),
     )
 
@@ -117,7 +119,7 @@ def _parts(settings: SearchSettings) -> dict[str, Any]:
     own = SearchSettings()
     found: dict[str, Any] = {
         name: value
-        for name in ("method", "scorer", "selector")
+        for name in ("method", "scorer", "selector", *(() if settings.preset else ("partition", "compose")))
         if (value := getattr(settings, name)) != getattr(own, name)
     }
     found |= {name: value for name in ("confirm", "max_kl") if (value := getattr(settings, name)) is not None}

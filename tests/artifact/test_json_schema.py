@@ -450,8 +450,8 @@ def test_a_factors_file_lies_beside_the_manifest_and_is_safetensors(file: str, v
 # A schema that changes. schemas/README.md says what to do then.
 
 RULES = {
-    1: "3d7bfb4df5a903fb72a0d3db1e082ff7c2268bc53b3d502036abbab9b9ba5b44",
-    2: "9349aa0ce1622b48e8b4c21ccf046f94f0f9081506082ff1efb0403288e8fa62",
+    1: "f23d83569167212bb3b64354e658aeb63417b2064775ba70ad78f35a1c7f4224",
+    2: "a4db96839abb9fa5703aea38f79dd6320cce82945c026c60cfcdcc599d0b3d73",
 }
 """For each version, the sha256 of the schema's rules, which are the schema without its texts."""
 

@@ -42,7 +42,7 @@ DIGESTS = {
     "edit-1/every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
     "edit-1/asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
     "edit-2/every_field.json": "4319318ca59c9b0dcb0496b76d04217b7ce5529f1256caa3491f384e9beb8fcb",
-    "edit-2/every_part.json": "8f7cfd549730eda995a2759414b22bd886467ca655afe42050cd79776347bf7f",
+    "edit-2/every_part.json": "72a877eb9ff0aab9ed61c3c3d7a661dccc216aeae4c0b23e32bea833ef504179",
     "edit-2/directions.json": "cf04b642f1f2468ab543363a13576ddae22f57ef728d4ad95119e71394d1a79c",
     "edit-2/row_blocks.json": "e1d43d3e90df36bf6aab3ff901fcf8801f1b9e67200765495f9b806972c77444",
     "edit-2/mixed.json": "72b1267733707d076669f839764fe28ea2e2bc42a4e1748bcca690e51c8afb38",
@@ -672,6 +672,8 @@ CHANGED: dict[str, dict[str, Any]] = {
         "epochs": None,
         "confirm": None,
         "max_kl": 0.2,
+        "partition": None,
+        "compose": None,
         "parts": None,
     },
 }

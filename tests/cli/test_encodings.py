@@ -122,6 +122,7 @@ def real_commands(inputs: Path) -> list[list[str]]:
         ["search", "--task", "capitals", "--rates", "≥"],
         ["study", "partition", "--task", "capitals", "--model", model, "--device", "cpu", "--output", "studies.ρ",
          "--samples", "6", "--test-rows", "6", "--top-q", "1", "--clusters", "2", "--rates", "0.5"],
+        ["reproduce", a],
         ["cache", "ls"],
         ["cache", "clear"],
         ["export", a, "--out", "checkpoint.ρ"],

@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_file(
 ) -> None:
     assert _search(run_command, llama, tmp_path / "edit.json", "--seed", "3").returncode == 0
     # Where no page is asked for, there is none.
-    assert [file.name for file in tmp_path.iterdir()] == ["edit.json"]
+    assert {file.name for file in tmp_path.iterdir()} == {"edit.json", "edit.search.jsonl"}
     first, second = (
         {**json.loads(path.read_text()), "provenance": None} for path in (tmp_path / "edit.json", new_process[1])
     )

@@ -66,6 +66,17 @@ def test_the_description_names_k_means_which_the_partition_does_not(tmp_path: Pa
         edit = run_search(lm_of("gptj"), calibration, settings, "tiny", "tiny").edit
         assert edit.description is not None
         assert edit.description.endswith("; rows were assigned by k-means.") == said
+        assert edit.search is not None
+        assert edit.search.partition == partition
+
+
+def test_a_composition_is_recorded_where_no_preset_says_it(tmp_path: Path) -> None:
+    calibration = draw(from_file(tmp_path, ROWS), 5, 0)
+    for preset, recorded in ((None, 2), ("laser-compose", None)):
+        settings = dataclasses.replace(SETTINGS, compose=2, preset=preset)
+        search = run_search(lm_of("gptj"), calibration, settings, "tiny", "tiny").edit.search
+        assert search is not None
+        assert (search.compose, search.partition) == (recorded, None)
 
 
 def test_rows_that_changed_under_the_same_numbers(tmp_path: Path) -> None:
