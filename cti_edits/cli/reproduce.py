@@ -30,6 +30,9 @@ def reproduce(
     ] = None,
     include_path: of.IncludePath = None,
     metadata: of.Metadata = "",
+    guard: Annotated[
+        str | None, typer.Option(metavar="TASK|FILE", help="The text of --guard.", show_default="the recorded one")
+    ] = None,
     device: of.Device = None,
     output: Annotated[Path | None, typer.Option(help="Where what is found now goes.", show_default="nowhere")] = None,
     as_json: AsJson = False,
@@ -58,6 +61,7 @@ def reproduce(
         None if test_rows is None else read_own_rows(test_rows),
         None if include_path is None else str(include_path),
         options.arguments("metadata", metadata),
+        guard,
         device,
     )
     if output is not None:

@@ -11,6 +11,7 @@ from cti_edits.artifact.asked import Asked, AskedPrompt
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import SearchRecord, TaskRecord
 from cti_edits.errors import EditError
+from cti_edits.harness.other_text import NONE
 from cti_edits.harness.prompting import FEWSHOT_SEED, Prompting
 from cti_edits.models.architectures import Kind
 from cti_edits.replay.session import EvaluatorName
@@ -62,7 +63,18 @@ class RecordedSearch:
             "stack": search.stack,
             "preset": search.preset,
         }
-        named = ("method", "scorer", "selector", "directions", "drops", "epochs", "partition", "compose")
+        named = (
+            "method",
+            "scorer",
+            "selector",
+            "directions",
+            "drops",
+            "epochs",
+            "confirm",
+            "max_kl",
+            "partition",
+            "compose",
+        )
         values |= {name: value for name in named if (value := getattr(search, name)) is not None}
         if search.rates:
             values |= {"rates": search.rates, "top_q": search.top_q}
@@ -112,6 +124,11 @@ class RecordedSearch:
         return "none" if self.edit.results.test is None else self.edit.results.test.n
 
     @property
+    def guard(self) -> str:
+        """The text that the edit was compared with its base on, as `other_text` takes it."""
+        return NONE if self.edit.results.guard is None else self.edit.results.guard.text
+
+    @property
     def evaluator(self) -> EvaluatorName:
         """Which evaluator made the figures: lm-eval's has no size of batches of its own."""
         return "replay" if self.edit.provenance.batch_tokens else "reference"
@@ -125,10 +142,15 @@ def recorded_search(edit: Edit, name: str) -> RecordedSearch:
         name: what messages call it.
 
     Raises:
-        EditError: it records none.
+        EditError: it records none, or one that was cut short.
     """
     if edit.search is None or edit.task is None:
         raise EditError(f"{name}: records no search of this tool, so that there is none to run again")
+    if edit.search.time_budget is not None:
+        raise EditError(
+            f"{name}: its search was cut short after {edit.search.time_budget:g} s, and how far another comes in that "
+            "time nobody knows; run it to its end first"
+        )
     return RecordedSearch(edit, edit.task, edit.search, edit.search.asked or Asked())
 
 

@@ -10,6 +10,7 @@ from cti_edits.artifact.manifest import Edit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.lm import Base, check_matrices, load_base, read_base
+from cti_edits.harness.other_text import other_text
 from cti_edits.harness.own_rows import OwnRows
 from cti_edits.harness.reference_evaluator import BATCH_SIZE
 from cti_edits.models.verify import base_checkpoint, verify
@@ -32,6 +33,7 @@ class NotRecorded:
         test_rows: likewise, the rows that its winner was measured on, if they were given apart.
         include_path: a folder with more tasks.
         metadata: lm-eval's, for tasks whose rows depend on it.
+        guard: a text, as `other_text` takes it; the recorded one may be a file.
         device: as lm-eval takes it; if None, a GPU if there is one.
     """
 
@@ -41,6 +43,7 @@ class NotRecorded:
     test_rows: OwnRows | None = None
     include_path: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
+    guard: str | None = None
     device: str | None = None
 
 
@@ -85,6 +88,7 @@ def reproduce(
     if others := (*_other_rows(recorded, chosen.evaluations), *_other_base(recorded, base, given)):
         return Reproduction("not reproduced", others)
     tokens = edit.provenance.batch_tokens
+    guard = other_text(given.guard or recorded.guard, given.include_path, base.kind)
     lm = load_base(base, given.device, recorded.dtype, BATCH_SIZE)
     if prompting.apply_chat_template:
         chosen = examples(task, settings, prompting.with_model(lm), metric, recorded.held_out)
@@ -101,6 +105,8 @@ def reproduce(
         batch_rows=None if tokens is None else max(1, tokens // ROW_TOKENS),
         control=edit.results.control is not None or edit.results.label_bias is not None,
         bbc_cv=edit.results.bbc_cv is not None,
+        guard=guard,
+        confirmation=chosen.confirmation,
     )
     return compared(edit, found.edit)
 

@@ -90,3 +90,8 @@ def test_rows_apart_and_the_evaluator() -> None:
 def test_without_a_record_there_is_nothing_to_run(missing: str) -> None:
     with pytest.raises(EditError, match=r"^found\.json: records no search of this tool"):
         recorded(**{missing: None})
+
+
+def test_a_search_that_was_cut_short_is_not_run_again() -> None:
+    with pytest.raises(EditError, match=r"^found\.json: its search was cut short after 60 s, and how far [^\n]*$"):
+        recorded({"time_budget": 60.0})

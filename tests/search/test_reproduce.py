@@ -28,6 +28,9 @@ SEARCHES = {
         "--samples", "5", "--clusters", "2", "--rates", "0.5,0.1", "--top-q", "2", "--partition", "k-means",
         "--compose", "2", "--select", "nll",
     ),
+    "confirmed, with a limit on other text": (
+        "--preset", "cl-100g-100e", "--samples", "5", "--confirm", "2", "--max-kl", "3", "--clusters", "1", *CUTS,
+    ),
     "drawn for the gradients alone": ("--preset", "laser-100g-se", "--samples", "4", *CUTS),
 }  # fmt: skip
 """What stays in `make test`; the rest takes long."""
