@@ -11,12 +11,17 @@ from cti_edits.artifact.asked import Asked, AskedPrompt
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import SearchRecord, TaskRecord
 from cti_edits.errors import EditError
-from cti_edits.harness.other_text import NONE
+from cti_edits.harness.other_text import BUNDLED, NONE
 from cti_edits.harness.prompting import FEWSHOT_SEED, Prompting
 from cti_edits.models.architectures import Kind
 from cti_edits.replay.session import EvaluatorName
 from cti_edits.search.presets import find_preset
 from cti_edits.search.settings import HeldOut, Part, SearchSettings
+
+WHERE_OTHER = (
+    "method", "scorer", "selector", "directions", "drops", "epochs", "confirm", "max_kl", "partition", "compose",
+)  # fmt: skip
+"""Settings that a manifest has where they are not the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,7 @@ class RecordedSearch:
             "stack": search.stack,
             "preset": search.preset,
         }
-        named = (
-            "method",
-            "scorer",
-            "selector",
-            "directions",
-            "drops",
-            "epochs",
-            "confirm",
-            "max_kl",
-            "partition",
-            "compose",
-        )
-        values |= {name: value for name in named if (value := getattr(search, name)) is not None}
+        values |= {name: value for name in WHERE_OTHER if (value := getattr(search, name)) is not None}
         if search.rates:
             values |= {"rates": search.rates, "top_q": search.top_q}
         return SearchSettings(**{**vars(usual), **values})
@@ -125,8 +118,13 @@ class RecordedSearch:
 
     @property
     def guard(self) -> str:
-        """The text that the edit was compared with its base on, as `other_text` takes it."""
-        return NONE if self.edit.results.guard is None else self.edit.results.guard.text
+        """The text that the edit was compared with its base on, as `other_text` takes it.
+
+        An empty edit says nothing of it. Where a limit needs one all the same, it is taken to be the bundled one.
+        """
+        if self.edit.results.guard is None:
+            return NONE if self.search.max_kl is None else BUNDLED
+        return self.edit.results.guard.text
 
     @property
     def evaluator(self) -> EvaluatorName:
