@@ -20,8 +20,8 @@ SEARCH := --samples 37
 PAPER := --samples 37 --preset cl-100g-100e
 LIMIT :=
 ifeq ($(DEMO),short)
-SEARCH := --samples 12 --directions 64 --drops 1
-PAPER := --samples 12 --top-q 1 --clusters 1 --rates 0.8
+SEARCH := --samples 12 --directions 64 --drops 1 --test-rows 16
+PAPER := --samples 12 --top-q 1 --clusters 1 --rates 0.8 --test-rows 16
 LIMIT := --limit 16
 endif
 LM_EVAL = $(BIN)/lm_eval --model cti --tasks $(TASK) --include_path "$$tasks" --batch_size 16 --log_samples $(LIMIT)

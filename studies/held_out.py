@@ -3,9 +3,9 @@
     python -m studies.held_out --model CHECKPOINT --tasks qa_wikidata,counterfact --seeds 0,1,2 --output FILE
 
 Systems: base, sigma-step, opposite (the same step with the other sign), random (a step on as many directions drawn at
-random), sigma-fit, lora (rank 8, all roles, learning rate and epochs chosen by the folds of sigma-fit), or a preset of
-rank cuts such as cl-100g-100e. All have the same calibration rows, and all are measured on the same held-out rows. A
-line that is in FILE already is not measured again.
+random), sigma-fit, lora (rank 8, all roles, learning rate and epochs chosen by the folds of sigma-fit), a preset of rank
+cuts such as cl-100g-100e, or any of the presets with another selector, sigma-step+one-standard-error. All have the same
+calibration rows, and all are measured on the same held-out rows. A line that is in FILE already is not measured again.
 """
 
 from __future__ import annotations
@@ -83,8 +83,10 @@ class Study:
             return completed(session.evaluator(self.test).evaluate())
 
     def preset(self, name: str) -> tuple[dict[str, Any], Callable[[], Evaluation]]:
-        """What a search with a preset found, and how it does on the held-out rows."""
-        settings = dataclasses.replace(find_preset(name).settings(self.lm.kind), seed=self.seed)
+        """What a search with a preset, or PRESET+SELECTOR, found, and how it does on the held-out rows."""
+        preset, _, selector = name.partition("+")
+        settings = dataclasses.replace(find_preset(preset).settings(self.lm.kind), seed=self.seed)
+        settings = dataclasses.replace(settings, selector=selector or settings.selector)
         start = time.perf_counter()
         result = run_search(self.lm, self.calibration, settings, "study", "base", Silent())
         seconds = time.perf_counter() - start
