@@ -3,8 +3,8 @@
     python -m studies.held_out --model CHECKPOINT --tasks qa_wikidata,counterfact --seeds 0,1,2 --output FILE
 
 Systems: base, sigma-step, opposite (the same step with the other sign), random (a step on as many directions drawn at
-random), sigma-fit, lora (rank 8, all roles, learning rate and epochs chosen by the folds of sigma-fit), a preset of rank
-cuts such as cl-100g-100e, or any of the presets with another selector, sigma-step+one-standard-error. All have the same
+random), sigma-fit, lora (rank 8, all roles, learning rate and epochs chosen by the folds of sigma-fit), a preset of
+rank cuts such as cl-100g-100e, or any preset with another selector, sigma-step+one-standard-error. All have the same
 calibration rows, and all are measured on the same held-out rows. A line that is in FILE already is not measured again.
 """
 
