@@ -47,7 +47,13 @@ def test_every_benchmark_is_run_here() -> None:
     assert set(RUNS) == set(SCRIPTS)
 
 
-@pytest.mark.parametrize("name", RUNS)
+LONG = ("devices", "gptj")
+"""Both put others together, which are run."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.thorough] if name in LONG else []) for name in RUNS]
+)
 def test_a_benchmark_runs_and_its_results_agree(name: str, llama: Path, run_command: Run, tmp_path: Path) -> None:
     words, expected = RUNS[name]
     if name in WITH_MODEL:

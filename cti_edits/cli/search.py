@@ -6,7 +6,7 @@ from cti_edits.cli import options
 from cti_edits.cli import search_options as of
 from cti_edits.cli.default_output import default_output, page_beside
 from cti_edits.cli.going_on import going_on
-from cti_edits.cli.json_output import AsJson, print_json
+from cti_edits.cli.json_output import print_json
 from cti_edits.cli.quiet import quiet
 from cti_edits.cli.search_settings import given_settings, search_settings
 from cti_edits.errors import EditError, printable
@@ -58,7 +58,7 @@ def search(
     time_budget: of.TimeBudget = None,
     extend: of.Extend = False,
     fresh: of.Fresh = False,
-    as_json: AsJson = False,
+    as_json: of.AsJson = False,
 ) -> None:
     """Search an edit that makes MODEL better at TASK, and write it as a manifest.
 

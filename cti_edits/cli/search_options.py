@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from cti_edits.cli import completion
+from cti_edits.cli.json_output import AsJson as AsJson
 
 Task = Annotated[
     str | None,

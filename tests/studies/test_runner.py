@@ -38,7 +38,13 @@ def run(question: Question, folder: Path) -> tuple[bytes, Table, bytes]:
     return file.path.read_bytes(), table, (folder / "picture.svg").read_bytes()
 
 
-@pytest.mark.parametrize("name", NAMES)
+QUICK = ("sigma", "scorers")
+"""One that searches and one that does not."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.thorough]) for name in NAMES]
+)
 def test_a_study_that_is_killed_goes_on_to_the_same_end(name: str, tmp_path: Path) -> None:
     question = small_question(name, **SMALLER.get(name, {}))
     (tmp_path / "whole").mkdir()
