@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cti_edits.artifact.manifest import load
-from cti_edits.search.search_log import SearchLog
+from cti_edits.errors import MachineError
+from cti_edits.replay.replay_evaluator import ReplayEvaluator
+from cti_edits.search.search_log import SearchLog, log_path
 from tests.conftest import Run
+from tests.support.command import run_here
 from tests.support.pages_of_html import read
 
 WORDS = ("--samples", "6", "--top-q", "1", "--clusters", "1", "--rates", "0.5,0.1", "--test-rows", "6")
@@ -128,3 +135,93 @@ def test_what_cannot_be_asked_for(
     done = search(run_command, llama, tmp_path / "edit.json", *words)
     assert (done.returncode, done.stderr) == (2, f"cti-edits: error: {message}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# What stops a search on its way.
+
+
+def words(llama: Path, output: Path) -> list[str]:
+    return [
+        *("search", "--task", "capitals", "--model", str(llama), "--output", str(output), "--device", "cpu"),
+        *("--guard", "none", "--no-report", *WORDS),
+    ]
+
+
+@pytest.fixture(scope="module")
+def unstopped(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that nothing stops."""
+    output = tmp_path_factory.mktemp("whole") / "edit.json"
+    assert run_here(*words(llama, output)).returncode == 0
+    return output
+
+
+@pytest.fixture
+def whole(unstopped: Path) -> dict[str, Any]:
+    """Its manifest."""
+    return manifest(unstopped)
+
+
+def stopped(done: subprocess.CompletedProcess[str], code: int, message: str) -> None:
+    assert done.returncode == code
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("cti-edits: error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+
+
+def goes_on(llama: Path, output: Path, whole: dict[str, Any]) -> None:
+    assert not output.exists()
+    before = evaluated(log_path(output))
+    done = run_here(*words(llama, output))
+    assert (done.returncode, manifest(output)) == (0, whole)
+    assert evaluated(log_path(output))[: len(before)] == before
+
+
+def test_a_disk_that_is_full(llama: Path, tmp_path: Path, unstopped: Path, whole: dict[str, Any]) -> None:
+    output = tmp_path / "edit.json"
+    content = log_path(unstopped).read_bytes()
+    first = content.index(b"\n", content.index(b'{"step": "evaluation"'))
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (first + 60, former[1]))
+    try:
+        done = run_here(*words(llama, output))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, handler)
+    stopped(done, 2, f"{log_path(output)}: cannot write here: File too large")
+    assert evaluated(log_path(output))
+    goes_on(llama, output, whole)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+            "the memory is exhausted (CUDA out of",
+        ),
+        (RuntimeError("CUDA error: unspecified launch failure\nmore"), "the device gave out (CUDA error: unspecified "),
+        (MachineError("the memory of cpu does not hold one example"), "the memory of cpu does not hold one example"),
+    ],
+)
+def test_a_machine_that_gives_out(
+    error: Exception, message: str, llama: Path, tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, calls = tmp_path / "edit.json", itertools.count()
+    evaluate = ReplayEvaluator.evaluate
+
+    def fails(evaluator: ReplayEvaluator, *arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise error
+        return evaluate(evaluator, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReplayEvaluator, "evaluate", fails)
+        done = run_here(*words(llama, output))
+    stopped(done, 3, message)
+    assert done.stderr.rstrip().endswith(
+        f"; {log_path(output)} has what is finished, and the same command goes on there"
+    )
+    assert len(evaluated(log_path(output))) == 1
+    goes_on(llama, output, whole)
