@@ -9,6 +9,7 @@
 - architectures.py: ``cti-edits architectures``: what is known, and the tree of a model.
 - comparison.py: ``cti-edits compare``.
 - model_card.py: the README.md of an edit on the hub.
+- every_eval_ever.py: held-out results for the collection of that name.
 - how_to_use.py: its instructions: installation, and the lm_eval command.
 - edit_report.py: the page of an edit.
 - headline.py: the verdict; asked_lines.py: what was asked; compute.py: what it cost, beside the paper's systems.
