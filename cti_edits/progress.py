@@ -18,6 +18,9 @@ class Progress(Protocol):
     def note(self, what: str) -> None:
         """A line that a person should know of."""
 
+    def leader(self, what: str) -> None:
+        """What leads so far. The last that is said before a phase ends is the last that counts."""
+
 
 class Silent:
     """Says nothing."""
@@ -28,6 +31,9 @@ class Silent:
         yield lambda _: None
 
     def note(self, what: str) -> None:
+        """See `Progress`."""
+
+    def leader(self, what: str) -> None:
         """See `Progress`."""
 
 
@@ -50,3 +56,6 @@ class Bars:
     def note(self, what: str) -> None:
         """A line on stderr."""
         print(what, file=sys.stderr, flush=True)
+
+    def leader(self, what: str) -> None:
+        """Nothing: a notebook has one line for a bar."""

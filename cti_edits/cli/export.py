@@ -40,7 +40,7 @@ def export(
         str,
         Option(
             metavar="FORMAT",
-            help="checkpoint; peft, a LoRA adapter of the base model; or every-eval-ever, the results on held-out rows.",
+            help="checkpoint; peft: a LoRA adapter of the base model; every-eval-ever: the results on held-out rows.",
         ),
     ] = "checkpoint",
     repository: Annotated[
@@ -51,9 +51,10 @@ def export(
     ] = None,
     architecture: Architecture = None,
 ) -> None:
-    """Write a checkpoint folder with the edit applied, for any engine that loads safetensors; or a LoRA adapter; or results.
+    """Write a checkpoint folder with the edit applied, for any engine that loads safetensors; or a LoRA adapter.
 
-    The results, in Every Eval Ever's format, are read from the manifest alone, and --model is what the base model is called.
+    Or the results on held-out rows, in Every Eval Ever's format: of the manifest alone, and --model is what the base
+    model is called there.
     """
     if format == RESULTS:
         if given := [
@@ -91,7 +92,8 @@ def _export_results(file: str, out: Path, repository: str | None, model: str | N
     from cti_edits.report.every_eval_ever import write_evaluations
 
     found = hub_reference(file)
-    written = write_evaluations(load_edit(file), file, repository or (found and found.repository), model, out)
+    called = found.repository if repository is None and found is not None else repository
+    written = write_evaluations(load_edit(file), file, called, model, out)
     for path in written:
         print(printable(path, MAX_SHOWN_PATH))
     print("of the base model and of the edited one; a manifest has no answers to single rows")

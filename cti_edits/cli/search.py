@@ -68,9 +68,13 @@ def search(
     on where it stopped.
     """
     quiet()
-    from cti_edits.search.search_log import SearchLog, log_path
-    from cti_edits.search.settings import check_limit, check_task_or_rows, held_out_rows, metric_and_selector
-    from cti_edits.search.time_budget import seconds_of
+    from cti_edits.cli.progress import TerminalProgress
+
+    progress = TerminalProgress()
+    with progress.waiting("beginning"):
+        from cti_edits.search.search_log import SearchLog, log_path
+        from cti_edits.search.settings import check_limit, check_task_or_rows, held_out_rows, metric_and_selector
+        from cti_edits.search.time_budget import seconds_of
 
     metric, selector = metric_and_selector(metric, selector)
     given = given_settings(
@@ -95,55 +99,56 @@ def search(
     together = options.batch_size(batch_size)
     arguments = options.arguments("model_args", model_args)
 
-    from cti_edits.cli.json_records import SearchEnd
-    from cti_edits.cli.progress import TerminalProgress
-    from cti_edits.cli.search_command import commands
-    from cti_edits.files import check_writable, write_atomically
-    from cti_edits.harness.lm import check_matrices, load_base, read_base
-    from cti_edits.harness.other_text import other_text
-    from cti_edits.harness.own_rows import read_own_rows
-    from cti_edits.harness.reference_evaluator import BATCH_SIZE
-    from cti_edits.models.architectures import use_architecture
-    from cti_edits.report.edit_report import edit_report
-    from cti_edits.report.search_report import print_report
-    from cti_edits.search.details import search_details
-    from cti_edits.search.examples import examples, searched_task
-    from cti_edits.search.finished_search import FinishedSearch
-    from cti_edits.search.record import edit_name
-    from cti_edits.search.runner import run_search
+    with progress.waiting("loading torch, transformers and lm-eval"):
+        from cti_edits.cli.json_records import SearchEnd
+        from cti_edits.cli.search_command import commands
+        from cti_edits.files import check_writable, write_atomically
+        from cti_edits.harness.lm import check_matrices, load_base, read_base
+        from cti_edits.harness.other_text import other_text
+        from cti_edits.harness.own_rows import read_own_rows
+        from cti_edits.harness.reference_evaluator import BATCH_SIZE
+        from cti_edits.models.architectures import use_architecture
+        from cti_edits.report.edit_report import edit_report
+        from cti_edits.report.search_report import print_report
+        from cti_edits.search.details import search_details
+        from cti_edits.search.examples import examples, searched_task
+        from cti_edits.search.finished_search import FinishedSearch
+        from cti_edits.search.record import edit_name
+        from cti_edits.search.runner import run_search
 
     prompting = options.prompting(
         num_fewshot, apply_chat_template, fewshot_as_multiturn, system_instruction, gen_kwargs
     )
     if architecture is not None:
         use_architecture(architecture)
-    base = read_base(model, arguments)
-    settings = search_settings(preset, base.kind, given)
-    check_matrices(base.model_type, settings.matrices, settings.stack)
-    # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
-    of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
-    loaded, settings = searched_task(
-        str(task) if rows is None else read_own_rows(rows),
-        settings,
-        test_rows=None if test_rows is None else read_own_rows(test_rows),
-        held_out=measured_on,
-        include_path=include_path,
-        kind=base.kind,
-        metadata={**of_model, **options.arguments("metadata", metadata)},
-    )
-    text = other_text(guard, include_path, base.kind)
-    check_limit(settings.max_kl, text is not None)
-    name = edit_name(base.model_type, loaded.config.task, settings.preset)
-    target = output or default_output(name)
-    check_writable(target)
-    # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
-    chosen = examples(loaded, settings, prompting, metric, measured_on)
+    with progress.waiting("reading the model's config and the rows"):
+        base = read_base(model, arguments)
+        settings = search_settings(preset, base.kind, given)
+        check_matrices(base.model_type, settings.matrices, settings.stack)
+        # lm-eval hands the model's arguments to tasks, too; of these, a data set would take the revision for its own.
+        of_model = {key: value for key, value in arguments.items() if key not in ("revision", "architecture")}
+        loaded, settings = searched_task(
+            str(task) if rows is None else read_own_rows(rows),
+            settings,
+            test_rows=None if test_rows is None else read_own_rows(test_rows),
+            held_out=measured_on,
+            include_path=include_path,
+            kind=base.kind,
+            metadata={**of_model, **options.arguments("metadata", metadata)},
+        )
+        text = other_text(guard, include_path, base.kind)
+        check_limit(settings.max_kl, text is not None)
+        name = edit_name(base.model_type, loaded.config.task, settings.preset)
+        target = output or default_output(name)
+        check_writable(target)
+        # Drawn before the model is loaded, so that an error of the task comes first, and again with its chat template.
+        chosen = examples(loaded, settings, prompting, metric, measured_on)
     path = log_path(target)
     with SearchLog(path, fresh=fresh, extend=extend) as log, going_on(path, lambda: log.has_steps):
-        lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
+        with progress.waiting(f"loading {printable(model)}"):
+            lm = load_base(base, device=device, dtype=dtype, batch_size=together or BATCH_SIZE)
         if prompting.apply_chat_template:
             chosen = examples(loaded, settings, prompting.with_model(lm), metric, measured_on)
-        progress = TerminalProgress()
         chosen.say_untested(progress)
         result = run_search(
             lm,
@@ -176,3 +181,8 @@ def search(
     print_report(result, chosen.evaluations, target)
     if report:
         print(f"wrote {page_beside(target)}")
+    if result.edit.edits:
+        for command in commands(result.edit, str(target))[-2:]:
+            print(f"{command.purpose}:")
+            for line in command.lines:
+                print(f"  {line}")

@@ -23,6 +23,7 @@ from cti_edits.search.search_log import Steps
 from cti_edits.search.selectors import BEST, Selector, find_selector
 from cti_edits.search.time_budget import TimeBudget
 from cti_edits.search.trials import Trial, Trials, applied_trial
+from cti_edits.stats import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _evaluate_at_one_size(
     budget: TimeBudget,
 ) -> EvaluatedCandidates:
     size = evaluator.batch_tokens
+    told: set[Candidate] = set()
+    leader: Outcome | None = None
 
     def run(start: int = 0, stop: StopRule | None = None) -> Evaluation | None:
         found = evaluator.evaluate(start, stop)
@@ -131,19 +134,32 @@ def _evaluate_at_one_size(
     def passes(wanted: Collection[Candidate]) -> Iterator[tuple[Candidate, Evaluate]]:
         recalled = [candidate for candidate in wanted if known.has(candidate)]
         for candidate in recalled:
-            yield candidate, functools.partial(known.recalled, candidate)
+            yield candidate, watched(functools.partial(known.recalled, candidate))
             tell(candidate)
         rest = set(wanted).difference(recalled)
         made = trials.trials(rest) if rest else iter(())
         # One is tried in any case.
         while rest and not (told and budget.over()) and (trial := next(made, None)) is not None:
-            yield trial.candidate, functools.partial(known.evaluated, trial.candidate, evaluating(trial))
+            yield trial.candidate, watched(functools.partial(known.evaluated, trial.candidate, evaluating(trial)))
             tell(trial.candidate)
             rest.discard(trial.candidate)
 
     def tell(candidate: Candidate) -> None:
         advance(1 if candidate not in told else 0)
         told.add(candidate)
+
+    def watched(evaluate: Evaluate) -> Evaluate:
+        """What leads is told of: by accuracy, whatever the selector says at the end."""
+
+        def run(stop: StopRule | None) -> Outcome | None:
+            nonlocal leader
+            found = evaluate(stop)
+            if found is not None and (leader is None or found.order() < leader.order()):
+                leader = found
+                progress.leader(leading_line(unedited, leader))
+            return found
+
+        return run
 
     def evaluating(trial: Trial) -> Evaluate:
         return lambda stop: evaluated_trial(session, run, trial, gold, stop)
@@ -156,7 +172,6 @@ def _evaluate_at_one_size(
             limit.check(outcome.candidate, (trial or applied_trial(trials, outcome.candidate)).weights)
         return outcome if trial is None else known.as_applied(outcome.candidate, evaluating(trial)) or outcome
 
-    told: set[Candidate] = set()
     with progress.phase(phase, 1 + len(trials.candidates)) as advance:
         unedited = _outcome(completed(run()), gold)
         known.check_unedited(unedited)
@@ -167,6 +182,15 @@ def _evaluate_at_one_size(
     return EvaluatedCandidates(
         unedited, choice.outcomes, choice.stopped, choice.best, size, tuple(choice.failed), choice.left
     )
+
+
+def leading_line(unedited: Outcome, best: Outcome) -> str:
+    """The best candidate so far beside the unedited model, in words, with intervals of 95 %."""
+    figures = []
+    for one in (best, unedited):
+        low, high = wilson_interval(sum(one.correct), len(one.correct))
+        figures.append(f"{100 * one.accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+    return f"best so far {figures[0]}, unedited {figures[1]}: {best.candidate}"
 
 
 def evaluated_trial(

@@ -15,8 +15,8 @@ import torch
 
 from cti_edits.paths import folder as shipped_folder
 from tests.conftest import Run
-from tests.support.command import started
-from tests.support.edits import directions_edit, edit_of
+from tests.support.command import run_here, started
+from tests.support.edits import EDIT_2, directions_edit, edit_of
 from tests.support.tiny_models import byte_tokenizer, save_checkpoint, tiny_model
 
 
@@ -128,3 +128,22 @@ def test_an_export_that_is_killed_leaves_no_target(
     left = [path.name for path in (tmp_path / "out").iterdir()]
     # Nobody can clean up after SIGKILL; what it leaves is a hidden folder under another name.
     assert left == [] if how != signal.SIGKILL else [name[:11] for name in left] == [".cti-edits-"]
+
+
+def test_results_are_exported_from_the_manifest_alone(tmp_path: Path) -> None:
+    words = ["export", str(EDIT_2 / "every_part.json"), "--out", str(tmp_path / "out"), "--format", "every-eval-ever"]
+    done = run_here(*words, "--repository", "someone/edited", "--model", "example/base")
+    assert done.returncode == 0, done.stderr
+    *paths, last = done.stdout.splitlines()
+    assert len(paths) == 2
+    assert all(Path(path).is_file() for path in paths)
+    assert last == "of the base model and of the edited one; a manifest has no answers to single rows"
+    for more, message in (
+        (["--revision", "main"], "--revision: --format every-eval-ever reads the manifest alone"),
+        ([], "--repository: every-eval-ever wants the owner/name of the edited model"),
+    ):
+        done = run_here(*words, *more)
+        assert (done.returncode, done.stderr) == (2, f"cti-edits: error: {message}\n")
+    done = run_here("export", words[1], "--out", str(tmp_path / "x"), "--repository", "a/b")
+    message = "--repository: only together with --format every-eval-ever"
+    assert (done.returncode, done.stderr) == (2, f"cti-edits: error: {message}\n")
