@@ -86,7 +86,7 @@ def test_an_adapter_that_cannot_be_is_refused_in_one_line(run_command: Run, tmp_
     file = edit_of(tiny_model("llama"), ("U_in", 1, 1, 0.25), base_id=str(llama)).write(tmp_path / "edit.json")
     for words, expected in {
         ("peft",): "test: edits[0]: the difference from the base has rank 24, ",
-        ("zip",): "--format: expected checkpoint or peft, got 'zip'\n",
+        ("zip",): "--format: expected checkpoint, peft or every-eval-ever, got 'zip'\n",
     }.items():
         done = run_command("cti-edits", "export", str(file), "--out", "adapter", "--format", *words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from cti_edits.artifact.matrix_id import MatrixId
 from cti_edits.harness.evaluation import Evaluation
 from cti_edits.replay.block_replay import BlockReplay
 from cti_edits.replay.memory import GPU_ROWS, default_rows
 from cti_edits.replay.packed_rows import ROW_TOKENS
 from cti_edits.replay.replay_evaluator import ReplayEvaluator
+from cti_edits.search.candidates import RankCut
+from cti_edits.search.evaluate import leading_line
+from cti_edits.search.outcome import Outcome
 from cti_edits.search.runner import SearchResult, run_search
 from cti_edits.search.settings import SearchSettings
 from tests.support.small_searches import OUT_OF_MEMORY, Notes, choices, lm_of
@@ -83,3 +87,24 @@ def test_where_the_memory_is_exhausted_on_the_way_all_are_evaluated_at_the_small
     small = search(tmp_path, 1)
     assert (shrunk.unedited, shrunk.outcomes, shrunk.best) == (small.unedited, small.outcomes, small.best)
     assert shrunk.edit.digest() == small.edit.digest()
+
+
+class Leaders(Notes):
+    """Keeps what leads, too."""
+
+    def leader(self, what: str) -> None:
+        self.lines.append(what)
+
+
+def test_what_leads_is_told_beside_the_unedited_model(tmp_path: Path) -> None:
+    unedited = Outcome(None, 0.25, 2.0, (True, False, False, False), 0)
+    best = Outcome(RankCut(MatrixId(1, "U_in"), 2, 0.5), 0.75, 1.0, (True, True, True, False), -1)
+    assert leading_line(unedited, best) == (
+        "best so far 75.0 % (30.1 to 95.4), unedited 25.0 % (4.6 to 69.9): U_in of layer 1 at ρ = 0.5, K = 2"
+    )
+    progress = Leaders()
+    found = search(tmp_path, progress=progress)
+    leads = sorted(found.outcomes, key=Outcome.order)[0]
+    said = [line for line in progress.lines if line.startswith("best so far")]
+    assert said[-1] == leading_line(found.unedited, leads)
+    assert len(set(said)) == len(said) <= len(found.outcomes)
