@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.demo import empty_cache, machine, quiet
+from cti_edits.progress import Silent
 
 WORDS = 5000
 CLAIM = 9
@@ -27,8 +28,8 @@ CLAIM = 9
 TEMPLATE = "Consider the following claim : Is this claim true or false . The claim is"
 
 
-class Phases:
-    """Takes the time of each phase; see `search.progress.Progress`."""
+class Phases(Silent):
+    """Takes the time of each phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
