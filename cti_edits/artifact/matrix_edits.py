@@ -25,8 +25,8 @@ MEASURED = ("retained_energy", "tied_blocks")
 PLACE = ("matrix", "stack", "layer", "module", "parameter", "expert", "rows", "shape")
 """Keys of a matrix edit that say which matrix it is of."""
 
-PARTS = ("stack", "parameter", "expert", "rows")
-"""Those of them that version 1 has not."""
+NOT_IN_1 = ("stack", "parameter", "expert", "rows", "gguf_sha256")
+"""Keys of a matrix edit that version 1 has not."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class MatrixEdit:
         factors: where the factors are, or None.
         dtype: the dtype that ``sha256`` is over, "F16"; None: ``base_model.dtype``.
         tensor: name in the checkpoint of the tensor that has W; None: that of ``module`` and ``parameter``.
+        gguf_sha256: sha256 of the tensor's bytes in the GGUF file that the base was read from, where it is a whole one.
         stack: which list of blocks, in models that have several.
         expert: which expert's, where the parameter has a matrix for each.
         parameter: which parameter of the module; None: its weight.
@@ -67,6 +68,7 @@ class MatrixEdit:
     factors: Factors | None = None
     dtype: str | None = None
     tensor: str | None = None
+    gguf_sha256: str | None = None
     stack: StackName | None = None
     expert: int | None = None
     parameter: str | None = None
@@ -154,7 +156,7 @@ class BlockSvdEdit(MatrixEdit):
     METHOD: ClassVar[str] = "block-svd"
     ORDER: ClassVar[tuple[str, ...]] = (
         *("method", *PLACE, "rho", "clusters", "block_ranks", "partition", "sha256"),
-        *("frobenius_norm", "factors", "dtype", "tensor", "retained_energy", "tied_blocks"),
+        *("frobenius_norm", "factors", "dtype", "tensor", "gguf_sha256", "retained_energy", "tied_blocks"),
     )
 
     @property
@@ -217,7 +219,7 @@ class DirectionsEdit(MatrixEdit):
     METHOD: ClassVar[str] = "directions"
     ORDER: ClassVar[tuple[str, ...]] = (
         *("method", *PLACE, "clusters", "block", "index", "scale", "sigma"),
-        *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
+        *("sha256", "frobenius_norm", "factors", "dtype", "tensor", "gguf_sha256"),
     )
 
     @property
@@ -294,7 +296,7 @@ class PluginEdit(MatrixEdit):
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("method", "distribution", *PLACE, "parameters"),
-        *("sha256", "frobenius_norm", "factors", "dtype", "tensor"),
+        *("sha256", "frobenius_norm", "factors", "dtype", "tensor", "gguf_sha256"),
     )
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cti_edits.artifact.matrix_edits import PARTS
+from cti_edits.artifact.matrix_edits import NOT_IN_1
 
 NEWEST = 2
 OLDEST = 1
@@ -48,7 +48,7 @@ def fits_1(document: Mapping[str, Any]) -> bool:
     if search is not None and (not search["rates"] or any(key in search for key in NEW_IN_2)):
         return False
     return all(
-        entry["method"] == ONLY_METHOD_OF_1 and not any(key in entry for key in PARTS) for entry in document["edits"]
+        entry["method"] == ONLY_METHOD_OF_1 and not any(key in entry for key in NOT_IN_1) for entry in document["edits"]
     )
 
 

@@ -19,6 +19,7 @@ import torch
 
 from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import FitError, printable
+from cti_edits.models.gguf_checkpoint import GgufTensor
 from cti_edits.models.identity import DTYPE_NAMES, DTYPES, is_cast_of, tensor_sha256
 from cti_edits.models.stored_names import Stored
 
@@ -147,6 +148,9 @@ def _stored_match(
     one: MatrixEdit, hashed_as: torch.dtype | None, stored: Stored, loaded_as: torch.dtype | None
 ) -> BaseMatch:
     """The answer for a checkpoint that is loaded as ``loaded_as``."""
+    # Of other bytes, the values may be the same all the same.
+    if one.gguf_sha256 is not None and isinstance(stored, GgufTensor) and stored.bytes_sha256() == one.gguf_sha256:
+        return BaseMatch("ok", f"{stored.name}, its bytes in the GGUF file", "sha256")
     found = stored.sha256()
     if found == one.sha256:
         return BaseMatch("ok", f"{stored.name}, {stored.dtype}", "sha256")

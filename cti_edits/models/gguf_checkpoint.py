@@ -2,11 +2,13 @@
 
 Quantized numbers are an encoding of values, and it is these that a model has and an edit changes. So a tensor is here
 what its blocks are when they are unpacked to float32, in the order of transformers' rows, and its hash is over that:
-the same for a GGUF file, for a checkpoint that was saved from it, and for a model that was loaded from either.
+the same for a GGUF file, for a checkpoint that was saved from it, and for a model that was loaded from either. The hash
+of the file's own bytes stands beside it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,9 @@ from cti_edits.models.checkpoint import Config
 from cti_edits.models.stored_tensor import matrix_sha256, unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 ENDING = ".gguf"
 DTYPE = "F32"
@@ -34,11 +38,13 @@ class GgufTensor:
         file: the GGUF file.
         name: of the model's parameter.
         content: its values, float32, with the axes of the parameter.
+        stored: its bytes in the file, quantized as they are.
     """
 
     file: Path
     name: str
     content: torch.Tensor
+    stored: NDArray[np.generic]
 
     @property
     def dtype(self) -> str:
@@ -72,6 +78,10 @@ class GgufTensor:
     def sha256(self) -> str:
         """Hash of the values as if they were stored."""
         return matrix_sha256(self.dtype, self.content)
+
+    def bytes_sha256(self) -> str:
+        """Hash of the bytes that the file has of it."""
+        return hashlib.sha256(self.stored.tobytes()).hexdigest()
 
     def frobenius_norm(self) -> float:
         """‖W‖_F, summed in float64; NaN or infinite where a value is."""
@@ -180,7 +190,8 @@ class GgufCheckpoint:
         )
         if read.name != tensor.name:
             return None
-        return GgufTensor(self.file, name, torch.from_numpy(read.weights.astype("float32")).contiguous())
+        values = torch.from_numpy(read.weights.astype("float32")).contiguous()
+        return GgufTensor(self.file, name, values, tensor.data)
 
 
 def open_gguf(

@@ -12,7 +12,7 @@ import torch
 from cti_edits.errors import CheckpointError, FitError
 from cti_edits.models.checkpoint import open_checkpoint
 from cti_edits.models.checkpoint_location import CheckpointLocation
-from cti_edits.models.gguf_checkpoint import GgufCheckpoint, open_gguf
+from cti_edits.models.gguf_checkpoint import GgufCheckpoint, GgufTensor, open_gguf
 from cti_edits.models.stored_names import AnyCheckpoint, Stored, find_stored
 from cti_edits.models.stored_tensor import TORCH_NAMES
 from cti_edits.models.targets import TargetMatrix
@@ -51,12 +51,14 @@ class Identity:
         dtype: of the tensor that was hashed, as safetensors names it.
         tensor: its name in the checkpoint; None if there is no checkpoint.
         frobenius_norm: ‖W‖_F, to 12 digits, so that it does not depend on the order of the summation.
+        gguf_sha256: hash of the bytes of the tensor in a GGUF file, if that is where W is from.
     """
 
     sha256: str
     dtype: str
     tensor: str | None
     frobenius_norm: float
+    gguf_sha256: str | None = None
 
 
 def identity_of(target: TargetMatrix, checkpoint: AnyCheckpoint | None) -> Identity:
@@ -73,7 +75,8 @@ def identity_of(target: TargetMatrix, checkpoint: AnyCheckpoint | None) -> Ident
     stored, loaded = _stored(checkpoint, target), target.hashed
     if stored is not None and stored.is_weight and is_cast_of(loaded, stored):
         norm = stored.frobenius_norm()
-        return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"))
+        of_bytes = stored.bytes_sha256() if isinstance(stored, GgufTensor) else None
+        return Identity(stored.sha256(), stored.dtype, stored.name, float(f"{norm:.12g}"), of_bytes)
     norm = float(torch.linalg.vector_norm(loaded.detach().double()))
     return Identity(tensor_sha256(loaded), DTYPE_NAMES[loaded.dtype], None, float(f"{norm:.12g}"))
 

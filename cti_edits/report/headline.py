@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from cti_edits.artifact.manifest import Edit
 from cti_edits.artifact.records import Measurement, Results
-from cti_edits.report.measurements import bbc_cv_text, label_bias_text
+from cti_edits.report.measurements import bbc_cv_text, cut_short_text, label_bias_text
 from cti_edits.report.words import p_value, percent, points, points_interval
 from cti_edits.stats import Word
 
@@ -72,6 +72,8 @@ def _sentences(edit: Edit) -> Iterator[str]:
             f"On the {_rows(results.calibration)} that chose the edit, {_change(results.calibration)}. The best of "
             "many on the rows that chose it looks better than it is."
         )
+    if edit.search is not None and edit.search.time_budget is not None:
+        yield cut_short_text(edit.search.time_budget)
     yield from _without_rows(results)
 
 

@@ -97,6 +97,11 @@ def measurement_lines(part: str, measured: Measurement, judged: bool = False) ->
                 yield f"  {name.removesuffix(' model')} says", text
 
 
+def cut_short_text(seconds: float) -> str:
+    """Of a search that had no more time."""
+    return f"The search was cut short after {seconds:g} s: there were more candidates, which might have won."
+
+
 def control_text(control: RandomControl, test: Measurement) -> str:
     """The random edits beside the one that was found."""
     draws, low, high = control.edited, min(control.edited), max(control.edited)

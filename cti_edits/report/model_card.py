@@ -11,7 +11,7 @@ from cti_edits.artifact.records import Measurement, Results
 from cti_edits.errors import printable
 from cti_edits.hub.front_matter import front_matter, metric_name
 from cti_edits.report.how_to_use import how_to_use
-from cti_edits.report.measurements import control_text, guard_text, label_bias_text
+from cti_edits.report.measurements import control_text, cut_short_text, guard_text, label_bias_text
 from cti_edits.stats import wilson_interval
 
 YAML_FENCE = 3 * "-"
@@ -172,6 +172,9 @@ def _measured(edit: Edit) -> Iterator[str]:
             f"{100 * confirmation.baseline:.1f} % without, {100 * confirmation.edited:.1f} % with the edit. "
             f"{_difference(confirmation)}"
         )
+        yield ""
+    if edit.search is not None and edit.search.time_budget is not None:
+        yield cut_short_text(edit.search.time_budget)
         yield ""
     if edit.results.guard is not None:
         yield f"On text that has nothing to do with the task: {_text(guard_text(edit.results.guard))}."

@@ -191,4 +191,5 @@ def matrix_edit(
         frobenius_norm=identity.frobenius_norm,
         dtype=identity.dtype,
         tensor=identity.tensor,
+        gguf_sha256=identity.gguf_sha256,
     )

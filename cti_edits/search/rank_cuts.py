@@ -177,6 +177,7 @@ def matrix_edit(
         frobenius_norm=identity.frobenius_norm,
         dtype=identity.dtype,
         tensor=identity.tensor,
+        gguf_sha256=identity.gguf_sha256,
         tied_blocks=tied_blocks(target.weight, ranks, partition) or None,
         retained_energy=retained_energy(target.weight, edited, candidate.clusters, partition),
     )

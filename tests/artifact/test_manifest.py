@@ -42,7 +42,7 @@ DIGESTS = {
     "edit-1/every_field.json": "c7de9245002025bb538263f082c198cc4c25b671c78a95884eae0fc8f6a0f9cf",
     "edit-1/asked.json": "647d808052694f5247c00649bd0ed10fcaf64155ff0b1f5b2e8788ff09c6ecf8",
     "edit-2/every_field.json": "4319318ca59c9b0dcb0496b76d04217b7ce5529f1256caa3491f384e9beb8fcb",
-    "edit-2/every_part.json": "72a877eb9ff0aab9ed61c3c3d7a661dccc216aeae4c0b23e32bea833ef504179",
+    "edit-2/every_part.json": "e45bfe609b2114fd90628ea3fd73a3bebff4c28614b3603bfd77e42027af7396",
     "edit-2/directions.json": "cf04b642f1f2468ab543363a13576ddae22f57ef728d4ad95119e71394d1a79c",
     "edit-2/row_blocks.json": "e1d43d3e90df36bf6aab3ff901fcf8801f1b9e67200765495f9b806972c77444",
     "edit-2/mixed.json": "72b1267733707d076669f839764fe28ea2e2bc42a4e1748bcca690e51c8afb38",
@@ -603,7 +603,7 @@ def changed(one: MatrixEdit, **changes: Any) -> MatrixEdit:
     return dataclasses.replace(one, **changes)
 
 
-PART = {"stack": "encoder", "expert": 1, "parameter": "another", "rows": Rows(0, 50)}
+PART = {"stack": "encoder", "expert": 1, "parameter": "another", "rows": Rows(0, 50), "gguf_sha256": "0" * 64}
 
 CHANGED: dict[str, dict[str, Any]] = {
     "edit": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,38 @@ def test_values_and_norm_are_those_of_numpy(llama: Path) -> None:
     assert np.array_equal(found.values(8, 20).numpy(), expected.reshape(-1)[2:7])
     with pytest.raises(CheckpointError, match="a GGUF file is not written"):
         found.write(found.tensor())
+
+
+def raw(file: Path, name: str) -> Any:
+    """A tensor of the file, by the package that writes such files."""
+    import gguf
+
+    (found,) = (one for one in gguf.GGUFReader(str(file)).tensors if one.name == name)
+    return found
+
+
+def test_the_bytes_in_the_file_are_recorded_and_known(llama: Path, tmp_path: Path) -> None:
+    edit = recorded(from_gguf(llama, torch.bfloat16), llama, ("U_in",), gguf_file=FILE)
+    (one,) = edit.edits
+    tensor = raw(llama / FILE, "blk.1.ffn_gate.weight")
+    assert one.gguf_sha256 == hashlib.sha256(tensor.data.tobytes()).hexdigest()
+    assert edit.schema_version == 2
+    (found,) = verify(edit, GgufCheckpoint(llama / FILE))
+    assert (found.verdict, found.why) == ("ok", f"{one.module}.weight, its bytes in the GGUF file")
+    for name, verdict in (("blk.1.ffn_gate.weight", "does not fit"), ("blk.0.ffn_gate.weight", "ok")):
+        content = bytearray((llama / FILE).read_bytes())
+        # The last of a block's whole numbers: another byte is another value.
+        content[int(raw(llama / FILE, name).data_offset) + 33] ^= 1
+        (tmp_path / FILE).write_bytes(content)
+        (found,) = verify(edit, GgufCheckpoint(tmp_path / FILE))
+        assert found.verdict == verdict
+
+
+def test_other_bytes_of_the_same_values_are_the_same_base(llama: Path) -> None:
+    edit = recorded(from_gguf(llama), llama, ("U_in",), gguf_file=FILE)
+    other = dataclasses.replace(edit, edits=(dataclasses.replace(edit.edits[0], gguf_sha256="0" * 64),))
+    (found,) = verify(other, GgufCheckpoint(llama / FILE))
+    assert (found.verdict, found.why) == ("ok", f"{edit.edits[0].module}.weight, F32")
 
 
 def test_what_the_file_does_not_have_is_not_found(llama: Path) -> None:

@@ -8,7 +8,7 @@ from cti_edits.artifact.manifest import Edit, load
 from cti_edits.artifact.records import NO_RESULTS, LabelBias, Measurement, Results, SelectionCorrected
 from cti_edits.report.headline import headline
 from tests.conftest import ROOT
-from tests.support.edits import BASE, entry
+from tests.support.edits import BASE, SEARCH, entry
 
 TEST = Measurement(1000, 0.4, 0.55, 0.3, ci95=(0.1, 0.2), p_value=1e-9)
 CALIBRATION = Measurement(100, 0.4, 0.7, 0.3)
@@ -82,3 +82,10 @@ def test_an_empty_edit_and_a_published_one() -> None:
     published = headline(load(ROOT / "edits" / "gptj_fever.json"))
     assert published.word == "not measured"
     assert published.sentences[0].startswith("Reported by ")
+
+
+def test_a_search_that_was_cut_short_says_so() -> None:
+    said = "The search was cut short after 600 s: there were more candidates, which might have won."
+    cut = dataclasses.replace(SEARCH, time_budget=600.0)
+    assert said in headline(edit(Results(CALIBRATION, TEST), search=cut)).sentences
+    assert said not in headline(edit(Results(CALIBRATION, TEST), search=SEARCH)).sentences

@@ -10,7 +10,7 @@ import yaml
 from cti_edits.artifact.manifest import BaseModel, Edit, load
 from cti_edits.artifact.records import DatasetRecord, Reported, Results, TaskRecord
 from cti_edits.report.model_card import model_card
-from tests.support.edits import DATA, EDIT_1, EDIT_2, cuts
+from tests.support.edits import DATA, EDIT_1, EDIT_2, SEARCH, cuts
 
 TWO = load(Path(__file__).parents[1] / "data" / "edit-1" / "two_matrices.json")
 
@@ -118,6 +118,9 @@ def test_accuracies_stand_beside_intervals_and_the_majority_class() -> None:
     assert "- Labels corrected: 55.0 % without an edit, by adding a number" in beside
     assert "On text that has nothing to do with the task: KL 0.0100 nats a token" in beside
     assert "fresh rows, by which it was chosen among the best few candidates: " in beside
+    cut = dataclasses.replace(TWO, search=dataclasses.replace(SEARCH, time_budget=60.0))
+    assert "The search was cut short after 60 s: " in body(cut)
+    assert "cut short" not in text
     without = body(dataclasses.replace(TWO, results=Results(calibration=None, test=None)))
     assert "**not measured** on rows that the search did not see" in without
 
