@@ -96,7 +96,11 @@ class Study:
                 return self.measured()
 
         size = len(json.dumps(result.edit.to_json(), separators=(",", ":")))
-        found = {"found": str(result.best.candidate or "no edit"), "calibration": result.best.accuracy, "seconds": seconds}
+        found = {
+            "found": str(result.best.candidate or "no edit"),
+            "calibration": result.best.accuracy,
+            "seconds": seconds,
+        }
         return {**found, "bytes": size, "matrices": len(result.edit.edits)}, measure
 
     def steps(self, how: str) -> tuple[dict[str, Any], Callable[[], Evaluation]]:

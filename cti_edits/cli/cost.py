@@ -64,6 +64,7 @@ def cost(
         ("unedited model", paper.unedited, here.unedited),
         ("test part", paper.test, here.test),
         ("random control", paper.control, here.control),
+        ("other text", paper.guard, here.guard),
         ("total", paper.total, here.total),
     ]
     print(

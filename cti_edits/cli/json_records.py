@@ -172,7 +172,7 @@ class SearchCost:
         rows: of the task.
         layers: of the model.
         candidates: how many edits are tried.
-        paper: as the paper counts: gradients, fitting, candidates, unedited, test, control and total.
+        paper: as the paper counts: gradients, fitting, candidates, unedited, test, control, guard and total.
         here: likewise, as they are spent here.
         here_without_test: the total with --test-rows none.
         speed_up: over laser, as the paper counts.

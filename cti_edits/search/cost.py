@@ -11,7 +11,7 @@ from cti_edits.errors import EditError
 from cti_edits.harness.splits import VALIDATION_SHARE, validation_count
 from cti_edits.models.architectures import Kind
 from cti_edits.search.presets import PRESETS, Preset
-from cti_edits.search.settings import CONTROL_DRAWS, HELD_OUT, Part, fold_count
+from cti_edits.search.settings import CONTROL_DRAWS, GUARD_PIECES, HELD_OUT, Part, fold_count
 
 GRADIENT_PASS = 2.5
 """A forward and backward pass in forward passes, as the paper counts it."""
@@ -28,6 +28,7 @@ class Cost:
         test: the measurement on the test part.
         fitting: forward and backward passes that fit factors, and what folds are held out for, at most.
         control: the measurement of random edits on the same rows.
+        guard: the comparison of base and edit on other text, at most.
     """
 
     gradients: float
@@ -36,11 +37,12 @@ class Cost:
     test: float
     fitting: float = 0.0
     control: float = 0.0
+    guard: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.gradients + self.fitting + self.candidates + self.unedited + self.test + self.control
+        return self.gradients + self.fitting + self.candidates + self.unedited + self.test + self.control + self.guard
 
 
 def candidate_count(preset: Preset, kind: Kind, layers: int) -> int:
@@ -73,9 +75,9 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, held_o
     """What the search costs here.
 
     One gradient pass serves every K. The base model and random edits are measured on the same test rows as the winner,
-    which the paper's count leaves out; ``held_out`` says on how many, and with 0 no test row is looked at. A pass
-    counts as one however little of the model it runs: what replaying and stopping early save shows in seconds
-    (benchmarks/), not here.
+    which the paper's count leaves out; ``held_out`` says on how many, and with 0 no test row is looked at. The guard is
+    counted, too: up to `GUARD_PIECES` pieces of text, read by both models. A pass counts as one however little
+    of the model it runs: what replaying and stopping early save shows in seconds (benchmarks/), not here.
     """
     tested = min(held_out, dataset_size - validation_count(dataset_size))
     validation = validation_count(dataset_size)
@@ -87,6 +89,7 @@ def cost_here(preset: Preset, kind: Kind, dataset_size: int, layers: int, held_o
         unedited=evaluated,
         test=2 * tested,
         control=CONTROL_DRAWS * tested,
+        guard=2 * GUARD_PIECES,
         fitting=_fitting(preset, scored),
     )
 

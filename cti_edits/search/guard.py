@@ -28,11 +28,10 @@ from cti_edits.search.candidates import Candidate
 from cti_edits.search.choice import RefusedError
 from cti_edits.search.log_values import fields_of, guard_from
 from cti_edits.search.search_log import Steps
+from cti_edits.search.settings import GUARD_PIECES
 
 WIDTH = 128
 """Tokens of a piece of the text."""
-
-MAX_PIECES = 32
 
 LOGITS = 2**24
 """About so many logits are in memory at once, of each model."""
@@ -84,7 +83,7 @@ class TextGuard:
 
         Args:
             session: of the unedited model.
-            text: what is read; its first `MAX_PIECES` pieces.
+            text: what is read; its first `GUARD_PIECES` pieces.
 
         Raises:
             EditError: it has too few tokens.
@@ -92,7 +91,7 @@ class TextGuard:
         self._session = session
         self._name = text.name
         # A token has few characters, so that this is more than enough.
-        self._pieces = session.lm.text_pieces(text.text[: 64 * WIDTH * MAX_PIECES], WIDTH)[:MAX_PIECES]
+        self._pieces = session.lm.text_pieces(text.text[: 64 * WIDTH * GUARD_PIECES], WIDTH)[:GUARD_PIECES]
         if not self._pieces:
             raise EditError(f"guard: {text.name}: expected a text of two tokens or more")
 

@@ -39,6 +39,9 @@ Part = Literal["sample", "validation"]
 CONTROL_DRAWS = 5
 """So many random edits are measured beside the winner."""
 
+GUARD_PIECES = 32
+"""Pieces of other text, at most, on which a winner is compared with the base."""
+
 HELD_OUT = 1000
 """On so many rows that a search did not see is its winner measured, unless other is asked for."""
 

@@ -109,6 +109,9 @@ def test_here_one_gradient_pass_serves_every_k_and_the_base_is_tested_too() -> N
     assert (here.gradients, here.candidates, here.unedited, here.test) == (250, 18_000, 100, 1600)
     # Random edits, on the same rows; of more than 1,000, so many are drawn.
     assert here.control == 5 * 800
+    # Both models read 32 pieces of other text.
+    assert here.guard == 2 * 32
+    assert here.total == 250 + 18_000 + 100 + 1600 + 5 * 800 + 64
     assert cost_here(PRESETS["cl-100g-100e"], "causal", 50_000, 28).test == 2000
     assert cost_here(PRESETS["cl-100g-100e"], "causal", 1000, 28, held_out=0).test == 0
     assert cost_here(PRESETS["laser"], "causal", 1000, 28).gradients == 0
@@ -126,7 +129,7 @@ def test_directions_cost_what_the_design_says() -> None:
     fitted = paper_cost(fit, "causal", 1000, 28)
     assert fitted.fitting == 2 * 4 * (3 * 250 + 100) + 4 * 250
     assert fitted.total == 250 + fitted.fitting + 100 + 100 + 800
-    assert cost_here(fit, "causal", 1000, 28, held_out=0).total == fitted.total - 800
+    assert cost_here(fit, "causal", 1000, 28, held_out=0).total == fitted.total - 800 + 64
     assert candidate_count(fit, "masked", 12) == 1
 
 

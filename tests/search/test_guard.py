@@ -19,6 +19,7 @@ from cti_edits.search import guard as module
 from cti_edits.search.candidates import MatrixId, RankCut
 from cti_edits.search.choice import RefusedError
 from cti_edits.search.guard import KlLimit, TextGuard, guarded
+from cti_edits.search.settings import GUARD_PIECES
 from tests.support.edits import edit_of
 from tests.support.small_searches import Notes, edited_weights, lm_of
 
@@ -136,6 +137,6 @@ def test_the_bundled_text_fills_some_thousand_tokens_and_a_short_one_is_refused(
     assert text is not None
     found = TextGuard(Session(lm_of("gptj")), text).measure([])
     assert isinstance(found, Guard)
-    assert (found.text, found.tokens) == ("bundled", module.WIDTH * module.MAX_PIECES)
+    assert (found.text, found.tokens) == ("bundled", module.WIDTH * GUARD_PIECES)
     with pytest.raises(EditError, match="guard: short: expected a text of two tokens or more"):
         TextGuard(Session(lm_of("gptj")), OtherText("short", "a"))
