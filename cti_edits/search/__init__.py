@@ -2,7 +2,8 @@
 
 - api.py: a search on a model and rows that a program has in memory.
 - runner.py: the order of the stages, and the result.
-- trials.py: what a method gives a search to try, and what it is given for that.
+- trials.py: what a method gives a search to try, and what it is given for that; proposed_trials.py: that of the method
+  which was asked for.
 - rank_cuts.py: the trials of the paper, with gradients.py, scores.py and candidates.py, its stages in their order.
 - direction_trials.py: those that change single singular values; direction_gradients.py: the gradients of all of them;
   directions.py: which are changed, and one step on them; scale_fit.py: their factors fitted by Adam;

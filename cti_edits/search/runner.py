@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import pkgutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from cti_edits.artifact.manifest import Edit
-from cti_edits.artifact.matrix_edits import MatrixEdit
 from cti_edits.errors import EditError
 from cti_edits.harness.calibration import CalibrationSet
 from cti_edits.harness.edited_model import EditedHFLM
 from cti_edits.harness.other_text import OtherText
 from cti_edits.linalg.spectrum_cache import SpectrumCache
-from cti_edits.methods.method import MethodPart, find_method
 from cti_edits.models.apply import target_matrices
-from cti_edits.models.stored_names import AnyCheckpoint
 from cti_edits.models.targets import shared_blocks
-from cti_edits.plugins import errors_name_provider
 from cti_edits.progress import Progress, Silent
 from cti_edits.replay.session import EvaluatorName, Session
 from cti_edits.search.candidates import Candidate
@@ -33,12 +26,13 @@ from cti_edits.search.log_header import log_header
 from cti_edits.search.logged_outcomes import meaning
 from cti_edits.search.measure import measure
 from cti_edits.search.outcome import Outcome
+from cti_edits.search.proposed_trials import proposed
 from cti_edits.search.record import asked_of, record
 from cti_edits.search.search_log import SearchLog, Steps
 from cti_edits.search.selection_bias import selection_corrected
 from cti_edits.search.settings import CONTROL_DRAWS, SearchSettings, check_limit
 from cti_edits.search.time_budget import TimeBudget
-from cti_edits.search.trials import SearchContext, Trial, Trials
+from cti_edits.search.trials import SearchContext
 
 
 @dataclass(frozen=True)
@@ -66,57 +60,6 @@ class SearchResult:
     steps: tuple[CompositionStep, ...] = ()
     explanation: Explanation = NOT_EXPLAINED
     again: EvaluatedCandidates | None = None
-
-
-@dataclass(frozen=True)
-class _NamedTrials:
-    """The trials of a method; what they raise names the method's plugin."""
-
-    made: Trials
-    method: str
-
-    @property
-    def candidates(self) -> Sequence[Candidate]:
-        return self.made.candidates
-
-    def trials(self, wanted: Collection[Candidate]) -> Iterator[Trial]:
-        with self._named():
-            found = iter(self.made.trials(wanted))
-        while True:
-            with self._named():
-                trial = next(found, None)
-            if trial is None:
-                return
-            yield trial
-
-    def as_applied(self, candidate: Candidate) -> Trial | None:
-        with self._named():
-            return self.made.as_applied(candidate)
-
-    def matrix_edits(self, candidate: Candidate, checkpoint: AnyCheckpoint | None) -> tuple[MatrixEdit, ...]:
-        with self._named():
-            return self.made.matrix_edits(candidate, checkpoint)
-
-    def explanation(self, best: Candidate | None) -> Explanation:
-        with self._named():
-            return explanation_of(self.made, best)
-
-    def _named(self) -> AbstractContextManager[None]:
-        return errors_name_provider("methods", MethodPart, self.method)
-
-
-def proposed(context: SearchContext) -> Trials:
-    """What the method of the settings gives to try.
-
-    Raises:
-        EditError: no search proposes edits of that method, or a plugin's method fails.
-    """
-    part = find_method(context.settings.method)
-    if part.propose is None:
-        raise EditError(f"method: no search proposes edits of {part.name}")
-    with errors_name_provider("methods", MethodPart, part.name):
-        trials: Trials = pkgutil.resolve_name(part.propose)(context)
-    return _NamedTrials(trials, part.name)
 
 
 def run_search(
@@ -236,8 +179,7 @@ def run_search(
             )
         edit = record(lm, asked, calibration, scored, settings, name, base_id, trials, evaluated, confirmation)
         if confirmed is not None:
-            results = dataclasses.replace(edit.results, confirmation=confirmed.measurement)
-            edit = dataclasses.replace(edit, results=results)
+            edit = _with_results(edit, confirmation=confirmed.measurement)
         explanation = explanation_of(trials, evaluated.best.candidate)
         steps: tuple[CompositionStep, ...] = ()
         if settings.compose > 1:
@@ -245,16 +187,14 @@ def run_search(
         if test is not None:
             draws = RandomDraws(CONTROL_DRAWS, settings.seed, cache) if control else None
             measured = measure(session, test, edit, progress, draws, calibration if control else None, known_steps)
-            results = dataclasses.replace(edit.results, **vars(measured))
-            edit = dataclasses.replace(edit, results=results)
+            edit = _with_results(edit, **vars(measured))
         elif bbc_cv and evaluated.outcomes and not steps:
             corrected = selection_corrected(evaluated.unedited, evaluated.outcomes, settings.seed)
-            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, bbc_cv=corrected))
+            edit = _with_results(edit, bbc_cv=corrected)
         if budget.cut and edit.search is not None:
             edit = dataclasses.replace(edit, search=dataclasses.replace(edit.search, time_budget=budget.seconds))
         if text is not None:
-            other = guarded(session, text, edit, progress)
-            edit = dataclasses.replace(edit, results=dataclasses.replace(edit.results, guard=other))
+            edit = _with_results(edit, guard=guarded(session, text, edit, progress))
     return SearchResult(
         evaluated.unedited,
         evaluated.outcomes,
@@ -266,3 +206,7 @@ def run_search(
         explanation,
         None if confirmed is None else confirmed.again,
     )
+
+
+def _with_results(edit: Edit, **found: object) -> Edit:
+    return dataclasses.replace(edit, results=dataclasses.replace(edit.results, **found))  # type: ignore[arg-type]
